@@ -1,0 +1,46 @@
+"""Names, default files and limits that every part of AutoGO shares."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+DATA_DIR = ROOT / "data"
+CACHE_DIR = ROOT / "cache"
+LOGS_DIR = ROOT / "logs"
+SAVED_MODELS_DIR = ROOT / "saved_models"
+SENTENCE_PIECE_DIR = ROOT / "cache_sentence_piece"
+OP_VOCABULARY_FILE = DATA_DIR / "tf_primitive_ops_simplified.txt"
+
+DEFAULT_SEED = 12345
+
+# Feature normalisers of the domain that the predictors are trained on (computation graph, section 3.2).
+MAX_DERIVED_H = 256
+MAX_DERIVED_W = 256
+MAX_HIDDEN_SIZE = 512
+MAX_KERNEL_SIZE = 7
+
+# Family name -> abbreviation in file names.
+FAMILY_ABBREVIATIONS = {
+    "hiaml": "h",
+    "inception": "i",
+    "nb101": "n15",
+    "nb101_5k": "n15",
+    "nb201": "n2",
+    "nb201c10": "n2",
+    "two_path": "t",
+}
+
+_COMMON_OPS = frozenset({"conv2d", "relu", "add", "matmul", "identity", "mean"})
+# Operations that a network of each family may be given by a mutation (paper, appendix A.5).
+FAMILY_OPS = {
+    "hiaml": _COMMON_OPS | {"avgpool", "fusedbatchnorm"},
+    "nb201": _COMMON_OPS | {"avgpool", "fusedbatchnorm", "zero"},
+    "nb101": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
+    "two_path": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
+    "inception": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat", "depthwise"},
+    "generic": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat", "depthwise"},
+    "generic_noDW": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
+    "edsr": _COMMON_OPS | {"concat"},
+}
+CIFAR_FAMILIES = ("hiaml", "inception", "nb101", "nb201", "two_path")
+# Operations that a mutation never replaces and never brings in.
+PROTECTED_OPS = frozenset({"input", "output", "mean", "matmul"})

@@ -1,0 +1,1 @@
+"""AutoGO: automated computation graph optimization for neural network evolution."""

@@ -1,0 +1,62 @@
+"""What the scripts share: flags that may be spelt three ways, and errors that end in one line."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from model_src.files import InputError
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Parses the published single-dash flags; `-model_path` is also `--model_path` and `--model-path`."""
+
+    def __init__(self, description: str):
+        super().__init__(
+            description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+
+    def add_argument(self, *names: str, **options):
+        if len(names) == 1 and names[0].startswith("-") and not names[0].startswith("--"):
+            name = names[0][1:]
+            names = tuple(dict.fromkeys((f"-{name}", f"--{name}", f"--{name.replace('_', '-')}")))
+            options.setdefault("metavar", None if "choices" in options or "action" in options else name.upper())
+            options = {key: value for key, value in options.items() if key != "metavar" or value is not None}
+        return super().add_argument(*names, **options)
+
+
+def positive_int(text: str) -> int:
+    """Parse an integer of at least 1, as argparse's `type`."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def non_negative_int(text: str) -> int:
+    """Parse an integer of at least 0, as argparse's `type`."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {value}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """Parse a number from 0 to 1, as argparse's `type`."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
+    return value
+
+
+def run_script(main: Callable[[Sequence[str] | None], int | None]) -> None:
+    """Run a script's `main` and leave the process: 0 when it is done, 2 with one line on bad input."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        sys.exit(main(None) or 0)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)

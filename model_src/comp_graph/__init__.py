@@ -1,0 +1,1 @@
+"""The computation graph and what it can become."""

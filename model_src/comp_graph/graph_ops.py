@@ -1,0 +1,132 @@
+"""Walking, cutting, cleaning and identifying computation graphs. Everything returns a new graph."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+
+MERGE_LABELS = ("add", "cat", "concat", "mul")
+
+
+def topological_order(cg: ComputeGraph) -> list[int]:
+    """Order the node indices so that every node follows its predecessors, generation by generation.
+
+    Kahn's algorithm by levels: a node joins the next level the moment its last predecessor is passed. The published
+    tokenizer was trained on this order.
+
+    Raises:
+        ValueError: The graph has a cycle.
+    """
+    missing = [len(sources) for sources in cg.predecessors]
+    successors = cg.successors
+    order = [index for index, count in enumerate(missing) if count == 0]
+    for index in order:  # grows while it is walked: first in, first out is level by level
+        for successor in successors[index]:
+            missing[successor] -= 1
+            if missing[successor] == 0:
+                order.append(successor)
+    if len(order) != len(missing):
+        raise ValueError(f"{cg.name}: the graph has a cycle")
+    return order
+
+
+def canonical_hash(cg: ComputeGraph) -> str:
+    """Identify a graph whatever its node numbering, ids, labels and name: equal for isomorphic graphs.
+
+    Weisfeiler-Lehman colours along the whole graph: one sweep down in topological order mixes each node's operation,
+    resolution, strides, kernel and metadata with its ancestors, one sweep up mixes in its descendants.
+    Blake2b, so the text is the same in every process and on every machine.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    nodes, predecessors, successors = cg.nodes, cg.predecessors, cg.successors
+    order = topological_order(cg)
+    colours = [node.digest for node in nodes]
+    for index in order:
+        colours[index] = _mix(colours[index], [colours[source] for source in predecessors[index]])
+    for index in reversed(order):
+        colours[index] = _mix(colours[index], [colours[target] for target in successors[index]])
+    return _mix(repr(cg.input_shape).encode(), colours).hex()
+
+
+def _mix(colour: bytes, neighbours: list[bytes]) -> bytes:
+    neighbours.sort()
+    return blake2b(colour + b"".join(neighbours), digest_size=16).digest()
+
+
+def is_merge(label: str) -> bool:
+    """Whether a label names an operation that joins several inputs (add, concat, mul)."""
+    return label.startswith(MERGE_LABELS)
+
+
+def bypass(cg: ComputeGraph, removed: Iterable[int]) -> ComputeGraph:
+    """Delete nodes, connecting every predecessor of each to every successor."""
+    sources = [set(entries) for entries in cg.predecessors]
+    targets = [set(entries) for entries in cg.successors]
+    removed = list(removed)
+    for index in removed:
+        _bypass_one(index, sources, targets)
+    return _without(cg, set(removed), targets)
+
+
+def _bypass_one(index: int, sources: list[set[int]], targets: list[set[int]]) -> None:
+    for source in sources[index]:
+        targets[source].discard(index)
+        targets[source] |= targets[index]
+    for target in targets[index]:
+        sources[target].discard(index)
+        sources[target] |= sources[index]
+
+
+def _without(cg: ComputeGraph, removed: set[int], targets: Sequence[Iterable[int]]) -> ComputeGraph:
+    kept = [index for index in range(cg.n_nodes) if index not in removed]
+    new_index = {index: position for position, index in enumerate(kept)}
+    edges = [(new_index[index], new_index[target]) for index in kept for target in targets[index]]
+    return ComputeGraph.from_nodes(cg.name, cg.input_shape, [cg.nodes[i] for i in kept], edges, cg.normalisers)
+
+
+def prune_merges(cg: ComputeGraph, fewest: int = 1) -> ComputeGraph:
+    """Bypass every merge operation that is left with one predecessor (and with none if `fewest` is 0)."""
+    sources = [set(entries) for entries in cg.predecessors]
+    targets = [set(entries) for entries in cg.successors]
+    removed = set()
+    for index in range(cg.n_weighted_nodes, cg.n_nodes):
+        if is_merge(cg.nodes[index].label) and fewest <= len(sources[index]) <= 1:
+            _bypass_one(index, sources, targets)
+            removed.add(index)
+    return _without(cg, removed, targets) if removed else cg
+
+
+def induced_subgraph(cg: ComputeGraph, indices: Iterable[int]) -> ComputeGraph:
+    """The given nodes (in ascending index) with the edges between them."""
+    kept = sorted(set(indices))
+    new_index = {index: position for position, index in enumerate(kept)}
+    edges = [
+        (new_index[index], new_index[target])
+        for index in kept
+        for target in cg.successors[index]
+        if target in new_index
+    ]
+    with_source = {target for _, target in edges}
+    nodes = [cg.nodes[index] for index in kept]
+    inputs = [(1, *node.in_shape) for position, node in enumerate(nodes) if position not in with_source]
+    return ComputeGraph.from_nodes(cg.name, inputs, nodes, edges, cg.normalisers)
+
+
+def part_of(cg: ComputeGraph, indices: Iterable[int]) -> ComputeGraph:
+    """A predecessor, segment or successor part as the predictor sees it: merges with one input left are bypassed."""
+    return prune_merges(induced_subgraph(cg, indices))
+
+
+def same_topology(first: ComputeGraph, second: ComputeGraph) -> bool:
+    """Whether two graphs are isomorphic in operation, resolution, strides, kernel and metadata (exact test)."""
+    import rustworkx
+
+    def bridge(cg: ComputeGraph):
+        graph = rustworkx.PyDiGraph()
+        graph.add_nodes_from([node.digest for node in cg.nodes])
+        graph.add_edges_from_no_data(list(cg.edge_pairs))
+        return graph
+
+    return rustworkx.is_isomorphic(bridge(first), bridge(second), node_matcher=lambda a, b: a == b)

@@ -1,0 +1,383 @@
+"""The computation graph (CG): operation vocabulary, nodes and graph, all immutable values.
+
+Importing this module needs neither TensorFlow nor PyTorch. The class names and this module's path are what published
+CG pickles name, and the pickled form written here is the published one, so files are exchanged in both directions.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, ClassVar
+
+from constants import OP_VOCABULARY_FILE
+
+OOV_LABEL = "<oov>"
+REGULAR, WEIGHTED = 0, 1
+
+_NUMBERED = re.compile(r"_\d+$")
+
+
+class OP2I:
+    """The operation vocabulary: label -> index, index 0 for everything that it does not know."""
+
+    def __init__(self, labels: Sequence[str] = ()):
+        self._labels = (OOV_LABEL, *labels)
+        self._index = {label: index for index, label in enumerate(self._labels)}
+
+    def build_from_file(self, path: str | Path = OP_VOCABULARY_FILE) -> "OP2I":
+        """Read one label per line (lower-cased, blank lines ignored) and return the filled vocabulary."""
+        lines = Path(path).read_text(encoding="utf-8").lower().splitlines()
+        self.__init__([line.strip() for line in lines if line.strip() and line.strip() != OOV_LABEL])
+        return self
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, label: str) -> int:
+        """Index of a label: exact match, else the longest known label contained in it, else 0."""
+        label = label.lower()
+        if label not in self._index:
+            contained = [known for known in self._labels if known in label]
+            return self._index[max(contained, key=len)] if contained else 0
+        return self._index[label]
+
+    def __contains__(self, label: str) -> bool:
+        return label.lower() == OOV_LABEL or self[label] != 0
+
+    def query_op(self, index: int) -> str:
+        """Label of an index.
+
+        Raises:
+            IndexError: The vocabulary has no such index.
+        """
+        return self._labels[index]
+
+
+def op_name_of(label: str) -> str:
+    """Reduce a node label to the operation name used in tokens and permissions: `addn_12` -> `add`."""
+    if _NUMBERED.search(label):
+        label = label.split("_", 1)[0]
+    if "relu6" in label:
+        return "relu"
+    if "add" in label and not label.startswith("padding"):
+        return "add"
+    if "fusedbatchnorm" in label:
+        return "fusedbatchnorm"
+    return label
+
+
+def _as_value(item: Any) -> Any:
+    """Lists become tuples and whole floats become ints, so that equal content compares equal."""
+    if isinstance(item, (list, tuple)):
+        return tuple(_as_value(entry) for entry in item)
+    if isinstance(item, float) and item.is_integer():
+        return int(item)
+    if isinstance(item, str):
+        return item.lower() if item.lower() in ("same", "valid") else item
+    return item
+
+
+@dataclass(frozen=True)
+class RegularNode:
+    """An operation without a kernel.
+
+    Attributes:
+        str_id: An id that is unique in the graph.
+        label: The operation's label, lower case, possibly numbered (`addn_12`).
+        op_type_idx: Index in the operation vocabulary.
+        resolution: (H_in, H_out, W_in, W_out, C_in, C_out).
+        strides: (1, s_h, s_w, 1), or None.
+        metadata: `padding`, `ksize`, `use_bias`, ...; treat it as read-only. None where there is none.
+    """
+
+    str_id: str
+    label: str
+    op_type_idx: int
+    resolution: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+    metadata: Mapping[str, Any] | None = None
+
+    type_idx: ClassVar[int] = REGULAR
+    _pickled: ClassVar[tuple[str, ...]] = ("str_id", "label", "op_type_idx", "resolution", "strides", "metadata")
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """(H_in, W_in, C_in)."""
+        return self.resolution[0::2]
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """(H_out, W_out, C_out)."""
+        return self.resolution[1::2]
+
+    @cached_property
+    def op_name(self) -> str:
+        """The label without numbers and variants."""
+        return op_name_of(self.label)
+
+    @property
+    def padding(self) -> str:
+        """Lower-case padding mode; `same` where none is recorded."""
+        return (self.metadata or {}).get("padding", "same")
+
+    @property
+    def use_bias(self) -> bool:
+        """Whether a bias is added to the operation's result."""
+        return bool((self.metadata or {}).get("use_bias"))
+
+    @cached_property
+    def digest(self) -> bytes:
+        """16 bytes that two nodes share iff they compute the same thing (id and label do not count)."""
+        details = sorted((key, repr(value)) for key, value in (self.metadata or {}).items() if key != "data_format")
+        kernel = getattr(self, "shape", None)
+        content = (self.op_type_idx, self.resolution, self.strides, kernel, details)
+        return blake2b(repr(content).encode(), digest_size=16).digest()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The node in its JSON state form."""
+        return {key: getattr(self, key) for key in self._pickled}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.state_dict(), "type_idx": self.type_idx}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        values = {key: state[key] for key in self._pickled if key not in ("metadata", "label", "str_id")}
+        metadata = state.get("metadata")
+        self.__dict__.update(
+            {key: _as_value(value) for key, value in values.items()},
+            str_id=str(state["str_id"]),
+            label=str(state["label"]).lower(),
+            metadata=None if metadata is None else {key: _as_value(value) for key, value in metadata.items()},
+        )
+
+
+@dataclass(frozen=True)
+class WeightedNode(RegularNode):
+    """An operation with a kernel: convolution, depthwise convolution or dense.
+
+    Attributes:
+        shape: (C_in, C_out, k_h, k_w); depthwise (C, 1, k_h, k_w); dense (C_in, C_out, 0, 0).
+    """
+
+    shape: tuple[int, ...] = (0, 0, 0, 0)
+
+    type_idx: ClassVar[int] = WEIGHTED
+    _pickled: ClassVar[tuple[str, ...]] = (*RegularNode._pickled, "shape")
+
+
+Node = RegularNode | WeightedNode
+
+
+def node_from_state(state: Mapping[str, Any], weighted: bool) -> Node:
+    """Build a node from its JSON state form or from the attributes of a networkx node.
+
+    Raises:
+        KeyError: A field is missing.
+    """
+    node = object.__new__(WeightedNode if weighted else RegularNode)
+    node.__setstate__(state)
+    return node
+
+
+@dataclass(frozen=True, eq=False)
+class ComputeGraph:
+    """A computation graph. Nodes are numbered weighted first, then regular; every index refers to that order.
+
+    Attributes:
+        name: Architecture name.
+        input_shape: (1, H, W, C); for a part of a network one such tuple per node without predecessors.
+        weighted_nodes: Nodes with a kernel.
+        regular_nodes: All other nodes.
+        edge_pairs: (source index, destination index), ascending, without repeats.
+        max_hidden_size: Normaliser of the channel features; likewise `max_kernel_size`, `max_derived_H`, `_W`.
+    """
+
+    name: str
+    input_shape: tuple
+    weighted_nodes: tuple[WeightedNode, ...]
+    regular_nodes: tuple[RegularNode, ...]
+    edge_pairs: tuple[tuple[int, int], ...]
+    max_hidden_size: int | None = None
+    max_kernel_size: int | None = None
+    max_derived_H: int | None = None
+    max_derived_W: int | None = None
+
+    NORMALISERS: ClassVar[tuple[str, ...]] = ("max_hidden_size", "max_kernel_size", "max_derived_H", "max_derived_W")
+
+    @classmethod
+    def from_nodes(
+        cls,
+        name: str,
+        input_shape: Sequence,
+        nodes: Sequence[Node],
+        edges: Iterable[tuple[int, int]],
+        normalisers: Mapping[str, int | None] | None = None,
+    ) -> "ComputeGraph":
+        """Build a graph from nodes in any order and edges between positions in that order."""
+        order = sorted(range(len(nodes)), key=lambda position: nodes[position].type_idx != WEIGHTED)
+        index = {position: new for new, position in enumerate(order)}
+        n_weighted = sum(node.type_idx == WEIGHTED for node in nodes)
+        return cls(
+            name,
+            tuple(input_shape),
+            tuple(nodes[position] for position in order[:n_weighted]),
+            tuple(nodes[position] for position in order[n_weighted:]),
+            tuple(sorted({(index[src], index[dst]) for src, dst in edges})),
+            **(normalisers or {}),
+        )
+
+    @property
+    def normalisers(self) -> dict[str, int | None]:
+        """The four feature normalisers by name."""
+        return {key: getattr(self, key) for key in self.NORMALISERS}
+
+    def with_normalisers(self, normalisers: Mapping[str, int | None]) -> "ComputeGraph":
+        """The same graph under other feature normalisers."""
+        return ComputeGraph(
+            self.name, self.input_shape, self.weighted_nodes, self.regular_nodes, self.edge_pairs, **normalisers
+        )
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, weighted first."""
+        return self.weighted_nodes + self.regular_nodes
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.weighted_nodes) + len(self.regular_nodes)
+
+    @property
+    def n_weighted_nodes(self) -> int:
+        """Number of nodes with a kernel."""
+        return len(self.weighted_nodes)
+
+    @property
+    def n_regular_nodes(self) -> int:
+        """Number of nodes without a kernel."""
+        return len(self.regular_nodes)
+
+    @property
+    def regular_node_start_idx(self) -> int:
+        """Index of the first regular node."""
+        return len(self.weighted_nodes)
+
+    @cached_property
+    def predecessors(self) -> tuple[tuple[int, ...], ...]:
+        """Per node, the indices of its distinct predecessors, ascending."""
+        return self._neighbours(1, 0)
+
+    @cached_property
+    def successors(self) -> tuple[tuple[int, ...], ...]:
+        """Per node, the indices of its distinct successors, ascending."""
+        return self._neighbours(0, 1)
+
+    def _neighbours(self, here: int, there: int) -> tuple[tuple[int, ...], ...]:
+        neighbours: list[list[int]] = [[] for _ in range(self.n_nodes)]
+        for pair in self.edge_pairs:
+            neighbours[pair[here]].append(pair[there])
+        return tuple(map(tuple, neighbours))
+
+    @property
+    def src_id2dst_ids_dict(self) -> dict[str, set[str]]:
+        """`str_id` of a node -> the `str_id`s of its successors, for nodes that have any."""
+        ids = [node.str_id for node in self.nodes]
+        return {ids[index]: {ids[other] for other in others} for index, others in enumerate(self.successors) if others}
+
+    @property
+    def input_index(self) -> int:
+        """Index of the only node that has no predecessor.
+
+        Raises:
+            ValueError: There is not exactly one.
+        """
+        return self._only_end(self.predecessors, self.successors, "input")
+
+    @property
+    def output_index(self) -> int:
+        """Index of the only node that has no successor.
+
+        Raises:
+            ValueError: There is not exactly one.
+        """
+        return self._only_end(self.successors, self.predecessors, "output")
+
+    def _only_end(self, empty: Sequence, filled: Sequence, kind: str) -> int:
+        ends = [i for i in range(self.n_nodes) if not empty[i] and (filled[i] or self.n_nodes == 1)]
+        if len(ends) != 1:
+            raise ValueError(f"{self.name}: expected one {kind} node, found {len(ends)}")
+        return ends[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The graph in its JSON state form (lists and plain values only when passed through json)."""
+        return {
+            "name": self.name,
+            "input_shape": self.input_shape,
+            **self.normalisers,
+            "edge_pairs": self.edge_pairs,
+            "regular_nodes": [node.state_dict() for node in self.regular_nodes],
+            "weighted_nodes": [node.state_dict() for node in self.weighted_nodes],
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> "ComputeGraph":
+        """Build a graph from its JSON state form.
+
+        Raises:
+            ValueError: A field is missing or the edges do not fit the nodes.
+        """
+        try:
+            parts = {
+                "weighted_nodes": [node_from_state(node, True) for node in state["weighted_nodes"]],
+                "regular_nodes": [node_from_state(node, False) for node in state["regular_nodes"]],
+            }
+            graph = object.__new__(cls)
+            graph.__setstate__({**state, **parts})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a computation graph: {type(error).__name__} {error}") from error
+        return graph
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "input_shape": self.input_shape,
+            "edge_pairs": list(self.edge_pairs),
+            "regular_nodes": list(self.regular_nodes),
+            "weighted_nodes": list(self.weighted_nodes),
+            "n_regular_nodes": self.n_regular_nodes,
+            "n_weighted_nodes": self.n_weighted_nodes,
+            **self.normalisers,
+        }
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        weighted, regular = tuple(state["weighted_nodes"]), tuple(state["regular_nodes"])
+        edges = tuple(sorted({(int(src), int(dst)) for src, dst in state["edge_pairs"]}))
+        count = len(weighted) + len(regular)
+        if edges and not (0 <= min(map(min, edges)) and max(map(max, edges)) < count):
+            raise ValueError(f"an edge leaves the range of the {count} nodes")
+        self.__dict__.update(
+            name=str(state["name"]),
+            input_shape=_as_value(state["input_shape"]),
+            weighted_nodes=_with_whole_channels(weighted, state.get("max_hidden_size")),
+            regular_nodes=regular,
+            edge_pairs=edges,
+            **{key: _as_value(state.get(key)) for key in self.NORMALISERS},
+        )
+
+    def __repr__(self) -> str:
+        return f"ComputeGraph({self.name!r}, {self.n_nodes} nodes, {len(self.edge_pairs)} edges)"
+
+
+def _with_whole_channels(nodes: tuple[WeightedNode, ...], scale: int | None) -> tuple[WeightedNode, ...]:
+    """Undo the division of kernel channels by `scale` that published NB-101 files carry."""
+    if not scale or not any(isinstance(size, float) for node in nodes for size in node.shape[:2]):
+        return nodes
+    return tuple(
+        node_from_state(
+            {**node.state_dict(), "shape": (*(round(size * scale) for size in node.shape[:2]), *node.shape[2:])}, True
+        )
+        for node in nodes
+    )

@@ -1,0 +1,57 @@
+"""Fixtures that many tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, RegularNode, WeightedNode
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = Path(os.environ.get("AUTOGO_REFERENCE", ROOT.parent / "shared" / "reference"))
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of published files and numbers; tests that need it are skipped where it is absent."""
+    if not REFERENCE.is_dir():
+        pytest.skip(f"the reference folder {REFERENCE.name}/ is not beside the repository")
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def op2i() -> OP2I:
+    return OP2I().build_from_file()
+
+
+def conv(str_id, h, c_in, c_out, stride=1, kernel=3, **metadata) -> WeightedNode:
+    """A convolution on a square map of `h` pixels."""
+    return WeightedNode(
+        str_id=str_id,
+        label="conv2d",
+        op_type_idx=3,
+        resolution=(h, -(-h // stride), h, -(-h // stride), c_in, c_out),
+        strides=(1, stride, stride, 1),
+        metadata={"data_format": "NHWC", "dilations": (1, 1, 1, 1), "padding": "same", **metadata},
+        shape=(c_in, c_out, kernel, kernel),
+    )
+
+
+def regular(str_id, label, op, h, c, h_out=None, c_out=None, **fields) -> RegularNode:
+    """A node without a kernel on a square map of `h` pixels and `c` channels."""
+    h_out, c_out = h_out or h, c_out or c
+    return RegularNode(str_id, label, op, (h, h_out, h, h_out, c, c_out), **fields)
+
+
+@pytest.fixture
+def tiny_graph() -> ComputeGraph:
+    """input -> conv 3->8 -> relu -> add(relu, conv) -> output on an 8x8 map."""
+    nodes = [
+        conv("c", 8, 3, 8),
+        regular("i", "input", 1, 8, 3),
+        regular("r", "relu", 6, 8, 8),
+        regular("a", "add", 9, 8, 8),
+        regular("o", "output", 2, 8, 8),
+    ]
+    normalisers = {"max_hidden_size": 512, "max_kernel_size": 7, "max_derived_H": 256, "max_derived_W": 256}
+    return ComputeGraph.from_nodes("tiny", (1, 8, 8, 3), nodes, [(1, 0), (0, 2), (2, 3), (0, 3), (3, 4)], normalisers)
