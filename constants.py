@@ -17,6 +17,12 @@ MAX_DERIVED_H = 256
 MAX_DERIVED_W = 256
 MAX_HIDDEN_SIZE = 512
 MAX_KERNEL_SIZE = 7
+DOMAIN_NORMALISERS = {
+    "max_hidden_size": MAX_HIDDEN_SIZE,
+    "max_kernel_size": MAX_KERNEL_SIZE,
+    "max_derived_H": MAX_DERIVED_H,
+    "max_derived_W": MAX_DERIVED_W,
+}
 
 # Family name -> abbreviation in file names.
 FAMILY_ABBREVIATIONS = {

@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from model_src.files import InputError
 
@@ -17,12 +18,21 @@ class FlagParser(argparse.ArgumentParser):
         )
 
     def add_argument(self, *names: str, **options):
+        """Add an argument as argparse does; a single-dash long flag gets its two-dash spellings too."""
         if len(names) == 1 and names[0].startswith("-") and not names[0].startswith("--"):
             name = names[0][1:]
             names = tuple(dict.fromkeys((f"-{name}", f"--{name}", f"--{name.replace('_', '-')}")))
             options.setdefault("metavar", None if "choices" in options or "action" in options else name.upper())
             options = {key: value for key, value in options.items() if key != "metavar" or value is not None}
         return super().add_argument(*names, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line in one line.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"{message} (see {self.prog} -h)")
 
 
 def positive_int(text: str) -> int:

@@ -47,7 +47,7 @@ def canonical_hash(cg: ComputeGraph) -> str:
         colours[index] = _mix(colours[index], [colours[source] for source in predecessors[index]])
     for index in reversed(order):
         colours[index] = _mix(colours[index], [colours[target] for target in successors[index]])
-    return _mix(repr(cg.input_shape).encode(), colours).hex()
+    return _mix(b"", colours).hex()
 
 
 def _mix(colour: bytes, neighbours: list[bytes]) -> bytes:
@@ -87,14 +87,19 @@ def _without(cg: ComputeGraph, removed: set[int], targets: Sequence[Iterable[int
 
 
 def prune_merges(cg: ComputeGraph, fewest: int = 1) -> ComputeGraph:
-    """Bypass every merge operation that is left with one predecessor (and with none if `fewest` is 0)."""
+    """Bypass merge operations with one predecessor (and with none if `fewest` is 0) until none is left."""
     sources = [set(entries) for entries in cg.predecessors]
     targets = [set(entries) for entries in cg.successors]
-    removed = set()
-    for index in range(cg.n_weighted_nodes, cg.n_nodes):
-        if is_merge(cg.nodes[index].label) and fewest <= len(sources[index]) <= 1:
+    removed: set[int] = set()
+    waiting = [index for index in range(cg.n_weighted_nodes, cg.n_nodes) if is_merge(cg.nodes[index].label)]
+    while waiting:
+        single = [index for index in waiting if fewest <= len(sources[index]) <= 1]
+        if not single:
+            break
+        for index in single:
             _bypass_one(index, sources, targets)
-            removed.add(index)
+        removed.update(single)
+        waiting = [index for index in waiting if index not in removed]
     return _without(cg, removed, targets) if removed else cg
 
 

@@ -12,6 +12,14 @@ from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
 WINDOW_OPS = ("conv", "depthwise", "maxpool", "avgpool")
 
 
+def graph_macs(cg: ComputeGraph, op2i: OP2I) -> int:
+    """Multiply-accumulates of a graph: those of every node times its number of distinct inputs."""
+    return sum(
+        node_macs(node, op2i.query_op(node.op_type_idx)) * max(1, len(sources))
+        for node, sources in zip(cg.nodes, cg.predecessors, strict=True)
+    )
+
+
 def compute_cg_flops(
     cg: ComputeGraph, op2i: OP2I, use_fast_counter: bool = True, div: float = 1e6, allow_zero: bool = False
 ) -> float:
@@ -27,10 +35,7 @@ def compute_cg_flops(
     Raises:
         ValueError: The graph costs nothing and `allow_zero` is off.
     """
-    macs = sum(
-        node_macs(node, op2i.query_op(node.op_type_idx)) * max(1, len(sources))
-        for node, sources in zip(cg.nodes, cg.predecessors, strict=True)
-    )
+    macs = graph_macs(cg, op2i)
     if macs == 0 and not allow_zero:
         raise ValueError(f"{cg.name}: the graph has no operation that costs anything")
     return 2 * macs / div

@@ -1,0 +1,40 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+SEARCH_FLAGS := -model_path architectures/nb201_best.pkl -model_family nb201 \
+	-predictor_path saved_models/psc_chkpt.pt -predictor_type PSC_predictor \
+	-input_h 32 -input_w 32 -input_c 3 -epoch 10 -top_k 10 \
+	-max_candidate_per_iter 10 -max_target_per_iter 100 -num_train_cgs 0 \
+	-min_flops_decrease_percent -10 -max_flops_decrease_percent 100 -mutation_unit segment
+
+.PHONY: help setup search test test-slow lint check clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+setup: $(VENV)/.done  ## install everything into .venv
+
+$(VENV)/.done: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+search: setup  ## run the search of the README on architectures/nb201_best.pkl
+	$(RUN) autogo.py $(SEARCH_FLAGS)
+
+test: setup  ## run the test suite
+	$(RUN) -m pytest -n 2
+
+test-slow: setup  ## run the tests that take minutes
+	$(RUN) -m pytest -n 2 -m slow
+
+lint: setup  ## check style
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+check: lint test  ## what continuous integration runs
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache

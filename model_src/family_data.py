@@ -1,0 +1,258 @@
+"""The labelled networks of a family: the published cache files, read and written, and splits by network name.
+
+Units: accuracies are fractions, FLOPs are millions.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import constants
+from model_src.comp_graph.load import CG_CLASSES
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.files import InputError, atomic_write, load_json, load_pickle, save_pickle
+
+FAMILY_FILES = {
+    "hiaml": "gpi_test_hiaml_cifar10_labelled_cg_data.json",
+    "two_path": "gpi_test_two_path_cifar10_labelled_cg_data.json",
+    "inception": "inception_cifar10_labelled_cg_data.json",
+    "nb101": "gpi_nb101_5k_comp_graph_cache.pkl",  # the subset stands for the family
+    "nb101_5k": "gpi_nb101_5k_comp_graph_cache.pkl",
+    "nb201": "gpi_nb201c10_comp_graph_cache.pkl",
+    "nb201c10": "gpi_nb201c10_comp_graph_cache.pkl",
+}
+NB101_FULL_FILE = "gpi_nb101_comp_graph_cache.pkl"
+NB101_NAMES_FILE = "nb101_5k_name_list.pkl"
+
+# Stored FLOPs above this are single operations (computation graph, section 3.2); the unit of smaller ones is unknown.
+_LEAST_RAW_FLOPS = 1e6
+_SMALLEST_RATIO = 1e-5
+
+
+@dataclass(frozen=True)
+class LabelledGraph:
+    """A network and what is known about it.
+
+    Attributes:
+        graph: The network.
+        accuracy: Fraction of test images that are classified rightly; None if it was not measured.
+        flops: FLOPs in millions.
+        n_params: Number of parameters; None if the file does not say.
+        config: What the network was built from, as plain JSON data; None if the file does not say.
+    """
+
+    graph: ComputeGraph
+    accuracy: float | None
+    flops: float
+    n_params: int | None = None
+    config: Any = None
+
+
+def family_path(family: str, data_dir: str | Path = constants.DATA_DIR) -> Path:
+    """The cache file of a family; `nb101` is the 5k subset and `nb201` is `nb201c10`.
+
+    Raises:
+        InputError: There is no such family.
+    """
+    if family not in FAMILY_FILES:
+        raise InputError(f"unknown family {family!r}; known are {', '.join(FAMILY_FILES)}")
+    return Path(data_dir) / FAMILY_FILES[family]
+
+
+def load_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[LabelledGraph]:
+    """Read a family's networks in file order, from a published cache or one of ours (computation graph, 3.2 and 3.3).
+
+    Where the NB-101 subset has no file of its own it is picked from the full cache by the published list of names.
+
+    Raises:
+        InputError: The file is missing, damaged or of another kind, or two of its networks share a name.
+    """
+    path = family_path(family, data_dir)
+    if path.suffix == ".json":
+        networks = _read_state_cache(path)
+    elif path.name == FAMILY_FILES["nb101_5k"] and not path.exists() and (path.parent / NB101_FULL_FILE).exists():
+        path = path.with_name(NB101_FULL_FILE)
+        names = set(load_pickle(path.with_name(NB101_NAMES_FILE)))
+        networks = [network for network in _read_list_cache(path) if network.graph.name in names]
+    else:
+        networks = _read_list_cache(path)
+    _check_names(path, networks)
+    return networks
+
+
+def save_family(path: str | Path, networks: Iterable[LabelledGraph]) -> int:
+    """Write networks in the published form that the suffix calls for (`.json` or `.pkl`) and return their number."""
+    path = Path(path)
+    if path.suffix == ".json":
+        return save_state_cache(path, networks)
+    networks = list(networks)
+    save_list_cache(path, networks)
+    return len(networks)
+
+
+def save_list_cache(path: str | Path, graphs: Iterable[LabelledGraph]) -> None:
+    """Write the published NB-101 / NB-201 form: a pickled list of dictionaries (computation graph, section 3.3)."""
+    entries = [
+        {
+            "compute graph": network.graph,
+            "acc": network.accuracy,
+            "flops": network.flops,
+            "n_params": network.n_params,
+            "original config": network.config,
+        }
+        for network in graphs
+    ]
+    save_pickle(entries, path)
+
+
+def save_state_cache(path: str | Path, networks: Iterable[LabelledGraph]) -> int:
+    """Write the published JSON form, one network at a time, and return their number (computation graph, section 3.2).
+
+    Accuracies are stored in percent and FLOPs as single operations, as in the published files.
+    """
+    count = 0
+    with atomic_write(path, "w") as file:
+        file.write("{")
+        for count, network in enumerate(networks, start=1):
+            entry = {
+                "cg": network.graph.state_dict(),
+                "max_perf": None if network.accuracy is None else 100 * network.accuracy,
+                "flops": network.flops * 1e6,
+                "n_params": network.n_params,
+                "original config": network.config,
+            }
+            separator = ",\n" if count > 1 else "\n"
+            file.write(f"{separator}{json.dumps(network.graph.name)}: {json.dumps(entry)}")
+        file.write("\n}\n")
+    return count
+
+
+def _read_state_cache(path: Path) -> list[LabelledGraph]:
+    entries = load_json(path)
+    if not isinstance(entries, dict):
+        raise InputError(f"{path}: holds a {type(entries).__name__}, not networks by key")
+    op2i = OP2I().build_from_file()
+    networks = []
+    for key, entry in entries.items():
+        try:
+            graph = ComputeGraph.from_state_dict(entry["cg"])
+            percent, flops = entry["max_perf"], entry.get("flops") or 0
+            networks.append(
+                LabelledGraph(
+                    graph,
+                    None if percent is None else float(percent) / 100,
+                    flops / 1e6 if flops > _LEAST_RAW_FLOPS else compute_cg_flops(graph, op2i),
+                    entry.get("n_params"),
+                    entry.get("original config"),
+                )
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: network {key!r} is not usable: {_reason(error)}") from error
+    return networks
+
+
+def _read_list_cache(path: Path) -> list[LabelledGraph]:
+    entries = load_pickle(path, {**CG_CLASSES, **_NUMPY_CLASSES})
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: holds a {type(entries).__name__}, not a list of networks")
+    networks = []
+    for position, entry in enumerate(entries):
+        try:
+            graph, accuracy = entry["compute graph"], entry["acc"]
+            if not isinstance(graph, ComputeGraph):
+                raise TypeError(f"holds a {type(graph).__name__} where the graph belongs")
+            networks.append(
+                LabelledGraph(
+                    graph,
+                    None if accuracy is None else float(accuracy),
+                    float(entry["flops"]),
+                    entry.get("n_params"),
+                    entry.get("original config"),
+                )
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: network {position} is not usable: {_reason(error)}") from error
+    return networks
+
+
+def _reason(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _check_names(path: Path, networks: Iterable[LabelledGraph]) -> None:
+    seen = set()
+    for network in networks:
+        if network.graph.name in seen:
+            raise InputError(f"{path}: two networks are named {network.graph.name}")
+        seen.add(network.graph.name)
+
+
+class _PickledDtype:
+    """Stands for numpy.dtype in a pickle; remembers what the dtype was made from and does nothing with it."""
+
+    def __init__(self, code: str, *_: Any):
+        self.code = code
+        self.byte_order = "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self.byte_order = state[1] if state[1] in ("<", ">") else "="
+
+
+def _numbers(dtype: _PickledDtype, data: bytes) -> np.ndarray:
+    kind = np.dtype(f"{dtype.byte_order}{dtype.code}")
+    if kind.kind not in "biuf":
+        raise ValueError(f"numbers of type {kind}")
+    return np.frombuffer(data, kind)
+
+
+def _scalar(dtype: _PickledDtype, data: bytes) -> int | float | bool:
+    return _numbers(dtype, data)[0].item()
+
+
+class _PickledArray(list):
+    """Stands for numpy.ndarray in a pickle and becomes a nested list."""
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran_order, data = state
+        self.extend(_numbers(dtype, data).reshape(shape, order="F" if fortran_order else "C").tolist())
+
+
+# Numpy values become plain numbers and lists, without numpy's own unpickling code.
+_NUMPY_CLASSES: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _PickledDtype,
+    ("numpy", "ndarray"): _PickledArray,
+    **{
+        (f"numpy.{core}.multiarray", name): stand_in
+        for core in ("core", "_core")
+        for name, stand_in in (("scalar", _scalar), ("_reconstruct", lambda *_: _PickledArray()))
+    },
+}
+
+
+def split_names(names: Iterable[str], dev_ratio: float, test_ratio: float, seed: int) -> dict[str, list[str]]:
+    """Divide network names into `train`, `dev` and `test`, each sorted (predictors, section 6).
+
+    Names are ranked by a hash of the seed and the name, so the split depends neither on the order of the names nor on
+    any other random draw, and everybody who splits the same names gets the same split. `dev` and `test` get the
+    ratio of the names, rounded down but at least one; with a ratio below 1e-5 that part stays in `train` as well.
+
+    Raises:
+        InputError: So few names that none is left to train on.
+    """
+    ranked = sorted(set(names), key=lambda name: blake2b(f"{seed}:{name}".encode()).digest())
+    n_dev = max(math.floor(dev_ratio * len(ranked)), 1)
+    n_test = max(math.floor(test_ratio * len(ranked)), 1)
+    dev, test, train = ranked[:n_dev], ranked[n_dev : n_dev + n_test], ranked[n_dev + n_test :]
+    train += [*(dev if dev_ratio < _SMALLEST_RATIO else ()), *(test if test_ratio < _SMALLEST_RATIO else ())]
+    if not train or not test:
+        raise InputError(
+            f"{len(ranked)} networks cannot be divided into {dev_ratio:g} for dev, {test_ratio:g} for test and the rest"
+        )
+    return {"train": sorted(train), "dev": sorted(dev), "test": sorted(test)}

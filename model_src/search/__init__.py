@@ -1,0 +1,1 @@
+"""The evolutionary search; it knows the predictor only by its two scoring methods."""

@@ -1,0 +1,109 @@
+"""Source segments: which parts of a network may be replaced (search, sections 2-4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from constants import CIFAR_FAMILIES, FAMILY_OPS, PROTECTED_OPS
+from model_src.comp_graph.graph_ops import part_of
+from model_src.comp_graph.segment import Cut, cut
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import graph_macs
+from model_src.files import InputError
+
+
+def allowed_ops(model_family: str, encoder_family: str = "combined") -> frozenset[str]:
+    """Operation names that a mutation may take out of and put into a network of a family.
+
+    Raises:
+        InputError: One of the names is unknown.
+    """
+    for flag, family, known in (
+        ("model_family", model_family, FAMILY_OPS),
+        ("graph_encoder_family", encoder_family, {**FAMILY_OPS, "combined": None}),
+    ):
+        if family not in known:
+            raise InputError(f"-{flag}: unknown family {family!r}; choose from {', '.join(sorted(known))}")
+    encoded = CIFAR_FAMILIES if encoder_family == "combined" else (encoder_family,)
+    union = frozenset().union(*(FAMILY_OPS[family] for family in encoded))
+    return (FAMILY_OPS[model_family] & union) - PROTECTED_OPS
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Consecutive groups of a network's topological order that may be replaced together."""
+
+    parent: ComputeGraph
+    order: Sequence[int]
+    start: int
+    stop: int
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The nodes of the segment, in topological order."""
+        return self.order[self.start : self.stop]
+
+    @cached_property
+    def place(self) -> Cut:
+        """The segment with its boundary."""
+        return cut(self.parent, self.indices)
+
+    @cached_property
+    def predecessor(self) -> ComputeGraph:
+        """The part before the segment, as the predictor sees it."""
+        return part_of(self.parent, self.order[: self.start])
+
+    @cached_property
+    def successor(self) -> ComputeGraph:
+        """The part after the segment, as the predictor sees it."""
+        return part_of(self.parent, self.order[self.stop :])
+
+    def macs(self, op2i: OP2I) -> int:
+        """Multiply-accumulates of the segment on its own (merges with one inner input are not counted)."""
+        return graph_macs(part_of(self.parent, self.indices), op2i)
+
+
+def find_candidates(
+    cg: ComputeGraph, groups: Sequence[Sequence[int]], longest: int, allowed: frozenset[str], single_ops: bool = False
+) -> list[Candidate]:
+    """All runs of at most `longest` groups that hold only allowed operations.
+
+    The first and the last group stay: they hold the network's input and output.
+
+    Args:
+        cg: The network.
+        groups: Its nodes in topological order, cut into consecutive groups.
+        longest: Most groups replaced at once.
+        allowed: Operation names that may be replaced.
+        single_ops: Every group is one node; a convolution then counts only if it keeps its input's size.
+    """
+    order = [index for group in groups for index in group]
+    starts = np.concatenate([[0], np.cumsum([len(group) for group in groups])]).tolist()
+    valid = [all(cg.nodes[index].op_name in allowed for index in group) for group in groups]
+    found = []
+    for first in range(1, len(groups) - 1):
+        for last in range(first, min(first + longest, len(groups) - 1)):
+            if not valid[last]:
+                break
+            if single_ops and not _keeps_size(cg, groups[first][0]):
+                break
+            found.append(Candidate(cg, order, starts[first], starts[last + 1]))
+    return found
+
+
+def _keeps_size(cg: ComputeGraph, index: int) -> bool:
+    node = cg.nodes[index]
+    return node.op_name != "conv2d" or node.in_shape == node.out_shape
+
+
+def select_candidates(
+    candidates: Sequence[Candidate], most: int, op2i: OP2I, rng: np.random.Generator
+) -> list[Candidate]:
+    """Keep `most` candidates: half of them with the fewest FLOPs, the rest at random (paper, A.5.5)."""
+    by_cost = sorted(candidates, key=lambda candidate: candidate.macs(op2i))
+    n_cheapest = -(-most // 2)
+    rest = by_cost[n_cheapest:]
+    drawn = rng.permutation(len(rest))[: most // 2]
+    return by_cost[:n_cheapest] + [rest[position] for position in drawn]

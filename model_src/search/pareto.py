@@ -1,0 +1,87 @@
+"""The Pareto set over (score, FLOPs) and the choice of parents from it (search, sections 9-10)."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isqrt
+
+import numpy as np
+from scipy.stats import rankdata
+
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+
+
+@dataclass(frozen=True, eq=False)
+class Individual:
+    """An accepted network.
+
+    Attributes:
+        build: Makes the network; called once, when it is first needed.
+        identity: Its canonical hash.
+        score: Predicted score, higher is better.
+        mflops: FLOPs in millions.
+        iteration: When it was found, from 1; 0 is the input.
+    """
+
+    build: Callable[[], ComputeGraph]
+    identity: str
+    score: float
+    mflops: float
+    iteration: int
+
+    @cached_property
+    def graph(self) -> ComputeGraph:
+        """The network."""
+        return self.build()
+
+
+def pareto_front(individuals: Iterable[Individual]) -> list[Individual]:
+    """The individuals that no other dominates, best score first; of equal (score, FLOPs) only the earliest stays."""
+    front: list[Individual] = []
+    for individual in sorted(individuals, key=lambda one: (-one.score, one.mflops)):
+        if not front or individual.mflops < front[-1].mflops:
+            front.append(individual)
+    return front
+
+
+def select_parents(
+    front: Sequence[Individual], latest: Sequence[Individual], count: int, rng: np.random.Generator
+) -> list[Individual]:
+    """Draw distinct parents that spread over the front, then the best of the latest accepted children.
+
+    One random member of each cell of a grid of isqrt(count) x isqrt(count) equal cells over the front's score and
+    FLOPs, then random further members, then the latest children by rank sum (score descending, FLOPs ascending).
+
+    Args:
+        front: The Pareto set, the input among it while nothing dominates it.
+        latest: Children accepted in the previous iteration.
+        count: Most parents wanted.
+        rng: Source of randomness.
+    """
+    side = isqrt(count)
+    if len(front) < side * side:
+        parents = list(front)
+    else:
+        parents = _one_per_cell(front, side, rng)
+        rest = [member for member in front if member not in parents]
+        parents += [rest[i] for i in rng.permutation(len(rest))[: count - len(parents)]]
+    known = {parent.identity for parent in parents}
+    fillers = [child for child in latest if child.identity not in known]
+    return parents + _by_rank_sum(fillers)[: count - len(parents)]
+
+
+def _one_per_cell(front: Sequence[Individual], side: int, rng: np.random.Generator) -> list[Individual]:
+    cells: dict[tuple[int, int], list[Individual]] = {}
+    values = np.array([(one.score, one.mflops) for one in front])
+    low, span = values.min(axis=0), np.ptp(values, axis=0)
+    places = np.floor(side * (values - low) / np.where(span > 0, span, 1)).clip(0, side - 1).astype(int)
+    for member, place in zip(front, places.tolist(), strict=True):
+        cells.setdefault(tuple(place), []).append(member)
+    return [cells[place][rng.integers(len(cells[place]))] for place in sorted(cells)]
+
+
+def _by_rank_sum(individuals: Sequence[Individual]) -> list[Individual]:
+    if not individuals:
+        return []
+    ranks = rankdata([-one.score for one in individuals], "min") + rankdata([one.mflops for one in individuals], "min")
+    return [individuals[i] for i in np.argsort(ranks, kind="stable")]

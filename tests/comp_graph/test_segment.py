@@ -1,0 +1,42 @@
+"""Segments with ports, and putting one in the place of another."""
+
+from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.segment import Segment, cut, replace_segment, segment_from_subgraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from tests.conftest import conv, regular
+
+
+def test_ports_count_tensors(tiny_graph):
+    place = cut(tiny_graph, [2, 3])  # relu and add: one outside tensor feeds both
+    assert place.sources == (0,) and place.readers == ((4,),)
+    assert place.segment.inputs == ((0, 1),) and place.segment.input_shapes == ((8, 8, 8),)
+    assert place.segment.outputs == (1,) and place.segment.output_shapes == ((8, 8, 8),)
+
+
+def test_an_output_with_several_readers_is_one_port(tiny_graph):
+    place = cut(tiny_graph, [0])
+    assert place.segment.outputs == (0,) and place.readers == ((2, 3),)
+
+
+def test_a_segment_replaced_by_itself_gives_the_network(tiny_graph):
+    for indices in ([2], [0], [2, 3], [0, 2], [0, 2, 3]):
+        place = cut(tiny_graph, indices)
+        same = [range(len(ports)) for ports in (place.segment.inputs, place.segment.outputs)]
+        child = replace_segment(tiny_graph, place, place.segment, *same, "n")
+        assert canonical_hash(child) == canonical_hash(tiny_graph)
+        assert child.normalisers == tiny_graph.normalisers and child.input_shape == tiny_graph.input_shape
+        assert len({node.str_id for node in child.nodes}) == child.n_nodes
+
+
+def test_another_segment_is_connected_at_its_ports(tiny_graph):
+    nodes = [conv("c", 8, 8, 8), regular("r", "tanh", 15, 8, 8)]
+    graph = ComputeGraph.from_nodes("new", [(1, 8, 8, 8)], nodes, [(0, 1)])
+    child = replace_segment(tiny_graph, cut(tiny_graph, [2]), segment_from_subgraph(graph), [0], [0], "n")
+    assert [node.label for node in child.nodes] == ["conv2d", "conv2d", "input", "add", "output", "tanh"]
+    assert child.edge_pairs == ((0, 1), (0, 3), (1, 5), (2, 0), (3, 4), (5, 3))
+
+
+def test_a_merge_left_with_one_input_disappears(tiny_graph):
+    add = ComputeGraph.from_nodes("add", [(1, 8, 8, 8)], [regular("x", "add", 9, 8, 8)], [])
+    child = replace_segment(tiny_graph, cut(tiny_graph, [2]), Segment(add, ((0,),), ((8, 8, 8),), (0,)), [0], [0], "n")
+    assert [node.label for node in child.nodes] == ["conv2d", "input", "output"]

@@ -1,0 +1,130 @@
+"""FLOPs, features and shape inference, on literal graphs and on the reference numbers."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from model_src.comp_graph.graph_ops import canonical_hash, topological_order
+from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
+from model_src.comp_graph.tf_comp_graph_utils import (
+    compute_cg_flops,
+    correct_cg_for_downstream,
+    node_features,
+    window_output,
+)
+from tests.conftest import conv, regular
+
+FAMILIES = ("hiaml", "inception", "nb101", "nb201", "two_path")
+
+
+def specification_example() -> ComputeGraph:
+    """The worked example of the specification, section 7."""
+    s1, same, valid = (1, 1, 1, 1), {"padding": "same", "use_bias": True}, {"padding": "valid"}
+    nodes = [
+        WeightedNode("a", "conv2d", 3, (15, 8, 15, 8, 3, 8), (1, 2, 2, 1), same, (3, 8, 3, 3)),
+        regular("b", "fusedbatchnorm", 5, 8, 8),
+        regular("c", "relu", 6, 8, 8),
+        RegularNode("p", "paddings", 18, (8, 10, 8, 10, 8, 8), None, {"pad_h": (1, 1), "pad_w": (1, 1)}),
+        WeightedNode("d", "conv2d", 3, (10, 8, 10, 8, 8, 8), s1, valid, (8, 8, 3, 3)),
+        WeightedNode("e", "depthwise", 4, (8, 8, 8, 8, 8, 8), s1, same, (8, 1, 3, 3)),
+        regular("f", "concat", 11, 8, 8, c_out=16),
+        RegularNode("g", "maxpool", 12, (8, 4, 8, 4, 16, 16), (1, 2, 2, 1), {"padding": "same", "ksize": (1, 2, 2, 1)}),
+        regular("h", "mean", 19, 4, 16, h_out=1),
+        WeightedNode("m", "matmul", 8, (1, 1, 1, 1, 16, 10), None, {"use_bias": True}, (16, 10, 0, 0)),
+    ]
+    edges = [(0, 1), (1, 2), (2, 3), (3, 4), (2, 5), (4, 6), (5, 6), (6, 7), (7, 8), (8, 9)]
+    return ComputeGraph.from_nodes("example", (1, 15, 15, 3), nodes, edges)
+
+
+def test_flops_of_the_worked_example(op2i):
+    assert compute_cg_flops(specification_example(), op2i, div=1) == 116596
+
+
+def test_a_two_input_add_counts_twice(op2i, tiny_graph):
+    assert compute_cg_flops(tiny_graph, op2i, div=2) == 9 * 3 * 8 * 64 + 64 * 8 + 2 * 64 * 8
+
+
+def test_a_graph_that_costs_nothing_is_an_error(op2i):
+    graph = ComputeGraph.from_nodes("free", (1, 4, 4, 4), [regular("i", "identity", 25, 4, 4)], [])
+    with pytest.raises(ValueError, match="free"):
+        compute_cg_flops(graph, op2i)
+    assert compute_cg_flops(graph, op2i, allow_zero=True) == 0
+
+
+def test_features_are_scaled_by_the_normalisers(tiny_graph):
+    features = node_features(tiny_graph)
+    assert features.op.tolist() == [3, 1, 6, 9, 2]
+    np.testing.assert_allclose(features.resolution[0], [8 / 256] * 4 + [3 / 512, 8 / 512])
+    assert features.kernel.tolist() == [[3, 3]] and features.bias.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "dilation", "expected"),
+    [(7, 3, 2, "same", 1, 4), (32, 3, 1, "same", 1, 32), (224, 7, 2, "valid", 1, 109), (15, 3, 1, "valid", 2, 11)],
+)
+def test_window_output(size, kernel, stride, padding, dilation, expected):
+    assert window_output(size, kernel, stride, padding, dilation) == expected
+
+
+def test_correction_keeps_a_consistent_graph(op2i, tiny_graph):
+    fixed = correct_cg_for_downstream(tiny_graph, 8, 8, 3)
+    assert canonical_hash(fixed) == canonical_hash(tiny_graph)
+    assert fixed.normalisers == {"max_hidden_size": 8, "max_kernel_size": 3, "max_derived_H": 8, "max_derived_W": 8}
+
+
+def test_correction_infers_another_input_size(tiny_graph):
+    fixed = correct_cg_for_downstream(tiny_graph, 16, 12, 3)
+    assert fixed.input_shape == (1, 16, 12, 3)
+    assert fixed.nodes[0].resolution == (16, 16, 12, 12, 3, 8)
+
+
+def test_correction_slices_wide_inputs_and_refuses_narrow_ones(tiny_graph):
+    wide = correct_cg_for_downstream(tiny_graph, 8, 8, 5)
+    assert wide.nodes[0].resolution[4:] == (3, 8) and wide.nodes[0].shape[:2] == (3, 8)
+    with pytest.raises(ValueError, match="2 input channels, 3 needed"):
+        correct_cg_for_downstream(tiny_graph, 8, 8, 2)
+
+
+def test_correction_makes_implicit_sums_explicit():
+    nodes = [conv("c", 8, 3, 8), conv("d", 8, 3, 4), regular("i", "input", 1, 8, 3), regular("r", "relu", 6, 8, 8)]
+    graph = ComputeGraph.from_nodes("sum", (1, 8, 8, 3), nodes, [(2, 0), (2, 1), (0, 3), (1, 3)])
+    fixed = correct_cg_for_downstream(graph, 8, 8, 3)
+    assert [node.label for node in fixed.nodes] == ["conv2d", "conv2d", "input", "relu", "addn"]
+    assert fixed.nodes[4].resolution[4:] == (4, 4)  # sliced to the narrowest
+
+
+def test_correction_refuses_fractional_strides(tiny_graph):
+    state = tiny_graph.state_dict()
+    state["weighted_nodes"][0]["strides"] = (1, 1.5, 1.5, 1)
+    with pytest.raises(ValueError, match="whole numbers"):
+        correct_cg_for_downstream(ComputeGraph.from_state_dict(state), 8, 8, 3)
+
+
+def reference_cases(reference, family):
+    with gzip.open(reference / "families" / f"{family}.jsonl.gz", "rt") as file:
+        states = [json.loads(line)["graph"] for line in file]
+    with open(reference / "numbers" / f"{family}.jsonl") as file:
+        for number in map(json.loads, file):
+            yield ComputeGraph.from_state_dict(states[number["index"]]), number
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reference_families(reference, op2i, family):
+    for graph, number in reference_cases(reference, family):
+        assert compute_cg_flops(graph, op2i) == pytest.approx(number["mflops"], rel=1e-9)
+        assert topological_order(graph) == number["topological_order"]
+        assert [node.op_name for node in graph.nodes] == number["op_names"]
+        assert canonical_hash(correct_cg_for_downstream(graph, 32, 32, 3)) == canonical_hash(graph)
+
+
+def test_published_graphs(reference, op2i):
+    with open(reference / "numbers" / "published.jsonl") as file:
+        for number in map(json.loads, file):
+            graph = load_cg(reference / "published" / number["file"])
+            assert compute_cg_flops(graph, op2i) == pytest.approx(number["mflops"], rel=1e-9)
+            assert topological_order(graph) == number["topological_order"]
+            fixed = correct_cg_for_downstream(graph, *graph.input_shape[1:])
+            assert canonical_hash(fixed) == canonical_hash(graph)

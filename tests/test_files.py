@@ -1,0 +1,56 @@
+"""Safe loading and atomic saving."""
+
+import pickle
+
+import pytest
+
+from model_src.files import InputError, atomic_write, load_json, load_pickle, save_pickle
+
+
+class Foreign:
+    """A class that no allow-list names."""
+
+
+class Runs:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_plain_content_round_trips(tmp_path):
+    save_pickle({"a": [1, (2.5, None)], "b": {3}}, tmp_path / "x.pkl")
+    assert load_pickle(tmp_path / "x.pkl") == {"a": [1, (2.5, None)], "b": {3}}
+
+
+@pytest.mark.parametrize("value", [Foreign(), Runs(), [len]])
+def test_foreign_names_are_refused_and_nothing_runs(tmp_path, value, capsys):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps(value))
+    with pytest.raises(InputError, match=r"x\.pkl.*not allowed"):
+        load_pickle(path)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04\x95\xff", pickle.dumps([1] * 1000)[:-20]])
+def test_damaged_pickles_are_named(tmp_path, content):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.pkl"):
+        load_pickle(path)
+
+
+def test_missing_and_malformed_files(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        load_pickle(tmp_path / "none.pkl")
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        load_json(tmp_path / "x.json")
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_write(path, "w") as file:
+        file.write("new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.txt"]

@@ -1,0 +1,55 @@
+"""The arrows between packages go one way, and the graph module stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MIDDLE = {"search_space", "encoder", "propagation", "family_data", "predictor", "training"}
+RANK = {"constants": 0, "files": 0, "cli": 0, "runtime": 0, "comp_graph": 1, **dict.fromkeys(MIDDLE, 2), "search": 3}
+
+
+def imported_modules(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "model_src")
+
+
+def layer(module: str) -> str | None:
+    parts = module.split(".")
+    if parts[0] == "model_src":
+        return parts[1] if len(parts) > 1 else None
+    return parts[0] if parts[0] == "constants" else None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "model_src").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    relative = path.relative_to(ROOT / "model_src")
+    here = relative.parts[0].removesuffix(".py")
+    if here == "__init__":
+        return
+    for module in imported_modules(path):
+        there = layer(module)
+        if there is None or there == here:
+            continue
+        assert RANK[there] < RANK[here] or RANK[here] == RANK[there] == 0, f"{relative} imports {module}"
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("model_src.comp_graph.tf_comp_graph", ("torch", "tensorflow", "networkx", "pandas", "pyomo")),
+        ("model_src.search.run_manager", ("torch", "tensorflow")),
+        ("autogo", ("torch", "tensorflow", "networkx", "pandas", "numpy")),
+    ],
+)
+def test_light_modules_stay_light(module, heavy):
+    code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
