@@ -1,19 +1,33 @@
 """Search for networks that are more accurate and cheaper than a given one."""
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import constants
 from model_src.cli import FlagParser, fraction, non_negative_int, positive_int, run_script
+from model_src.encoder.paths import vocabulary_files
 from model_src.files import InputError, save_pickle
 
+if TYPE_CHECKING:
+    from model_src.search.mutator import MutationConfig, Mutator
+    from model_src.search.report import RankedNetwork
+    from model_src.search.run_manager import SearchResult
+    from model_src.training.cifar10_data import Cifar10
+
+SHIPPED = vocabulary_files(constants.SHIPPED_FAMILIES)
+
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
+# Published flags whose values now come from the checkpoint itself.
+PREDICTOR_SIZES = (
+    "out_embed_size", "shape_embed_size", "kernel_embed_size", "n_unique_kernels", "n_shape_vals", "hidden_size",
+    "out_channels", "gnn_activ", "n_gnn_layers", "aggr_method", "dropout_prob",
+)  # fmt: skip
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -24,19 +38,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = FlagParser(__doc__)
     add = parser.add_argument
-    group = parser.add_argument_group
-    _ = group
     add("-model_path", required=True, help="input network: a computation graph (.pkl, .json) or a frozen .pb")
     add("-model_family", required=True, help=f"operations allowed: {', '.join(constants.FAMILY_OPS)}")
     add("-predictor_path", required=True, help="checkpoint of the predictor")
     add("-predictor_type", required=True, help=f"kind of the checkpoint: {' or '.join(PREDICTOR_TYPES)}")
-    add("-graph_encoder_path", default=str(constants.DEFAULT_ENCODER), help="encoder: node label -> character")
-    add("-tokenizer_path", default=str(constants.DEFAULT_TOKENIZER), help="SentencePiece model")
-    add("-segment_database_path", default=str(constants.DEFAULT_DATABASE), help="segments to put in")
+    add("-graph_encoder_path", default=str(SHIPPED.encoder), help="encoder: node label -> character")
+    add("-tokenizer_path", default=str(SHIPPED.model), help="SentencePiece model")
+    add("-segment_database_path", default=str(SHIPPED.database), help="segments to put in")
     add("-graph_encoder_family", default="combined", help="`combined`, or one family whose operations are allowed")
     add("-seed", type=non_negative_int, default=0, help="same seed, same result")
     add("-output_dir", default="outputs/", help="parent of the result folder")
-    add("-logs_dir", default=None, help="parent of the folder for params.pkl; the output folder if not given")
+    add("-logs_dir", default="outputs/", help="parent of the folder that params.pkl goes to")
     add("-input_h", type=positive_int, required=True, help="input height in pixels")
     add("-input_w", type=positive_int, required=True, help="input width in pixels")
     add("-input_c", type=positive_int, required=True, help="input channels")
@@ -51,7 +63,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-max_visited_architecture", type=positive_int, default=None, help="stop after scoring so many networks")
     add("-iteration_min_percent", type=fraction, default=0.0, help="train only results of later iterations")
     add("-num_consecutive_segs", type=positive_int, default=3, help="most neighbouring segments taken out at once")
-    add("-segment_sparsity", type=fraction, default=0.5, help="share of multi-node segments left out of a vocabulary")
+    add("-segment_sparsity", type=fraction, default=0.5, help="share of multi-node pieces left out when cutting")
     add("-min_flops_decrease_percent", type=float, default=0, help="results are cheaper by more than this; < 0: growth")
     add("-max_flops_decrease_percent", type=float, default=20, help="results are cheaper by less than this")
     add("-num_train_cgs", type=int, default=0, help="results to train on CIFAR-10 afterwards; -1: all")
@@ -61,6 +73,187 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-train_batch_size", type=positive_int, default=256, help="images per step")
     add("-train_type", choices=["PyTorch"], default="PyTorch", help="framework of the training")
     add("-train_dataset", choices=["CIFAR10"], default="CIFAR10", help="data set of the training")
-    add("-device_str", default=None, help="where predictor and training run, such as cpu or cuda:0; a GPU if there is one")
+    add("-device_str", default=None, help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-no_drawings", action="store_true", help="do not draw the networks")
-    return parser.parse_args(argv)
+    for size in PREDICTOR_SIZES:
+        add(f"-predictor_{size}", default=None, help="no effect: the checkpoint says it")
+    args = parser.parse_args(argv)
+    if args.min_flops_decrease_percent >= args.max_flops_decrease_percent:
+        raise InputError("-min_flops_decrease_percent must be below -max_flops_decrease_percent")
+    if args.predictor_type not in PREDICTOR_TYPES:
+        raise InputError(f"-predictor_type: unknown {args.predictor_type!r}; choose {' or '.join(PREDICTOR_TYPES)}")
+    if args.num_train_cgs < -1:
+        raise InputError(f"-num_train_cgs must be at least -1, got {args.num_train_cgs}")
+    return args
+
+
+@dataclass(frozen=True)
+class MutatorFiles:
+    """Loads a mutator, in this process or in a worker."""
+
+    config: "MutationConfig"
+    predictor_path: str
+    predictor_type: str
+    graph_encoder_path: str
+    tokenizer_path: str
+    segment_database_path: str
+    milp_solver: str | None
+    device_str: str | None
+
+    def __call__(self) -> "Mutator":
+        """Read encoder, tokenizer, database and predictor."""
+        from model_src.encoder.network_encoder import NetworkEncoder
+        from model_src.encoder.segment_db import SegmentDatabase
+        from model_src.encoder.tokenizer import Tokenizer
+        from model_src.predictor.scoring import load_predictor
+        from model_src.search.mutator import Mutator
+
+        return Mutator(
+            self.config,
+            NetworkEncoder.load(self.graph_encoder_path),
+            Tokenizer.load(self.tokenizer_path),
+            SegmentDatabase.open(self.segment_database_path),
+            load_predictor(self.predictor_path, self.predictor_type, self.device_str),
+            uses_parts=self.predictor_type == "PSC_predictor",
+            solver=self.milp_solver,
+        )
+
+
+def make_folders(args: argparse.Namespace) -> Path:
+    """Make the result folder, with the parameters in it (or in the folder of the same name under `-logs_dir`).
+
+    Raises:
+        InputError: A folder cannot be made or written to.
+    """
+    name = (
+        f"{args.model_family}_{args.mutation_unit}_epoch_{args.epoch}_max_target_{args.max_target_per_iter}"
+        f"_top_k_{args.top_k}_{args.predictor_type}_{time.strftime('%Y%m%d_%H%M%S')}"
+    )
+    folder, logs = Path(args.output_dir) / name, Path(args.logs_dir) / name
+    for flag, path in (("-output_dir", folder), ("-logs_dir", logs)):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            save_pickle(args, path / "params.pkl")
+        except OSError as error:
+            raise InputError(f"{flag}: cannot write to {path}: {error.strerror or error}") from error
+    if logs != folder:
+        (folder / "params.pkl").unlink()
+    return folder
+
+
+def config_from(args: argparse.Namespace, kind: type) -> Any:
+    """Fill a config class whose attributes are named after flags."""
+    return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
+
+
+def search(args: argparse.Namespace, files: MutatorFiles, cg: Any) -> "SearchResult":
+    """Run the search with a progress bar."""
+    from tqdm import tqdm
+
+    from model_src.search.run_manager import Progress, SearchConfig, run_search
+    from model_src.search.workers import Workers
+
+    with Workers(files, args.n_jobs) as workers, tqdm(total=args.epoch, unit="iteration", desc="search") as bar:
+
+        def show(now: Progress) -> None:
+            bar.n = now.iteration - 1 + now.parent / now.n_parents
+            bar.set_postfix(parent=f"{now.parent}/{now.n_parents}", children=now.n_scored, frontier=now.n_front)
+
+        return run_search(cg, config_from(args, SearchConfig), workers, show)
+
+
+def report(args: argparse.Namespace, result: "SearchResult", predictor: Any, folder: Path) -> "list[RankedNetwork]":
+    """Write every file of the result folder and show the frontier."""
+    from model_src.search import report as reports
+
+    ranked = reports.rank_networks(result, args.input_h, args.input_w, args.input_c)
+    rows = reports.pareto_rows(result, ranked)
+    reports.save_networks(ranked, folder)
+    reports.save_mutation_result(result, ranked, folder / "mutation_result.txt")
+    reports.save_pareto_csv(rows, folder / "pareto.csv")
+    reports.draw_pareto(result, folder / "pareto.png")
+    if not args.no_drawings:
+        draw(args, result, ranked, folder)
+    sys.stdout.write(reports.frontier_table(rows, lambda score: predictor.accuracy(score, args.model_family)) + "\n")
+    if result.interrupted:
+        sys.stdout.write("Interrupted: these are the results so far.\n")
+    if not ranked:
+        sys.stdout.write("No network is better than the input inside the FLOPs window.\n")
+    sys.stdout.write(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted\n")
+    return ranked
+
+
+def draw(args: argparse.Namespace, result: "SearchResult", ranked: "list[RankedNetwork]", folder: Path) -> None:
+    """Draw the input and the results, coloured by segments of the full vocabulary."""
+    from concurrent.futures import ThreadPoolExecutor
+    from os import cpu_count
+
+    from model_src.encoder.network_encoder import NetworkEncoder
+    from model_src.encoder.segmentation import segment
+    from model_src.encoder.tokenizer import Tokenizer
+    from model_src.search.report import draw_networks
+
+    encoder, tokenizer = NetworkEncoder.load(args.graph_encoder_path), Tokenizer.load(args.tokenizer_path)
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        draw_networks(result.source.graph, ranked, lambda cg: segment(cg, encoder, tokenizer), folder, pool.map)
+
+
+def training_data(args: argparse.Namespace) -> "Cifar10 | None":
+    """The images, where results are to be trained.
+
+    Raises:
+        InputError: They are not where they should be.
+    """
+    if args.num_train_cgs == 0 and not args.train_input_cg:
+        return None
+    from model_src.training.cifar10_data import load_cifar10
+
+    return load_cifar10()
+
+
+def train(
+    args: argparse.Namespace, data: "Cifar10", result: "SearchResult", ranked: "list[RankedNetwork]", folder: Path
+) -> None:
+    """Train the corrected results on CIFAR-10."""
+    from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
+    from model_src.training.cifar10 import TrainConfig
+    from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
+
+    config = FrontierConfig(
+        TrainConfig(args.train_epochs, args.train_batch_size),
+        None if args.num_train_cgs == -1 else args.num_train_cgs,
+        args.num_runs_cg,
+        args.train_input_cg,
+        math.ceil(args.epoch * args.iteration_min_percent),
+    )
+    source = correct_cg_for_downstream(result.source.graph, args.input_h, args.input_w, args.input_c)
+    networks = [FrontierNetwork(one.rank, one.graph, one.found.iteration) for one in ranked]
+    train_frontier(networks, source, config, data, folder, args.device_str)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Search, report, and train the results if asked to."""
+    args = parse_args(argv)
+
+    from model_src.comp_graph.load import load_cg
+    from model_src.predictor.scoring import load_predictor
+    from model_src.search.candidates import allowed_ops
+    from model_src.search.mutator import MutationConfig
+
+    allowed_ops(args.model_family, args.graph_encoder_family)  # refuses unknown names before anything is loaded
+    cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
+    predictor = load_predictor(args.predictor_path, args.predictor_type, args.device_str)
+    data = training_data(args)
+    given = {field.name: getattr(args, field.name) for field in fields(MutatorFiles) if field.name != "config"}
+    files = MutatorFiles(config_from(args, MutationConfig), **given)
+    folder = make_folders(args)
+    result = search(args, files, cg)
+    ranked = report(args, result, predictor, folder)
+    if data is not None:
+        train(args, data, result, ranked, folder)
+    sys.stdout.write(f"Results are in {folder}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -5,7 +5,7 @@ Units: accuracies are fractions, FLOPs are millions.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 
 import constants
 from model_src.comp_graph.load import CG_CLASSES
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, node_from_state
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.files import InputError, atomic_write, load_json, load_pickle, save_pickle
 
@@ -87,14 +87,10 @@ def load_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[
     return networks
 
 
-def save_family(path: str | Path, networks: Iterable[LabelledGraph]) -> int:
-    """Write networks in the published form that the suffix calls for (`.json` or `.pkl`) and return their number."""
-    path = Path(path)
-    if path.suffix == ".json":
-        return save_state_cache(path, networks)
-    networks = list(networks)
-    save_list_cache(path, networks)
-    return len(networks)
+def save_family(path: str | Path, networks: Iterable[LabelledGraph]) -> None:
+    """Write networks in the published form that the suffix calls for (`.json` or `.pkl`)."""
+    save = save_state_cache if Path(path).suffix == ".json" else save_list_cache
+    save(path, networks)
 
 
 def save_list_cache(path: str | Path, graphs: Iterable[LabelledGraph]) -> None:
@@ -112,78 +108,98 @@ def save_list_cache(path: str | Path, graphs: Iterable[LabelledGraph]) -> None:
     save_pickle(entries, path)
 
 
-def save_state_cache(path: str | Path, networks: Iterable[LabelledGraph]) -> int:
-    """Write the published JSON form, one network at a time, and return their number (computation graph, section 3.2).
+def save_state_cache(path: str | Path, networks: Iterable[LabelledGraph]) -> None:
+    """Write the published JSON form, one network at a time (computation graph, section 3.2).
 
     Accuracies are stored in percent and FLOPs as single operations, as in the published files.
     """
-    count = 0
     with atomic_write(path, "w") as file:
-        file.write("{")
-        for count, network in enumerate(networks, start=1):
+        separator = "{"
+        for network in networks:
             entry = {
                 "cg": network.graph.state_dict(),
                 "max_perf": None if network.accuracy is None else 100 * network.accuracy,
-                "flops": network.flops * 1e6,
+                "flops": round(network.flops * 1e6),
                 "n_params": network.n_params,
                 "original config": network.config,
             }
-            separator = ",\n" if count > 1 else "\n"
-            file.write(f"{separator}{json.dumps(network.graph.name)}: {json.dumps(entry)}")
-        file.write("\n}\n")
-    return count
+            file.write(f"{separator}\n{json.dumps(network.graph.name)}: {json.dumps(entry)}")
+            separator = ","
+        file.write("\n}\n" if separator == "," else "{}\n")
 
 
 def _read_state_cache(path: Path) -> list[LabelledGraph]:
     entries = load_json(path)
     if not isinstance(entries, dict):
         raise InputError(f"{path}: holds a {type(entries).__name__}, not networks by key")
-    op2i = OP2I().build_from_file()
-    networks = []
-    for key, entry in entries.items():
-        try:
-            graph = ComputeGraph.from_state_dict(entry["cg"])
-            percent, flops = entry["max_perf"], entry.get("flops") or 0
-            networks.append(
-                LabelledGraph(
-                    graph,
-                    None if percent is None else float(percent) / 100,
-                    flops / 1e6 if flops > _LEAST_RAW_FLOPS else compute_cg_flops(graph, op2i),
-                    entry.get("n_params"),
-                    entry.get("original config"),
-                )
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path}: network {key!r} is not usable: {_reason(error)}") from error
-    return networks
+    op2i, known = OP2I().build_from_file(), {}
+
+    def network(entry: Any) -> LabelledGraph:
+        graph = _with_shared_nodes(ComputeGraph.from_state_dict(entry["cg"]), known)
+        flops = entry.get("flops") or 0
+        return LabelledGraph(
+            graph,
+            _fraction(entry["max_perf"], unit=100),
+            flops / 1e6 if flops > _LEAST_RAW_FLOPS else compute_cg_flops(graph, op2i),
+            entry.get("n_params"),
+            entry.get("original config"),
+        )
+
+    # Read and dropped one by one: the parsed JSON is far larger than the graphs.
+    return [_usable(path, key, network, entries.pop(key)) for key in list(entries)]
 
 
 def _read_list_cache(path: Path) -> list[LabelledGraph]:
     entries = load_pickle(path, {**CG_CLASSES, **_NUMPY_CLASSES})
     if not isinstance(entries, list):
         raise InputError(f"{path}: holds a {type(entries).__name__}, not a list of networks")
-    networks = []
-    for position, entry in enumerate(entries):
-        try:
-            graph, accuracy = entry["compute graph"], entry["acc"]
-            if not isinstance(graph, ComputeGraph):
-                raise TypeError(f"holds a {type(graph).__name__} where the graph belongs")
-            networks.append(
-                LabelledGraph(
-                    graph,
-                    None if accuracy is None else float(accuracy),
-                    float(entry["flops"]),
-                    entry.get("n_params"),
-                    entry.get("original config"),
-                )
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path}: network {position} is not usable: {_reason(error)}") from error
-    return networks
+    known = {}
+
+    def network(entry: Any) -> LabelledGraph:
+        graph = entry["compute graph"]
+        if not isinstance(graph, ComputeGraph):
+            raise TypeError(f"it holds a {type(graph).__name__} where the graph belongs")
+        return LabelledGraph(
+            _with_shared_nodes(graph, known),
+            _fraction(entry["acc"]),
+            float(entry["flops"]),
+            entry.get("n_params"),
+            entry.get("original config"),
+        )
+
+    return [_usable(path, position, network, entry) for position, entry in enumerate(entries)]
 
 
-def _reason(error: Exception) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+def _usable(path: Path, key: str | int, read: Callable[[Any], LabelledGraph], entry: Any) -> LabelledGraph:
+    try:
+        return read(entry)
+    except KeyError as error:
+        raise InputError(f"{path}: network {key!r} has no {error}") from error
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: network {key!r} is not usable: {error}") from error
+
+
+def _fraction(accuracy: float | None, unit: int = 1) -> float | None:
+    if accuracy is None:
+        return None
+    if not 0 <= accuracy <= unit:
+        raise ValueError(f"its accuracy is {accuracy}, which does not lie between 0 and {unit}")
+    return float(accuracy) / unit
+
+
+def _with_shared_nodes(graph: ComputeGraph, known: dict[tuple, Node]) -> ComputeGraph:
+    """The graph with its nodes numbered by index; nodes that an earlier graph has, too, are that graph's objects.
+
+    The networks of a family have few different nodes, so a cache takes a fraction of the memory.
+    """
+    nodes = []
+    for index, node in enumerate(graph.nodes):
+        state = {**node.state_dict(), "str_id": str(index)}
+        key = (*({**state, "metadata": tuple((node.metadata or {}).items())}.values()),)
+        if key not in known:
+            known[key] = node_from_state(state, bool(node.type_idx))
+        nodes.append(known[key])
+    return ComputeGraph.from_nodes(graph.name, graph.input_shape, nodes, graph.edge_pairs, graph.normalisers)
 
 
 def _check_names(path: Path, networks: Iterable[LabelledGraph]) -> None:

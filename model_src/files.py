@@ -30,8 +30,8 @@ PLAIN_CLASSES: dict[tuple[str, str], Any] = {
 class _AllowListUnpickler(pickle.Unpickler):
     """An unpickler that resolves a global name only through a given table."""
 
-    def __init__(self, file: IO[bytes], classes: Mapping[tuple[str, str], Any]):
-        super().__init__(file)
+    def __init__(self, file: IO[bytes], classes: Mapping[tuple[str, str], Any], encoding: str):
+        super().__init__(file, encoding=encoding)
         self._classes = classes
 
     def find_class(self, module: str, name: str) -> Any:
@@ -41,12 +41,13 @@ class _AllowListUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it names the class {module}.{name}, which is not allowed") from None
 
 
-def load_pickle(path: str | Path, classes: Mapping[tuple[str, str], Any] | None = None) -> Any:
+def load_pickle(path: str | Path, classes: Mapping[tuple[str, str], Any] | None = None, encoding: str = "ASCII") -> Any:
     """Read a pickle that may name only plain containers and the given classes.
 
     Args:
         path: The file.
         classes: (module, name) as written in the file -> the object that stands for it here.
+        encoding: How to read the text of Python 2 files; "bytes" keeps it as it is.
 
     Raises:
         InputError: The file is missing, is not a pickle, is cut short or names any other class.
@@ -54,7 +55,7 @@ def load_pickle(path: str | Path, classes: Mapping[tuple[str, str], Any] | None 
     path = Path(path)
     try:
         with path.open("rb") as file:
-            return _AllowListUnpickler(file, {**PLAIN_CLASSES, **(classes or {})}).load()
+            return _AllowListUnpickler(file, {**PLAIN_CLASSES, **(classes or {})}, encoding).load()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:

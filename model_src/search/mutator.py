@@ -121,7 +121,7 @@ class Mutator:
         if self._config.mutation_unit == "op":
             groups = [[index] for index in topological_order(cg)]
             return find_candidates(cg, groups, 1, self._allowed, single_ops=True)
-        mask = self._tokenizer.sample_mask(1 - self._config.segment_sparsity, rng)
+        mask = self._tokenizer.segmenter.sample_mask(1 - self._config.segment_sparsity, rng)
         groups = segment(cg, self._encoder, self._tokenizer, mask)
         return find_candidates(cg, groups, self._config.num_consecutive_segs, self._allowed)
 
@@ -142,7 +142,7 @@ class Mutator:
 
     def mutate(self, cg: ComputeGraph, objectives: Objectives, rng: np.random.Generator) -> Mutation:
         """Score swaps of up to `max_candidate_per_iter` segments with up to `max_target_per_iter` targets each."""
-        before = self._propagator.statistics
+        self._propagator.statistics = Statistics()
         rest_macs = graph_macs(cg, self._op2i)
         accepted, n_scored = [], 0
         found = self.candidates(cg, rng)
@@ -155,7 +155,7 @@ class Mutator:
                     accepted.append(self._build(cg, swap, score))
             n_scored += len(swaps)
         kept = [child for child in accepted if objectives.accepts(child.score, child.mflops)]
-        return Mutation(kept, n_scored, self._propagator.statistics - before)
+        return Mutation(kept, n_scored, self._propagator.statistics)
 
     def _build(self, cg: ComputeGraph, swap: Swap, score: float) -> Child:
         child = swap.apply(cg, "new")

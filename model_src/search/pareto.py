@@ -6,7 +6,6 @@ from functools import cached_property
 from math import isqrt
 
 import numpy as np
-from scipy.stats import rankdata
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 
@@ -83,5 +82,8 @@ def _one_per_cell(front: Sequence[Individual], side: int, rng: np.random.Generat
 def _by_rank_sum(individuals: Sequence[Individual]) -> list[Individual]:
     if not individuals:
         return []
-    ranks = rankdata([-one.score for one in individuals], "min") + rankdata([one.mflops for one in individuals], "min")
+    ranks = sum(
+        np.searchsorted(np.sort(values), values)
+        for values in (np.array([-one.score for one in individuals]), np.array([one.mflops for one in individuals]))
+    )
     return [individuals[i] for i in np.argsort(ranks, kind="stable")]

@@ -10,6 +10,7 @@ from model_src.comp_graph.draw import DrawingError, draw_cg
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
 from model_src.files import atomic_write, save_pickle, save_text
+from model_src.propagation.milp import Statistics
 from model_src.search.changes import changed_segments
 from model_src.search.pareto import Individual
 from model_src.search.run_manager import SearchResult
@@ -107,7 +108,7 @@ def frontier_table(rows: Sequence[dict], accuracy_of: Callable[[float], float | 
 
 def save_mutation_result(result: SearchResult, ranked: Sequence[RankedNetwork], path: Path) -> None:
     """Write the text report."""
-    source, objectives, propagation = result.source, result.objectives, result.propagation
+    source, objectives = result.source, result.objectives
     n_nodes = source.graph.n_nodes
     lines = [
         str([(one.found.score, one.found.mflops, one.found.iteration) for one in ranked]),
@@ -123,11 +124,26 @@ def save_mutation_result(result: SearchResult, ranked: Sequence[RankedNetwork], 
         )
     lines += [
         f"Total time: {result.seconds:.1f} s",
-        *propagation.report_lines(),
+        *_propagation_lines(result.propagation),
         f"Total visited architectures: {len(result.visited)}",
         f"Visited architectures without repetition: {result.n_distinct}",
     ]
     save_text("\n".join(lines) + "\n", path)
+
+
+def _propagation_lines(statistics: Statistics) -> list[str]:
+    successes, failures = statistics.successes, statistics.failures
+    lines = [
+        f"Total calls to MILP: {statistics.calls}",
+        f"MILP Success/Fails: {successes.count}/{failures.count}",
+    ]
+    for name, tally in (("success", successes), ("fail", failures)):
+        if tally.count > 1:
+            lines.append(f"MILP {name} time: {1e3 * tally.mean:.3f} ± {1e3 * tally.deviation:.3f} ms")
+    calls = max(statistics.calls, 1)
+    for name, count in (("conv", statistics.conv), ("pool", statistics.pool), ("concat", statistics.concat)):
+        lines.append(f"Average {name} nodes per call: {count / calls:.3f}")
+    return lines
 
 
 def draw_pareto(result: SearchResult, path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Builds a segment database: cuts networks into segments and keeps one of each kind (tokenizer, sections 6-8)."""
+
+from collections.abc import Iterable, Sequence
+from operator import eq
+
+import rustworkx
+
+from model_src.comp_graph.segment import cut_segment
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.encoder.network_encoder import NetworkEncoder
+from model_src.encoder.segment_db import NodeTable, Row, SegmentDatabase
+from model_src.encoder.segmentation import HasSegmenter, segment_with_text
+
+Edges = tuple[tuple[int, int], ...]
+
+
+class SegmentMap:
+    """Segments by text; of those that are isomorphic in operations and resolutions only the first is kept."""
+
+    def __init__(self):
+        self._table = NodeTable()
+        self._rows: dict[str, list[Row]] = {}
+        self._seen: set[tuple] = set()
+        self._kept: dict[tuple, list[rustworkx.PyDiGraph]] = {}
+
+    def add_graph(self, cg: ComputeGraph, encoder: NetworkEncoder, tokenizer: HasSegmenter) -> None:
+        """Cut a network with the full vocabulary and add its segments."""
+        for text, indices in segment_with_text(cg, encoder, tokenizer):
+            self.add(cg, indices, text)
+
+    def add(self, cg: ComputeGraph, indices: Sequence[int], text: str) -> bool:
+        """Add the segment that the given nodes (in topological order) form; False if there is one like it."""
+        colours = tuple([(cg.nodes[index].op_name, cg.nodes[index].resolution) for index in indices])
+        position = {index: place for place, index in enumerate(indices)}
+        edges = tuple([(position[i], position[j]) for i in indices for j in cg.successors[i] if j in position])
+        form = (text, colours, edges)
+        # Nearly all segments are repeats in the very same order, which a look-up tells.
+        if form in self._seen:
+            return False
+        self._seen.add(form)
+        alike = self._kept.setdefault((text, _hash(colours, edges)), [])
+        graph = rustworkx.PyDiGraph()
+        graph.add_nodes_from(colours)
+        graph.add_edges_from_no_data(list(edges))
+        if any(rustworkx.is_isomorphic(graph, other, node_matcher=eq) for other in alike):
+            return False
+        alike.append(graph)
+        self._rows.setdefault(text, []).append(self._table.row(cut_segment(cg, indices, text)))
+        return True
+
+    def database(self) -> SegmentDatabase:
+        """The segments by order of first appearance of their text."""
+        return SegmentDatabase([row for rows in self._rows.values() for row in rows], self._table.nodes)
+
+
+def build_database(graphs: Iterable[ComputeGraph], encoder: NetworkEncoder, tokenizer: HasSegmenter) -> SegmentDatabase:
+    """Cut networks, one after the other, into the segments of a database."""
+    segments = SegmentMap()
+    for cg in graphs:
+        segments.add_graph(cg, encoder, tokenizer)
+    return segments.database()
+
+
+def _hash(colours: Sequence[tuple], edges: Edges) -> int:
+    """Equal for isomorphic graphs; nodes are in topological order."""
+    mixed = [hash(colour) for colour in colours]
+    for direction, nodes in ((0, range(len(mixed))), (1, reversed(range(len(mixed))))):
+        sources: dict[int, list[int]] = {}
+        for edge in edges:
+            sources.setdefault(edge[1 - direction], []).append(edge[direction])
+        for node in nodes:
+            mixed[node] = hash((mixed[node], *sorted([mixed[source] for source in sources.get(node, ())])))
+    return hash(tuple(sorted(mixed)))

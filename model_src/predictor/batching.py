@@ -1,0 +1,126 @@
+"""Many graphs, or parts of graphs, as one disjoint message-passing graph with one row of pooling weights per part.
+
+A batch of splits holds every network's nodes once. A cut adds copies of the few nodes that it changes (see `splits`);
+a copy receives messages from the copies of its changed predecessors and from the originals of the others. A part is
+then the mean of a range of originals in topological order, with the changed ones replaced by their copies.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+
+from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
+
+
+@dataclass(frozen=True)
+class GraphBatch:
+    """What a predictor encodes in one pass: n nodes that make up g parts (a whole graph is a part, too).
+
+    Attributes:
+        features: Features of distinct nodes as tensors, weighted ones first.
+        rows: (n,) the row of every node in these features.
+        adjacency: (n, n) sparse CSR, 1 where the node of the column sends messages to the node of the row.
+        pooling: (g, n) sparse CSR, the weight of every node in a part's embedding.
+    """
+
+    features: NodeFeatures
+    rows: torch.Tensor
+    adjacency: torch.Tensor
+    pooling: torch.Tensor
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "GraphBatch":
+        """The batch on another device and with another type of floating-point numbers."""
+        op, resolution, kernel, bias = self.features
+        return GraphBatch(
+            NodeFeatures(op.to(device), resolution.to(device, dtype), kernel.to(device), bias.to(device)),
+            self.rows.to(device),
+            self.adjacency.to(device, dtype),
+            self.pooling.to(device, dtype),
+        )
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Networks, and parts of them, as flat arrays from which batches are put together without a Python loop.
+
+    Nodes and edges come in blocks: one for every network, and one for every cut that changes anything, which holds the
+    copies, their incoming edges and the bypassed merges. Node ids count through all blocks.
+
+    A part is six numbers: block of its network; start and stop, counted in the network's nodes; block of the cut at
+    its start (the network's own if that changes nothing); how many of the cut's copies and of its bypassed merges are
+    in the part.
+
+    Attributes:
+        features: Features of the distinct nodes of all networks, as tensors.
+        rows: (nodes,) row of every node in the features.
+        originals: (nodes,) id of the node that a copy stands for; its own id for an original.
+        edges: (2, edges) ids of sources and targets.
+        bypassed: (bypassed,) ids of the merges that a cut bypasses.
+        node_start: (blocks + 1,) where the nodes of a block begin; likewise `edge_start` and `bypassed_start`.
+        edge_start: See `node_start`.
+        bypassed_start: See `node_start`.
+        network: (items,) number of the network that every item belongs to.
+        parts: (items, parts per item, 6), for every item that a predictor gives one value.
+    """
+
+    features: NodeFeatures
+    rows: np.ndarray
+    originals: np.ndarray
+    edges: np.ndarray
+    bypassed: np.ndarray
+    node_start: np.ndarray
+    edge_start: np.ndarray
+    bypassed_start: np.ndarray
+    network: np.ndarray
+    parts: np.ndarray
+
+    def batch(self, items: np.ndarray | slice = slice(None)) -> GraphBatch:
+        """The batch of the given items; its parts come item by item."""
+        parts = self.parts[items].reshape(-1, 6).astype(np.int64)
+        blocks = np.unique(parts[:, [0, 3]])
+        nodes = _ranges(self.node_start[blocks], self.node_start[blocks + 1])
+        edges = self.edges[:, _ranges(self.edge_start[blocks], self.edge_start[blocks + 1])]
+        place = np.empty(len(self.rows), dtype=np.int64)  # node id -> its place in the batch
+        place[nodes] = np.arange(len(nodes))
+        members, owners, weights = self._members(parts)
+        return GraphBatch(
+            self.features,
+            torch.from_numpy(self.rows[nodes]),
+            _csr(np.ones(edges.shape[1]), place[edges[1]], place[edges[0]], (len(nodes), len(nodes))),
+            _csr(weights, owners, place[members], (len(parts), len(nodes))),
+        )
+
+    def _members(self, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Node id, number of the part and weight of everything that is summed up for the parts."""
+        network, start, stop, cut, n_copies, n_bypassed = parts.T
+        first, first_copy, first_bypassed = self.node_start[network], self.node_start[cut], self.bypassed_start[cut]
+        copies = _ranges(first_copy, first_copy + n_copies)
+        bypassed = self.bypassed[_ranges(first_bypassed, first_bypassed + n_bypassed)]
+        terms = [  # node ids, how many of each part, sign
+            (_ranges(first + start, first + stop), stop - start, 1),
+            (copies, n_copies, 1),
+            (self.originals[copies], n_copies, -1),
+            (bypassed, n_bypassed, -1),
+        ]
+        share = 1 / (stop - start - n_bypassed)
+        return (
+            np.concatenate([ids for ids, _, _ in terms]),
+            np.concatenate([np.repeat(np.arange(len(parts)), counts) for _, counts, _ in terms]),
+            np.concatenate([np.repeat(sign * share, counts) for _, counts, sign in terms]),
+        )
+
+
+def _ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """The numbers of many ranges, one range after the other: ([2, 7], [4, 8]) -> [2, 3, 7]."""
+    lengths = stops - starts
+    ends = np.cumsum(lengths)
+    return np.arange(lengths.sum()) + np.repeat(starts - ends + lengths, lengths)
+
+
+def _csr(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:
+    """A sparse matrix; what is given more than once is added up."""
+    matrix = csr_array((values, (rows, columns)), shape=shape)
+    starts, columns = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
+    return torch.sparse_csr_tensor(starts, columns, torch.from_numpy(matrix.data), size=shape, check_invariants=False)

@@ -1,0 +1,163 @@
+"""The GNN and PSC accuracy predictors (predictors, section 1)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
+from model_src.files import InputError
+from model_src.predictor import pyg
+from model_src.predictor.batching import GraphBatch
+from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS, PREDICTOR_PARTS, ModelConfig
+
+SHAPE_SIZE, KERNEL_SIZE, BIAS_SIZE = 8, 4, 2  # of the embeddings; there are two kernel sides
+
+
+def _gin(in_channels: int, out_channels: int) -> nn.Module:
+    return pyg.GINConv(
+        nn.Sequential(nn.Linear(in_channels, out_channels), nn.ReLU(), nn.Linear(out_channels, out_channels))
+    )
+
+
+# Layers whose messages depend on nothing but a node's incoming edges, so that parts can share nodes (see `batching`).
+# Layers that weigh a message by its source's number of outgoing edges, such as GCNConv, do not have this property.
+GRAPH_LAYERS = {
+    "GATConv": pyg.GATConv,
+    "GATv2Conv": pyg.GATv2Conv,
+    "GINConv": _gin,
+    "GraphConv": pyg.GraphConv,
+    "SAGEConv": pyg.SAGEConv,
+    "TransformerConv": pyg.TransformerConv,
+}
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid}
+
+
+def resolve(flag: str, name: str, table: dict):
+    """Look a name up that the user gave.
+
+    Raises:
+        InputError: The table does not have it.
+    """
+    if name not in table:
+        raise InputError(f"{flag} {name}: unknown; choose from {', '.join(table)}")
+    return table[name]
+
+
+class NodeEmbedding(nn.Module):
+    """Embeds the features of nodes; the tables of weighted and of regular nodes differ."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.regular_embed_layer = nn.Embedding(N_LABELS, size - SHAPE_SIZE)
+        self.weighted_embed_layer = nn.Embedding(N_LABELS, size - SHAPE_SIZE - 2 * KERNEL_SIZE - BIAS_SIZE)
+        self.kernel_embed_layer = nn.Embedding(N_KERNEL_SIZES, KERNEL_SIZE)
+        self.shape_embed_layer = nn.Linear(6, SHAPE_SIZE)
+        self.bias_embed_layer = nn.Linear(2, BIAS_SIZE)
+
+    def forward(self, features: NodeFeatures) -> Tensor:
+        """(n, size) for n nodes, weighted ones first."""
+        n_weighted = len(features.bias)
+        shape = self.shape_embed_layer(features.resolution)
+        kernel = self.kernel_embed_layer(features.kernel).flatten(1)
+        bias = self.bias_embed_layer(functional.one_hot(features.bias, 2).to(shape.dtype))
+        weighted = [self.weighted_embed_layer(features.op[:n_weighted]), shape[:n_weighted], kernel, bias]
+        regular = [self.regular_embed_layer(features.op[n_weighted:]), shape[n_weighted:]]
+        return torch.cat([torch.cat(weighted, dim=1), torch.cat(regular, dim=1)])
+
+
+class GraphEncoder(nn.Module):
+    """Graph layers, each followed by the activation; dropout at the end."""
+
+    def __init__(self, config: ModelConfig, num_layers: int):
+        super().__init__()
+        layer = resolve("-gnn_type", config.gnn_type, GRAPH_LAYERS)
+        sizes = [config.in_channels, *[config.hidden_size] * (num_layers - 1), config.out_channels]
+        self.gnn_layers = nn.ModuleList(map(layer, sizes, sizes[1:]))
+        self.activation = resolve("-gnn_activ", config.gnn_activ, ACTIVATIONS)()
+        self.dropout = nn.Dropout(config.dropout_prob)
+        self.init_ff = nn.Linear(2 * config.hidden_size, config.hidden_size)  # unused, in every published file
+
+    def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
+        """(n, in_channels) and (n, n) [target, source] -> (n, out_channels)."""
+        for layer in self.gnn_layers:
+            nodes = self.activation(layer(nodes, adjacency))
+        return self.dropout(nodes)
+
+
+class Aggregator(nn.Module):
+    """Pools nodes to parts; its one-layer encoder is unused but in every published file."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.gnn_aggr_layer = GraphEncoder(config, 1)
+
+    def forward(self, nodes: Tensor, pooling: Tensor) -> Tensor:
+        """(n, size) and (parts, n) -> (parts, size)."""
+        return torch.sparse.mm(pooling, nodes)
+
+
+class AccuracyPredictor(nn.Module):
+    """Predicts a number from the embeddings of `n_parts` graphs, which share all weights.
+
+    GNN (one part): an accuracy as a fraction. PSC (predecessor, segment, successor): a z-score of the accuracy.
+    """
+
+    def __init__(self, config: ModelConfig, n_parts: int):
+        super().__init__()
+        width = n_parts * config.out_channels
+        self.n_parts = n_parts
+        self.embed_layer = NodeEmbedding(config.in_channels)
+        self.encoder = GraphEncoder(config, config.num_layers)
+        self.aggregator = Aggregator(config)
+        self.post_proj = nn.Sequential(
+            nn.Linear(width, width),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.Linear(width, width),
+        )
+        self.reg_activ = resolve("-reg_activ", config.reg_activ, ACTIVATIONS)() if config.reg_activ else nn.Identity()
+        self.regressor = nn.Linear(width, 1)
+
+    def embed(self, batch: GraphBatch) -> Tensor:
+        """(parts, out_channels), the embedding of every part of a batch."""
+        nodes = self.embed_layer(batch.features).index_select(0, batch.rows)
+        return self.aggregator(self.encoder(nodes, batch.adjacency), batch.pooling)
+
+    def head(self, embeddings: Tensor) -> Tensor:
+        """(items * n_parts, out_channels) -> (items,) predictions."""
+        items = embeddings.reshape(-1, self.regressor.in_features)
+        return self.regressor(self.reg_activ(self.post_proj(items))).squeeze(-1)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(items,) predictions; a batch holds the parts of an item one after the other."""
+        return self.head(self.embed(batch))
+
+
+def build_model(predictor_type: str, config: ModelConfig) -> AccuracyPredictor:
+    """Make a predictor with fresh weights.
+
+    Args:
+        predictor_type: `GNN` or `PSC_predictor`.
+        config: Its architecture.
+
+    Raises:
+        InputError: A type, layer or activation is unknown, or the sizes do not go together.
+    """
+    n_parts = resolve("predictor type", predictor_type, PREDICTOR_PARTS)
+    least = SHAPE_SIZE + 2 * KERNEL_SIZE + BIAS_SIZE + 1
+    if config.in_channels < least:
+        raise InputError(f"-in_channels {config.in_channels}: node embeddings need at least {least}")
+    return AccuracyPredictor(config, n_parts)
+
+
+def current_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a checkpoint under the parameter names of current PyG.
+
+    GraphConv once called its two linear layers `lin_l` and `lin_r`; what a FLOPs profiler left behind is dropped.
+    """
+    return {
+        name.replace(".lin_l.", ".lin_rel.").replace(".lin_r.", ".lin_root."): values
+        for name, values in state.items()
+        if "total_ops" not in name and "total_params" not in name
+    }

@@ -1,0 +1,183 @@
+"""Putting networks, whole or split, into a `Pack` from which batches are drawn."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures, node_features
+from model_src.predictor.batching import Pack
+from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS
+from model_src.predictor.splits import Cut, cut_at, wire
+
+
+class Network(NamedTuple):
+    """A network to be packed; only what is split needs an order and splits.
+
+    Attributes:
+        rows: (n,) row of every node, by index, in the pack's features.
+        edges: (2, m) indices of sources and targets.
+        order: (n,) node indices in topological order.
+        splits: (k, 2) positions in that order where the segment of every split starts and stops.
+    """
+
+    rows: np.ndarray
+    edges: np.ndarray
+    order: np.ndarray | None = None
+    splits: np.ndarray | None = None
+
+
+def pack_graphs(graphs: Sequence[ComputeGraph]) -> Pack:
+    """Pack whole graphs; item i is graph i.
+
+    Raises:
+        ValueError: A graph has no normalisers, or an operation or a kernel that predictors do not know.
+    """
+    features, rows = stack_features([checked_features(graph) for graph in graphs])
+    return pack_networks(features, map(Network, rows, map(edge_array, graphs)))
+
+
+def edge_array(graph: ComputeGraph) -> np.ndarray:
+    """(2, m) indices of the sources and targets of a graph's edges."""
+    return np.array(graph.edge_pairs, dtype=np.int64).reshape(-1, 2).T
+
+
+def checked_features(graph: ComputeGraph) -> NodeFeatures:
+    """The features of a graph's nodes.
+
+    Raises:
+        ValueError: The graph has no normalisers, or an operation or a kernel that predictors do not know.
+    """
+    if None in graph.normalisers.values():
+        raise ValueError(f"{graph.name}: the graph has no feature normalisers")
+    features = node_features(graph)
+    for what, values, end in (("kernel size", features.kernel, N_KERNEL_SIZES), ("operation", features.op, N_LABELS)):
+        if values.size and not (values.min() >= 0 and values.max() < end):
+            raise ValueError(f"{graph.name}: {what} {values.max()} is unknown to predictors, they end at {end - 1}")
+    return features
+
+
+def stack_features(features: Sequence[NodeFeatures]) -> tuple[NodeFeatures, list[np.ndarray]]:
+    """Join the features of several graphs, all weighted nodes first.
+
+    Returns:
+        The features, and for every graph the rows of its nodes.
+    """
+    n_weighted = [len(entry.bias) for entry in features]
+    n_regular = [len(entry.op) - len(entry.bias) for entry in features]
+    weighted_start = np.cumsum([0, *n_weighted])
+    regular_start = np.cumsum([weighted_start[-1], *n_regular])
+    joined = NodeFeatures(
+        *(
+            np.concatenate([values[:n] for values, n in column] + [values[n:] for values, n in column])
+            for column in (list(zip(values, n_weighted, strict=True)) for values in zip(*features, strict=True))
+        )
+    )
+    rows = [
+        np.concatenate([np.arange(w, w + n), np.arange(r, r + m)])
+        for w, n, r, m in zip(weighted_start, n_weighted, regular_start, n_regular, strict=False)
+    ]
+    return joined, rows
+
+
+def pack_networks(features: NodeFeatures, networks: Iterable[Network]) -> Pack:
+    """Pack whole networks; item i is network i."""
+    builder = _Builder()
+    parts = []
+    for network in networks:
+        block = builder.add(network.rows, network.edges + builder.n_nodes)
+        parts.append((block, 0, len(network.rows), block, 0, 0))
+    return builder.pack(features, np.arange(len(parts)), np.array(parts).reshape(-1, 1, 6))
+
+
+def pack_splits(features: NodeFeatures, is_merge: np.ndarray, networks: Iterable[Network], hops: int) -> Pack:
+    """Pack the splits of networks; the items are the splits, network by network, each with parts P, S and C.
+
+    Args:
+        features: Features of the distinct nodes.
+        is_merge: For every row of the features, whether it is an add, concat or mul.
+        networks: The networks and their splits.
+        hops: Number of the encoder's layers.
+    """
+    builder = _Builder()
+    owners, parts = [], []
+    for number, network in enumerate(networks):
+        wiring = wire(network.edges, network.order, is_merge[network.rows])
+        rows, n_nodes, first = network.rows[network.order], len(network.rows), builder.n_nodes
+        block = builder.add(rows, wiring.edges + first)
+        cuts = {}
+        for begin in {0, *network.splits.ravel().tolist()}:
+            cut = cut_at(wiring, begin, hops)
+            cuts[begin] = cut, builder.add_cut(cut, block, rows, first)
+        for start, stop in network.splits.tolist():
+            owners.append(number)
+            for begin, end in ((0, start), (start, stop), (stop, n_nodes)):
+                cut, cut_block = cuts[begin]
+                parts.append((block, begin, end, cut_block, *_n_before(cut, end)))
+    return builder.pack(features, np.array(owners, dtype=np.int64), np.array(parts).reshape(-1, 3, 6))
+
+
+def _n_before(cut: Cut, end: int) -> tuple[int, int]:
+    """How many copies and how many bypassed merges of a cut come before a position."""
+    return bisect_left(cut.copies, end), bisect_left(cut.bypassed, end)
+
+
+class _Builder:
+    """Collects the blocks of a pack."""
+
+    def __init__(self):
+        self.n_nodes = 0
+        self._rows: list[np.ndarray] = []
+        self._originals: list[np.ndarray] = []
+        self._edges: list[np.ndarray] = []
+        self._bypassed: list[np.ndarray] = []
+
+    def add(
+        self, rows: np.ndarray, edges: np.ndarray, originals: np.ndarray | None = None, bypassed: Sequence[int] = ()
+    ) -> int:
+        """Add a block and return its number; edges, originals and bypassed merges are given by node id."""
+        own = np.arange(self.n_nodes, self.n_nodes + len(rows))
+        for column, values in (
+            (self._rows, rows),
+            (self._originals, own if originals is None else originals),
+            (self._edges, edges),
+            (self._bypassed, bypassed),
+        ):
+            column.append(np.asarray(values, dtype=np.int32))
+        self.n_nodes += len(rows)
+        return len(self._rows) - 1
+
+    def add_cut(self, cut: Cut, block: int, rows: np.ndarray, first: int) -> int:
+        """Add what a cut changes in the network of a block, whose nodes begin at `first`; nothing, if it is nothing."""
+        if not cut.copies and not cut.bypassed:
+            return block
+        ids = {node: self.n_nodes + number for number, node in enumerate(cut.copies)}
+        edges = [
+            (ids.get(source, first + source), ids[node])
+            for node, sources in zip(cut.copies, cut.sources, strict=True)
+            for source in sources
+        ]
+        return self.add(
+            rows[cut.copies],
+            np.array(edges).reshape(-1, 2).T,
+            first + np.array(cut.copies),
+            [first + node for node in cut.bypassed],
+        )
+
+    def pack(self, features: NodeFeatures, network: np.ndarray, parts: np.ndarray) -> Pack:
+        """The finished pack."""
+        return Pack(
+            features=NodeFeatures(*map(torch.from_numpy, features)),
+            rows=np.concatenate(self._rows),
+            originals=np.concatenate(self._originals),
+            edges=np.concatenate(self._edges, axis=1),
+            bypassed=np.concatenate(self._bypassed),
+            node_start=np.cumsum([0, *map(len, self._rows)]),
+            edge_start=np.cumsum([0, *(edges.shape[1] for edges in self._edges)]),
+            bypassed_start=np.cumsum([0, *map(len, self._bypassed)]),
+            network=network,
+            parts=parts.astype(np.int32),
+        )

@@ -1,0 +1,1 @@
+"""Sizes after a swap: what a segment must look like to fit between its new neighbours."""

@@ -1,0 +1,145 @@
+"""Virtual forward propagation: new input sizes run through a segment (search, section 6)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from model_src.comp_graph.graph_ops import topological_order
+from model_src.comp_graph.segment import Segment, Shape
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
+
+WINDOW_OPS = ("conv2d", "avgpool", "maxpool", "depthwise")
+N_CLASSES = 10  # what a `matmul` gives, whatever it reads
+
+NodeResolution = tuple[int, int, int, int, int, int]  # (H_in, H_out, W_in, W_out, C_in, C_out)
+
+
+class PropagationError(ValueError):
+    """A segment cannot take the sizes that it is given; the text is the reason."""
+
+
+def forward_propagate(segment: Segment, input_shapes: Sequence[Shape]) -> ComputeGraph:
+    """Give the segment new input tensors and let every node's resolution follow (search, section 6).
+
+    A node that reads only from outside passes its channels on. An inner node whose inputs are what they were stays as
+    it is; any other takes its inputs' channels for its own.
+
+    Args:
+        segment: The segment.
+        input_shapes: Per input tensor of the segment, its new (H, W, C).
+
+    Raises:
+        PropagationError: The operands of a node disagree, a padding is not `same`, or a size is no positive integer.
+    """
+    resolutions = forward_resolutions(segment, outside_shapes(segment, input_shapes))
+    return with_resolutions(segment.graph, resolutions, [node.strides for node in segment.graph.nodes])
+
+
+def outside_shapes(segment: Segment, input_shapes: Sequence[Shape]) -> list[list[Shape]]:
+    """Per node, the (H, W, C) of the tensors that it reads from outside.
+
+    Raises:
+        PropagationError: The number of shapes is not that of the input tensors, or a size is no positive integer.
+    """
+    if len(input_shapes) != len(segment.inputs):
+        raise PropagationError(f"{len(input_shapes)} shapes for {len(segment.inputs)} input tensors")
+    shapes: list[list[Shape]] = [[] for _ in segment.graph.nodes]
+    for readers, shape in zip(segment.inputs, input_shapes, strict=True):
+        if any(size < 1 or size != int(size) for size in shape):
+            raise PropagationError(f"the input shape {tuple(shape)} is not made of positive integers")
+        for index in readers:
+            shapes[index].append(tuple(map(int, shape)))
+    return shapes
+
+
+def forward_resolutions(segment: Segment, outside: Sequence[Sequence[Shape]]) -> list[NodeResolution]:
+    """The resolution of every node; `outside` is what `outside_shapes` returns.
+
+    Raises:
+        PropagationError: As for `forward_propagate`.
+    """
+    graph = segment.graph
+    shapes: dict[int, Shape] = {}
+    resolutions: list[NodeResolution] = [()] * graph.n_nodes
+    for index in topological_order(graph):
+        node, inner = graph.nodes[index], graph.predecessors[index]
+        operands = [*(shapes[source] for source in inner), *outside[index]]
+        if not operands:
+            raise PropagationError(f"node {node.str_id} ({node.label}) has no input")
+        resolutions[index] = _forward_one(node, operands, is_source=not inner)
+        shapes[index] = resolutions[index][1::2]
+    return resolutions
+
+
+def _forward_one(node: Node, operands: Sequence[Shape], is_source: bool) -> NodeResolution:
+    op = node.op_name
+    h, w, c = operands[0]
+    if op == "concat":
+        if any(shape[:2] != (h, w) for shape in operands):
+            raise PropagationError(f"node {node.str_id} ({node.label}): it joins maps of different sizes {operands}")
+        channels = [shape[2] for shape in operands]
+        return (h, h, w, w, concat_input_channels(node.resolution[4], channels), sum(channels))
+    if any(shape != (h, w, c) for shape in operands):
+        raise PropagationError(f"node {node.str_id} ({node.label}): its inputs differ {operands}")
+    if op in WINDOW_OPS and node.padding != "same":
+        raise PropagationError(f"node {node.str_id} ({node.label}): the padding is {node.padding}, not same")
+    if not is_source and (h, w, c) == node.in_shape:
+        return node.resolution
+    if op in WINDOW_OPS:
+        s_h, s_w = integer_strides(node.strides)
+        return (h, -(-h // s_h), w, -(-w // s_w), c, c)
+    if op == "mean":
+        return (h, 1, w, 1, c, c)
+    return (h, h, w, w, c, N_CLASSES if op == "matmul" else c)
+
+
+def concat_input_channels(recorded: int, channels: Sequence[int]) -> int:
+    """The C_in of a concat: its first operand's channels, or the recorded number where an operand still has it."""
+    return recorded if recorded in channels else channels[0]
+
+
+def integer_strides(strides: Sequence[float] | None) -> tuple[int, int]:
+    """(s_h, s_w) of a node's strides (1, s_h, s_w, 1); none are strides of 1.
+
+    Raises:
+        PropagationError: They are not positive integers.
+    """
+    if strides is None:
+        return 1, 1
+    s_h, s_w = strides[1:3]
+    if s_h != int(s_h) or s_w != int(s_w) or min(s_h, s_w) < 1:
+        raise PropagationError(f"the strides {tuple(strides)} are not positive integers")
+    return int(s_h), int(s_w)
+
+
+def with_resolutions(
+    graph: ComputeGraph, resolutions: Sequence[NodeResolution], strides: Sequence[tuple[int, ...] | None]
+) -> ComputeGraph:
+    """The graph with the given resolution and strides per node; kernel shapes follow, unchanged nodes are shared."""
+    nodes = tuple(map(_with_resolution, graph.nodes, resolutions, strides))
+    if all(new is old for new, old in zip(nodes, graph.nodes, strict=True)):
+        return graph
+    starts = (node for node, sources in zip(nodes, graph.predecessors, strict=True) if not sources)
+    return replace(
+        graph,
+        input_shape=tuple((1, *node.in_shape) for node in starts),
+        weighted_nodes=nodes[: graph.n_weighted_nodes],
+        regular_nodes=nodes[graph.n_weighted_nodes :],
+    )
+
+
+def _with_resolution(node: Node, resolution: NodeResolution, strides: tuple[int, ...] | None) -> Node:
+    changes = {}
+    if node.type_idx:
+        shape = kernel_shape(node.op_name, resolution, node.shape)
+        if shape != node.shape:
+            changes["shape"] = shape
+    if resolution != node.resolution:
+        changes["resolution"] = resolution
+    if strides != node.strides:
+        changes["strides"] = strides
+    return replace(node, **changes) if changes else node
+
+
+def kernel_shape(op: str, resolution: NodeResolution, shape: Sequence[int]) -> tuple[int, ...]:
+    """The kernel shape that belongs to a resolution: (C_in, C_out, k_h, k_w), depthwise (C, 1, k_h, k_w)."""
+    return (resolution[4], 1 if op == "depthwise" else resolution[5], *shape[2:])

@@ -1,0 +1,208 @@
+"""The resolution problem of one segment, in plain integers (search, section 7).
+
+Both formulations, the Pyomo model and the one handed to HiGHS, are made from this and answer with the output (H, W, C)
+of every node; what each node reads, its strides and the objective follow from that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import networkx as nx
+
+from model_src.comp_graph.segment import Segment, Shape
+from model_src.propagation.forward import (
+    WINDOW_OPS,
+    NodeResolution,
+    PropagationError,
+    concat_input_channels,
+    integer_strides,
+)
+
+H, W, C = AXES = (0, 1, 2)
+SMALLEST, LARGEST = 2, 10_000  # what a size may be
+
+OPTIMAL, INFEASIBLE = "optimal", "infeasible"  # of a solver; any other status means that nothing is proven
+
+CONV, POOL, DEPTHWISE, CONCAT, KEEP = "conv", "pool", "depthwise", "concat", "keep"
+KIND_OF_OP = {"conv2d": CONV, "avgpool": POOL, "maxpool": POOL, "depthwise": DEPTHWISE, "concat": CONCAT}
+CHANGE = (CONV, POOL, DEPTHWISE)  # the kinds that have strides
+
+
+@dataclass(frozen=True)
+class ResolutionProblem:
+    """What a segment has to satisfy. Nodes are numbered from 0.
+
+    Attributes:
+        kinds: Per node, how its output follows from its input.
+        predecessors: Per node, the nodes in the segment that it reads.
+        outside: Per node, the (H, W, C) of the tensors that it reads from outside.
+        resolutions: Per node, its resolution after forward propagation.
+        strides: Per node, (s_h, s_w).
+        required: Node -> the (H, W, C) that it must give.
+    """
+
+    kinds: tuple[str, ...]
+    predecessors: tuple[tuple[int, ...], ...]
+    outside: tuple[tuple[Shape, ...], ...]
+    resolutions: tuple[NodeResolution, ...]
+    strides: tuple[tuple[int, int], ...]
+    required: Mapping[int, Shape]
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """The nodes, each after its predecessors."""
+        missing = [len(sources) for sources in self.predecessors]
+        order = [node for node, count in enumerate(missing) if not count]
+        for node in order:
+            for reader in self.successors[node]:
+                missing[reader] -= 1
+                if not missing[reader]:
+                    order.append(reader)
+        return tuple(order)
+
+    @cached_property
+    def successors(self) -> tuple[tuple[int, ...], ...]:
+        """Per node, the nodes in the segment that read it."""
+        readers: list[list[int]] = [[] for _ in self.kinds]
+        for node, sources in enumerate(self.predecessors):
+            for source in sources:
+                readers[source].append(node)
+        return tuple(map(tuple, readers))
+
+    @cached_property
+    def weights(self) -> tuple[int, ...]:
+        """Per node, its number of descendants: what a change of its size is charged with."""
+        below = [0] * len(self.kinds)  # bit sets
+        for node in reversed(self.order):
+            for reader in self.successors[node]:
+                below[node] |= below[reader] | 1 << reader
+        return tuple(bits.bit_count() for bits in below)
+
+    def passes_on(self, node: int, axis: int) -> bool:
+        """Whether a node's output has the size of its input along an axis."""
+        kind = self.kinds[node]
+        if axis == C:
+            return kind in (KEEP, POOL, DEPTHWISE)
+        return kind in (KEEP, CONCAT)
+
+    def sums(self, node: int, axis: int) -> bool:
+        """Whether a node's output size is the sum of its inputs' along an axis."""
+        return self.kinds[node] == CONCAT and axis == C
+
+    def options(self, node: int, axis: int) -> tuple[int, ...] | None:
+        """The output sizes that a node may choose from along an axis, its own first; None if it does not choose."""
+        kind = self.kinds[node]
+        if kind not in CHANGE or (kind == DEPTHWISE and axis == C):
+            return None
+        size = self.resolutions[node][2 * axis + 1]
+        sizes = (size, 2 * size, size // 2) if axis == C else (size, size // 2, size // 4)
+        return tuple(dict.fromkeys(sizes))
+
+    def operands(self, node: int, shapes: Sequence[Shape]) -> list[Shape]:
+        """The (H, W, C) of what a node reads, where `shapes` are the outputs of all nodes."""
+        return [*(shapes[source] for source in self.predecessors[node]), *self.outside[node]]
+
+    def objective(self, shapes: Sequence[Shape]) -> int:
+        """The cost of giving the nodes these output (H, W, C)."""
+        total = 0
+        for node, weight in enumerate(self.weights):
+            out = shapes[node]
+            if not weight:
+                continue
+            if self.kinds[node] == CONCAT:
+                total += weight * sum(out)
+            elif self.kinds[node] == KEEP:
+                total += weight * sum(self.operands(node, shapes)[0])
+            else:
+                before = self.resolutions[node][1::2]
+                inputs = self.operands(node, shapes)[0]
+                loss = max(0, before[C] - out[C])
+                total += weight * (loss + abs(sum(out) - sum(before)) + inputs[H] + inputs[W] - out[H] - out[W])
+        return total
+
+    def resolution(self, node: int, shapes: Sequence[Shape]) -> NodeResolution:
+        """A node's resolution, where `shapes` are the outputs of all nodes."""
+        operands = self.operands(node, shapes)
+        h, w, c = operands[0]
+        if self.kinds[node] == CONCAT:
+            c = concat_input_channels(self.resolutions[node][4], [shape[C] for shape in operands])
+        h_out, w_out, c_out = shapes[node]
+        return (h, h_out, w, w_out, c, c_out)
+
+    def new_strides(self, node: int, shapes: Sequence[Shape]) -> tuple[int, int]:
+        """(s_h, s_w) of a node that has strides, where `shapes` are the outputs of all nodes."""
+        inputs, out, old = self.operands(node, shapes)[0], shapes[node], self.strides[node]
+        return tuple(_fitting_stride(inputs[axis], out[axis], old[axis]) for axis in (H, W))
+
+
+def smallest_stride(size: int, out: int) -> int | None:
+    """The smallest integer s with ceil(size / s) = out, or None where there is none (24 -> 16)."""
+    stride = -(-size // out)
+    return stride if -(-size // stride) == out else None
+
+
+def _fitting_stride(size: int, out: int, old: int) -> int:
+    return old if -(-size // old) == out else smallest_stride(size, out)
+
+
+def problem_of_segment(
+    segment: Segment,
+    resolutions: Sequence[NodeResolution],
+    outside: Sequence[Sequence[Shape]],
+    output_shapes: Sequence[Shape],
+) -> ResolutionProblem:
+    """The problem of a segment after forward propagation; the output tensors must get `output_shapes`."""
+    nodes = segment.graph.nodes
+    return ResolutionProblem(
+        kinds=tuple(KIND_OF_OP.get(node.op_name, KEEP) for node in nodes),
+        predecessors=segment.graph.predecessors,
+        outside=tuple(map(tuple, outside)),
+        resolutions=tuple(resolutions),
+        strides=tuple(integer_strides(node.strides) for node in nodes),
+        required=dict(zip(segment.outputs, output_shapes, strict=True)),
+    )
+
+
+def problem_of_graph(graph: nx.DiGraph, required: Mapping[object, Shape]) -> ResolutionProblem:
+    """The problem of a networkx segment after forward propagation; nodes are numbered in the graph's order.
+
+    What a node without predecessors reads is in its resolution, and no other node reads from outside.
+
+    Raises:
+        PropagationError: A padding is not `same`, or strides are not positive integers.
+        ValueError: The segment is cyclic, or `required` does not name its sinks.
+    """
+    ids = list(graph.nodes)
+    index = {node_id: position for position, node_id in enumerate(ids)}
+    sinks = {node_id for node_id in ids if not graph.out_degree(node_id)}
+    if set(required) != sinks:
+        raise ValueError(f"sizes are required of the nodes {list(required)}, the sinks are {list(sinks)}")
+    if not nx.is_directed_acyclic_graph(graph):
+        raise ValueError("the segment has a cycle")
+    attributes = [graph.nodes[node_id] for node_id in ids]
+    for node_id, node in zip(ids, attributes, strict=True):
+        padding = (node.get("metadata") or node).get("padding") or "same"
+        if node["op_name"] in WINDOW_OPS and padding.lower() != "same":
+            raise PropagationError(f"node {node_id} ({node['op_name']}): the padding is {padding}, not same")
+    kinds = tuple(KIND_OF_OP.get(node["op_name"], KEEP) for node in attributes)
+    resolutions = tuple(tuple(map(int, node["resolution"])) for node in attributes)
+    predecessors = tuple(tuple(index[source] for source in graph.predecessors(node_id)) for node_id in ids)
+    return ResolutionProblem(
+        kinds=kinds,
+        predecessors=predecessors,
+        outside=tuple(
+            () if inner else _outside_of_source(kind, resolution)
+            for kind, resolution, inner in zip(kinds, resolutions, predecessors, strict=True)
+        ),
+        resolutions=resolutions,
+        strides=tuple(integer_strides(node.get("strides")) for node in attributes),
+        required={index[node_id]: tuple(map(int, shape)) for node_id, shape in required.items()},
+    )
+
+
+def _outside_of_source(kind: str, resolution: NodeResolution) -> tuple[Shape, ...]:
+    h, _, w, _, c_in, c_out = resolution
+    if kind == CONCAT and c_out > c_in:  # its first input, and all others as one
+        return (h, w, c_in), (h, w, c_out - c_in)
+    return ((h, w, c_in),)

@@ -1,0 +1,56 @@
+"""Device choice, repeatable randomness of PyTorch, and log files. PyTorch is imported where it is used."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_src.files import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(name: str | None = None) -> "torch.device":
+    """The named device (`cpu`, `cuda`, `cuda:1`), or without a name a GPU if there is one.
+
+    Raises:
+        InputError: There is no such device.
+    """
+    import torch
+
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # AssertionError: a PyTorch that was built without CUDA.
+        raise InputError(f"-device_str {name}: {str(error).splitlines()[0]}") from error
+    return device
+
+
+@contextmanager
+def torch_seed(seed: int) -> Iterator[None]:
+    """Seed PyTorch's generator (initial weights, dropout) inside the block and give it its old state back after."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def log_to(path: str | Path) -> Iterator[None]:
+    """Append what `model_src` logs inside the block to a file, one message per line."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logger, handler = logging.getLogger("model_src"), logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

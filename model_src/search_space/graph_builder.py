@@ -1,0 +1,185 @@
+"""Builds a computation graph operation by operation, in the order of a trace (search spaces, section 1)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import constants
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode
+
+INPUT_SHAPE = (1, 32, 32, 3)
+N_CLASSES = 10
+NORMALISERS = {
+    "max_hidden_size": constants.MAX_HIDDEN_SIZE,
+    "max_kernel_size": constants.MAX_KERNEL_SIZE,
+    "max_derived_H": constants.MAX_DERIVED_H,
+    "max_derived_W": constants.MAX_DERIVED_W,
+}
+# Indices in the operation vocabulary.
+INPUT, OUTPUT, CONV, DEPTHWISE, BATCHNORM, RELU, RELU6, MATMUL, ADD = range(1, 10)
+CONCAT, MAXPOOL, AVGPOOL, MEAN, IDENTITY = 11, 12, 13, 19, 25
+_USE_BIAS = (("use_bias", True),)
+
+
+Size = int | tuple[int, int]  # one number for both, or (height, width)
+
+
+class Tensor(NamedTuple):
+    """The result of a node, or its first `c` channels."""
+
+    node: int
+    h: int
+    w: int
+    c: int
+
+
+class GraphBuilder:
+    """Adds nodes in creation order; every method takes and returns tensors.
+
+    All windows use SAME padding and dilation 1. Labels of adds and concats are numbered (`add`, `add_1`, ...) until
+    `restart_numbering`, unless a label is given.
+    """
+
+    def __init__(self, name: str):
+        self._name = name
+        self._nodes: list[Node] = []
+        self._edges: list[tuple[int, int]] = []
+        self._uses: Counter[str] = Counter()
+
+    def restart_numbering(self) -> None:
+        """Let the next add and the next concat be the first of their kind again."""
+        self._uses.clear()
+
+    def input(self) -> Tensor:
+        """The network's 32x32x3 input."""
+        _, h, w, c = INPUT_SHAPE
+        return self._append((), "input", INPUT, (h, h, w, w, c, c))
+
+    def conv(self, x: Tensor, c_out: int, kernel: Size, stride: Size = 1, bias: bool = False) -> Tensor:
+        """A convolution."""
+        return self._window("conv2d", CONV, x, c_out, kernel, stride, bias)
+
+    def depthwise(self, x: Tensor, kernel: Size, stride: Size = 1, bias: bool = False) -> Tensor:
+        """A depthwise convolution."""
+        return self._window("depthwise", DEPTHWISE, x, x.c, kernel, stride, bias)
+
+    def maxpool(self, x: Tensor, kernel: int, stride: int = 1) -> Tensor:
+        """Maximum over a window."""
+        return self._pool("maxpool", MAXPOOL, x, kernel, stride)
+
+    def avgpool(self, x: Tensor, kernel: int, stride: int = 1) -> Tensor:
+        """Mean over a window."""
+        return self._pool("avgpool", AVGPOOL, x, kernel, stride)
+
+    def batchnorm(self, x: Tensor) -> Tensor:
+        """Batch normalisation."""
+        return self._pointwise("fusedbatchnormv3", BATCHNORM, x, (("data_format", "NHWC"),))
+
+    def relu(self, x: Tensor) -> Tensor:
+        """max(0, x)."""
+        return self._pointwise("relu", RELU, x)
+
+    def relu6(self, x: Tensor) -> Tensor:
+        """min(max(0, x), 6)."""
+        return self._pointwise("relu6", RELU6, x)
+
+    def identity(self, x: Tensor) -> Tensor:
+        """A node that passes its input on."""
+        return self._pointwise("identity", IDENTITY, x)
+
+    def add(self, *tensors: Tensor, label: str | None = None) -> Tensor:
+        """The sum of tensors of one shape; no node where all of them are one and the same result."""
+        if len({x.node for x in tensors}) == 1:
+            return tensors[0]
+        _, h, w, c = tensors[0]
+        return self._append(tensors, label or self._numbered("add"), ADD, (h, h, w, w, c, c))
+
+    def concat(self, *tensors: Tensor, label: str | None = None) -> Tensor:
+        """The tensors side by side along the channels; no node for a single one."""
+        if len(tensors) == 1:
+            return tensors[0]
+        _, h, w, c = tensors[0]
+        resolution = (h, h, w, w, c, sum(x.c for x in tensors))
+        return self._append(tensors, label or self._numbered("concat"), CONCAT, resolution)
+
+    def classifier(self, x: Tensor, dropout: bool) -> ComputeGraph:
+        """Global average pool, dropout (an identity at inference), dense layer with bias, output; returns the graph."""
+        x = self._append((x,), "mean", MEAN, (x.h, 1, x.w, 1, x.c, x.c))
+        if dropout:
+            x = self.identity(x)
+        resolution, shape = (1, 1, 1, 1, x.c, N_CLASSES), (x.c, N_CLASSES, 0, 0)
+        x = self._append((x,), "matmul", MATMUL, resolution, None, _USE_BIAS, shape=shape)
+        self._pointwise("output", OUTPUT, x)
+        return ComputeGraph.from_nodes(self._name, INPUT_SHAPE, self._nodes, self._edges, NORMALISERS)
+
+    def _window(self, label: str, op: int, x: Tensor, c_out: int, kernel: Size, stride: Size, bias: bool) -> Tensor:
+        (k_h, k_w), (s_h, s_w) = _pair(kernel), _pair(stride)
+        metadata = (("data_format", "NHWC"), ("dilations", (1, 1, 1, 1)), ("padding", "same"))
+        return self._append(
+            (x,),
+            label,
+            op,
+            (x.h, -(-x.h // s_h), x.w, -(-x.w // s_w), x.c, c_out),
+            (1, s_h, s_w, 1),
+            metadata + _USE_BIAS if bias else metadata,
+            shape=(x.c, c_out if op == CONV else 1, k_h, k_w),
+        )
+
+    def _pool(self, label: str, op: int, x: Tensor, kernel: int, stride: int) -> Tensor:
+        return self._append(
+            (x,),
+            label,
+            op,
+            (x.h, -(-x.h // stride), x.w, -(-x.w // stride), x.c, x.c),
+            (1, stride, stride, 1),
+            (("data_format", "NHWC"), ("padding", "same"), ("ksize", (1, kernel, kernel, 1))),
+        )
+
+    def _pointwise(self, label: str, op: int, x: Tensor, metadata: tuple = ()) -> Tensor:
+        return self._append((x,), label, op, (x.h, x.h, x.w, x.w, x.c, x.c), None, metadata)
+
+    def _append(self, sources: Sequence[Tensor], *fields: Any, **more: Any) -> Tensor:
+        index = len(self._nodes)
+        node = _node(str(index), *fields, **more)
+        self._nodes.append(node)
+        self._edges.extend((x.node, index) for x in sources)
+        return Tensor(index, *node.out_shape)
+
+    def _numbered(self, word: str) -> str:
+        self._uses[word] += 1
+        return numbered(word, self._uses[word] - 1)
+
+
+# Networks of a family consist of few different nodes. Nodes are never changed, so equal ones are one object.
+@lru_cache(maxsize=1 << 16)
+def _node(
+    str_id: str,
+    label: str,
+    op: int,
+    resolution: tuple[int, ...],
+    strides: tuple[int, ...] | None = None,
+    metadata: tuple[tuple[str, Any], ...] = (),
+    shape: tuple[int, ...] | None = None,
+) -> Node:
+    fields = (str_id, label, op, resolution, strides, dict(metadata) or None)
+    return RegularNode(*fields) if shape is None else WeightedNode(*fields, shape)
+
+
+def numbered(word: str, count: int) -> str:
+    """`add`, `add_1`, `add_2`, ... for the counts 0, 1, 2, ..."""
+    return f"{word}_{count}" if count else word
+
+
+def _pair(value: Size) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def parameter_count(cg: ComputeGraph) -> int:
+    """Number of trainable parameters: kernels, biases, and a scale and a shift per batch-normalised channel."""
+    kernels = sum(
+        c_in * c_out * max(k_h, 1) * max(k_w, 1) + node.use_bias * node.out_shape[2]
+        for node in cg.weighted_nodes
+        for c_in, c_out, k_h, k_w in (node.shape,)
+    )
+    return kernels + 2 * sum(node.out_shape[2] for node in cg.regular_nodes if node.op_type_idx == BATCHNORM)

@@ -1,0 +1,1 @@
+"""Training found networks on CIFAR-10."""

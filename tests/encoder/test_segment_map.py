@@ -1,0 +1,88 @@
+import random
+from types import SimpleNamespace
+
+import networkx as nx
+import pytest
+
+from model_src.comp_graph.nx_bridge import cg_to_nx
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.encoder.network_encoder import NetworkEncoder
+from model_src.encoder.segment_map import SegmentMap, build_database
+from model_src.encoder.segmentation import Segmenter, segment_with_text
+from tests.conftest import conv, regular
+
+
+def shuffled(cg, seed):
+    """The same network with its nodes numbered otherwise (weighted nodes stay in front)."""
+    order = list(range(cg.n_nodes))
+    random.Random(seed).shuffle(order)
+    place = {index: new for new, index in enumerate(order)}
+    edges = [(place[source], place[target]) for source, target in cg.edge_pairs]
+    return ComputeGraph.from_nodes("other", cg.input_shape, [cg.nodes[i] for i in order], edges, cg.normalisers)
+
+
+def fork(h=8, swapped=False, strides=1):
+    """Two branches (a 3x3 and a 1x1 convolution) that meet in an add."""
+    branches = [conv("a", h, 8, 8, kernel=3, stride=strides), conv("b", h, 8, 8, kernel=1, stride=strides)]
+    nodes = [*(branches[::-1] if swapped else branches), regular("add", "add", 9, h, 8)]
+    return ComputeGraph.from_nodes("fork", (1, h, h, 8), nodes, [(0, 2), (1, 2)])
+
+
+def test_one_segment_of_each_kind_is_kept():
+    segments = SegmentMap()
+    assert segments.add(fork(), [0, 1, 2], "xyz")
+    assert not segments.add(fork(), [0, 1, 2], "xyz")
+    assert not segments.add(fork(), [1, 0, 2], "xyz")  # isomorphic, other order
+    assert not segments.add(fork(swapped=True), [0, 1, 2], "xyz")
+    assert segments.add(fork(), [0, 1, 2], "yxz")  # the same under another text
+    assert segments.add(fork(h=16), [0, 1, 2], "xyz")  # another resolution
+    assert segments.add(fork(), [0, 1], "xy")
+    database = segments.database()
+    assert [segment.text for segment in database.segments] == ["xyz", "xyz", "yxz", "xy"]
+    assert [segment.graph.nodes[0].resolution[0] for segment in database.segments] == [8, 16, 8, 8]
+
+
+def test_edge_directions_count():
+    nodes = [regular(name, "relu", 6, 8, 8) for name in "abc"]
+    out = ComputeGraph.from_nodes("g", (), nodes, [(0, 1), (0, 2)])
+    into = ComputeGraph.from_nodes("g", (), nodes, [(0, 2), (1, 2)])
+    segments = SegmentMap()
+    assert segments.add(out, [0, 1, 2], "rrr")
+    assert segments.add(into, [0, 1, 2], "rrr")
+
+
+def test_networks_are_cut_and_renumbered_copies_add_nothing(tiny_graph):
+    encoder = NetworkEncoder()
+    text = encoder.learn(tiny_graph)
+    pieces = [("<unk>", 0), (text[1:3], 0), *((character, -1 - rank) for rank, character in enumerate(text))]
+    tokenizer = SimpleNamespace(segmenter=Segmenter(pieces))
+    once = build_database([tiny_graph], encoder, tokenizer)
+    thrice = build_database([tiny_graph, shuffled(tiny_graph, 0), shuffled(tiny_graph, 1)], encoder, tokenizer)
+    assert [segment.text for segment in once.segments] == [text[0], text[1:3], text[3], text[4]]
+    assert [s.identity for s in thrice.segments] == [s.identity for s in once.segments]
+    assert once.segments[1].inputs == ((0,),)
+    assert once.segments[1].outputs == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["nb101", "two_path"])
+def test_the_rule_tested_with_networkx(encoder, tokenizer, family, name):
+    graphs = family(name)[:12]
+
+    def same(first, second):
+        return first["op_name"] == second["op_name"] and first["resolution"] == second["resolution"]
+
+    expected = {}
+    for cg in graphs:
+        whole = cg_to_nx([cg])[0]
+        for text, nodes in segment_with_text(cg, encoder, tokenizer):
+            part = whole.subgraph(nodes)
+            kept = expected.setdefault(text, [])
+            if not any(nx.is_isomorphic(part, other, node_match=same) for other in kept):
+                kept.append(part)
+    found = {}
+    for segment in build_database(graphs, encoder, tokenizer).segments:
+        found.setdefault(segment.text, []).append([node.resolution for node in segment.graph.nodes])
+    assert found == {
+        text: [[part.nodes[node]["resolution"] for node in sorted(part.nodes)] for part in parts]
+        for text, parts in expected.items()
+    }

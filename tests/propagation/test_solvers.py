@@ -1,0 +1,119 @@
+"""The in-process solver against the Pyomo model and against trying everything."""
+
+from types import SimpleNamespace
+
+import pyomo.environ as pyo
+import pytest
+
+from model_src.files import InputError
+from model_src.propagation.forward import PropagationError, forward_propagate, forward_resolutions, outside_shapes
+from model_src.propagation.milp import Propagator
+from model_src.propagation.milp_highs import solve_in_process
+from model_src.propagation.milp_pyomo import build_pyomo_model, solve_with_pyomo
+from model_src.propagation.problem import problem_of_segment
+from tests.propagation.cases import (
+    WINDOWS,
+    case_to_segment,
+    make_node,
+    make_segment,
+    random_problem,
+    reference_cases,
+)
+from tests.propagation.judge import exhaustive
+
+
+@pytest.fixture
+def pyomo_highs():
+    solver = pyo.SolverFactory("appsi_highs")
+    solver.options["mip_rel_gap"] = 0.0
+    return solver
+
+
+def problem_of(segment, inputs, outputs):
+    outside = outside_shapes(segment, inputs)
+    return problem_of_segment(segment, forward_resolutions(segment, outside), outside, outputs)
+
+
+def same_answers(problems, solver) -> dict[str, int]:
+    """Compare both paths on every problem that is left after forward propagation; status -> how many."""
+    counts = {}
+    for number, asked in enumerate(problems):
+        try:
+            problem = problem_of(*asked)
+        except PropagationError:
+            continue
+        status, shapes = solve_in_process(problem)
+        reference_status, reference_shapes = solve_with_pyomo(problem, solver)
+        assert status == reference_status, number
+        if shapes is not None:
+            assert problem.objective(shapes) == problem.objective(reference_shapes), number
+        counts[status] = counts.get(status, 0) + 1
+    return counts
+
+
+def test_same_as_the_pyomo_model_on_the_reference_cases(reference, pyomo_highs):
+    problems = map(case_to_segment, reference_cases(reference))
+    assert same_answers(problems, pyomo_highs) == {"optimal": 132, "infeasible": 67}
+
+
+def test_same_as_the_pyomo_model_on_random_segments(rng, pyomo_highs):
+    counts = same_answers([random_problem(rng, most=16) for _ in range(120)], pyomo_highs)
+    assert min(counts["optimal"], counts["infeasible"]) > 25
+
+
+def test_same_as_trying_everything(rng):
+    n_checked = n_solved = 0
+    propagator = Propagator()
+    for number in range(1000):
+        segment, inputs, outputs = random_problem(rng)
+        answer = propagator.resolve(segment, inputs, outputs)
+        if answer.status != "forward failed" and sum(node.label in WINDOWS for node in segment.graph.nodes) <= 5:
+            best = exhaustive(forward_propagate(segment, inputs), segment, inputs, outputs)
+            assert answer.objective == best, number
+            n_checked += 1
+            n_solved += best is not None
+    assert n_checked > 800
+    assert n_solved > 250
+
+
+def conv_chain(length):
+    nodes = [make_node(f"c{i}", "conv2d", 32, 16) for i in range(length)]
+    return make_segment(nodes, [f"c{i} c{i + 1}" for i in range(length - 1)])
+
+
+def test_the_objective_of_the_pyomo_model_is_the_cost(pyomo_highs):
+    model = build_pyomo_model(problem_of(conv_chain(4), [(32, 32, 64)], [(8, 8, 32)]))
+    pyomo_highs.solve(model)
+    answer = Propagator().resolve(conv_chain(4), ((32, 32, 64),), ((8, 8, 32),))
+    assert pyo.value(model.cost) == pytest.approx(answer.objective, abs=1e-6)
+
+
+def test_a_solver_by_name():
+    asked = conv_chain(3), ((32, 32, 64),), ((16, 16, 32),)
+    named, default = (Propagator(solver).resolve(*asked) for solver in ("appsi_highs", None))
+    assert (named.status, named.objective) == (default.status, default.objective)
+
+
+def test_a_solver_that_is_not_installed():
+    with pytest.raises(InputError, match="no_such_solver"):
+        Propagator("no_such_solver").resolve(conv_chain(1), ((32, 32, 16),), ((32, 32, 16),))
+
+
+@pytest.mark.parametrize("condition", ["maxTimeLimit", "feasible", "unknown", "error"])
+def test_a_solver_that_proves_nothing_gives_no_segment(condition):
+    outcome = SimpleNamespace(solver=SimpleNamespace(termination_condition=pyo.TerminationCondition(condition)))
+    solver = SimpleNamespace(solve=lambda model, load_solutions: outcome)
+    answer = Propagator(solver).resolve(conv_chain(2), ((32, 32, 16),), ((32, 32, 16),))
+    assert (answer.status, answer.segment, answer.objective) == (condition, None, None)
+
+
+def test_another_number_of_threads_in_the_process_does_no_harm():
+    import highspy
+
+    other = highspy.Highs()
+    other.silent()
+    other.resetGlobalScheduler(True)
+    other.setOptionValue("threads", 2)
+    other.addBinary()
+    other.run()
+    assert Propagator().resolve(conv_chain(3), ((32, 32, 64),), ((16, 16, 32),)).status == "optimal"

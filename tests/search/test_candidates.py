@@ -1,0 +1,57 @@
+"""Which segments may be replaced."""
+
+import numpy as np
+import pytest
+
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.files import InputError
+from model_src.search.candidates import allowed_ops, find_candidates, select_candidates
+from tests.conftest import conv, regular
+
+
+@pytest.fixture
+def network():
+    """input -> conv -> relu -> conv (stride 2) -> mean -> output."""
+    nodes = [
+        conv("c0", 8, 3, 8), conv("c1", 8, 8, 8, stride=2), regular("i", "input", 1, 8, 3),
+        regular("r", "relu", 6, 8, 8), regular("m", "mean", 19, 4, 8, h_out=1), regular("o", "output", 2, 1, 8),
+    ]  # fmt: skip
+    return ComputeGraph.from_nodes("net", (1, 8, 8, 3), nodes, [(2, 0), (0, 3), (3, 1), (1, 4), (4, 5)])
+
+
+ORDER = [[2], [0], [3], [1], [4], [5]]  # input, conv, relu, conv, mean, output
+
+
+def test_runs_keep_the_ends_and_the_protected_operations(network):
+    found = find_candidates(network, ORDER, 3, allowed_ops("generic"))
+    assert [list(c.indices) for c in found] == [[0], [0, 3], [0, 3, 1], [3], [3, 1], [1]]
+    first = found[0]
+    assert [n.label for n in first.predecessor.nodes] == ["input"]
+    assert first.successor.n_nodes == 4 and first.place.segment.graph.n_nodes == 1
+
+
+def test_single_operations_must_keep_their_size(network):
+    found = find_candidates(network, ORDER, 1, allowed_ops("generic"), single_ops=True)
+    assert [list(c.indices) for c in found] == [[3]]
+
+
+def test_the_cheapest_half_is_always_taken(network, op2i):
+    found = find_candidates(network, ORDER, 3, allowed_ops("generic"))
+    for seed in range(5):
+        kept = select_candidates(found, 3, op2i, np.random.default_rng(seed))
+        costs = [c.macs(op2i) for c in kept]
+        assert len(kept) == 3 and costs[:2] == sorted(c.macs(op2i) for c in found)[:2]
+
+
+def test_allowed_operations_of_families():
+    assert allowed_ops("hiaml") == {"conv2d", "relu", "add", "identity", "avgpool", "fusedbatchnorm"}
+    assert "depthwise" in allowed_ops("generic") and "depthwise" not in allowed_ops("generic", "nb101")
+    assert "zero" not in allowed_ops("generic") and "zero" in allowed_ops("nb201")
+
+
+@pytest.mark.parametrize(
+    ("model", "encoder", "flag"), [("vgg", "combined", "-model_family"), ("nb201", "x", "-graph_enc")]
+)
+def test_unknown_families_are_refused(model, encoder, flag):
+    with pytest.raises(InputError, match=flag):
+        allowed_ops(model, encoder)

@@ -1,0 +1,62 @@
+"""The front and the choice of parents."""
+
+import numpy as np
+import pytest
+
+from model_src.search.pareto import Individual, pareto_front, select_parents
+
+
+def individual(score, mflops, iteration=1, identity=None):
+    return Individual(lambda: None, identity or f"{score}/{mflops}/{iteration}", score, mflops, iteration)
+
+
+def values(individuals):
+    return [(one.score, one.mflops) for one in individuals]
+
+
+def test_dominated_and_equal_ones_leave():
+    entries = [individual(1, 10), individual(2, 20), individual(1.5, 25), individual(2, 20, 2), individual(0.5, 5)]
+    front = pareto_front(entries)
+    assert values(front) == [(2, 20), (1, 10), (0.5, 5)]
+    assert front[0].iteration == 1  # the earlier of two equal ones
+
+
+def test_front_against_the_definition():
+    rng = np.random.default_rng(0)
+    points = [individual(*pair) for pair in rng.integers(0, 12, (60, 2)).tolist()]
+
+    def dominates(a, b):
+        return a[0] >= b[0] and a[1] <= b[1] and a != b
+
+    expected = {p for p in values(points) if not any(dominates(q, p) for q in values(points))}
+    assert set(values(pareto_front(points))) == expected
+
+
+def test_a_small_front_is_taken_whole_and_filled_up_by_rank_sum():
+    front = [individual(2, 20), individual(1, 10)]
+    latest = [individual(0.1, 30), individual(1.9, 21), individual(0.5, 15), front[0]]
+    parents = select_parents(front, latest, 4, np.random.default_rng(0))
+    # rank sums: (1.9, 21) 1 + 2, (0.5, 15) 2 + 1, (0.1, 30) 3 + 3; equal sums keep their order
+    assert values(parents) == [(2, 20), (1, 10), (1.9, 21), (0.5, 15)]
+
+
+@pytest.mark.parametrize("count", [1, 4, 10, 17])
+def test_parents_are_distinct_and_spread(count):
+    front = [individual(s, float(s) ** 2) for s in range(40)]
+    parents = select_parents(front, [], count, np.random.default_rng(1))
+    assert len(parents) == len({one.identity for one in parents}) == count
+    assert set(values(parents)) <= set(values(front))
+
+
+def test_the_extremes_can_be_drawn():
+    front = [individual(s, s) for s in range(9)]
+    drawn = set()
+    for seed in range(60):
+        drawn |= {one.score for one in select_parents(front, [], 4, np.random.default_rng(seed))}
+    assert drawn == set(range(9))
+
+
+def test_the_same_seed_draws_the_same():
+    front = [individual(s, s) for s in range(30)]
+    first, second = (values(select_parents(front, [], 9, np.random.default_rng(3))) for _ in range(2))
+    assert first == second

@@ -1,0 +1,101 @@
+import gzip
+import pickle
+import sys
+import types
+
+import pytest
+
+from model_src.files import InputError
+from model_src.search_space import nb201
+from model_src.search_space.labels import read_analog_nasbench, read_label_table
+
+
+def table(tmp_path, text):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    return path
+
+
+def test_percent_and_fractions(tmp_path):
+    assert read_label_table(table(tmp_path, "key,accuracy\na,91.5\nb,0.5\n")) == {"a": 0.915, "b": 0.005}
+    assert read_label_table(table(tmp_path, "key,accuracy\na,0.915\n\nb,1\n")) == {"a": 0.915, "b": 1}
+
+
+def test_the_last_accuracy_column_counts(tmp_path):
+    assert read_label_table(table(tmp_path, "key,val_acc_4,val_acc_108,parameters\na,0.1,0.9,77\n")) == {"a": 0.9}
+
+
+def test_gzipped_tables(tmp_path):
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(gzip.compress(b"key,test_accuracy_percent\na,90\n"))
+    assert read_label_table(path) == {"a": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "needs a header"),
+        ("a,0.9\nb,0.8\n", "needs a header"),
+        ("key,acc\n", "has no rows"),
+        ("key,acc\na,0.9\nb\n", "line 3: no accuracy"),
+        ("key,acc\na,high\n", "line 2: no accuracy"),
+        ("key,acc\na,nan\n", "line 2: no accuracy"),
+        ("key,acc\na,101\n", "line 2: no accuracy"),
+    ],
+)
+def test_unusable_tables(tmp_path, text, reason):
+    with pytest.raises(InputError, match=f"table.csv.*{reason}"):
+        read_label_table(table(tmp_path, text))
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"key,acc\na,0.9\n")[:-9], b"key,acc\n"])
+def test_damaged_gzip(tmp_path, content):
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"table\.csv\.gz"):
+        read_label_table(path)
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.csv: No such file"):
+        read_label_table(tmp_path / "nowhere.csv")
+
+
+def pickled_cells(path, cells):
+    """A file in the form of the package: its class, plain attributes, keyed by six operation codes."""
+    package = types.ModuleType("analognasbench.data")
+    package.Architecture = type("Architecture", (), {"__module__": package.__name__, "__qualname__": "Architecture"})
+    sys.modules[package.__name__] = package
+    sys.modules["analognasbench"] = types.ModuleType("analognasbench")
+    try:
+        entries = {}
+        for codes, percent in cells.items():
+            entries[codes] = package.Architecture()
+            entries[codes].baseline_accuracy = percent
+        path.write_bytes(pickle.dumps(entries, protocol=4))
+    finally:
+        del sys.modules[package.__name__], sys.modules["analognasbench"]
+    return path
+
+
+def test_analog_nasbench(tmp_path):
+    # Its edges are 0->1, 0->2, 0->3, 1->2, 1->3, 2->3.
+    path = pickled_cells(tmp_path / "data.anb", {(0, 1, 2, 3, 4, 0): 91.5, (1, 1, 1, 1, 1, 1): 10.0})
+    assert read_analog_nasbench(path) == {
+        "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|": 0.915,
+        nb201.architecture_string(["none"] * 6): 0.1,
+    }
+
+
+def test_other_content_is_no_analog_nasbench(tmp_path):
+    path = tmp_path / "data.anb"
+    for content in ([1], {(0,): 1}, {"a": 1}):
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(InputError, match=r"data\.anb"):
+            read_analog_nasbench(path)
+
+
+def test_the_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr("model_src.search_space.labels.ANALOG_NASBENCH", "no-such-package-at-all")
+    with pytest.raises(InputError, match="pip install"):
+        read_analog_nasbench()

@@ -1,0 +1,214 @@
+import io
+import json
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.family_data import (
+    FAMILY_FILES,
+    LabelledGraph,
+    family_path,
+    load_family,
+    save_family,
+    save_list_cache,
+    save_state_cache,
+    split_names,
+)
+from model_src.files import InputError, save_pickle
+from model_src.search_space import hiaml, nb201
+
+NB201_FILE = "gpi_nb201c10_comp_graph_cache.pkl"
+HIAML_FILE = "gpi_test_hiaml_cifar10_labelled_cg_data.json"
+
+
+@pytest.fixture
+def networks(op2i):
+    """Three small networks, worst first, the last one without an accuracy."""
+    graphs = [hiaml.build([block] * 4, f"HiAMLNet{n}") for n, block in enumerate(["hiaml_l20", "hiaml_z", "hiaml_a22"])]
+    return [
+        LabelledGraph(graph, accuracy, compute_cg_flops(graph, op2i), 1000, ["a", 1])
+        for graph, accuracy in zip(graphs, (0.91, 0.93, None), strict=True)
+    ]
+
+
+def summary(networks):
+    return [
+        (canonical_hash(n.graph), n.graph.name, n.accuracy, pytest.approx(n.flops), n.n_params, n.config)
+        for n in networks
+    ]
+
+
+@pytest.mark.parametrize(("family", "file"), [("nb201", NB201_FILE), ("hiaml", HIAML_FILE)])
+def test_what_is_saved_is_loaded_in_file_order(tmp_path, networks, family, file):
+    save_family(tmp_path / file, networks)
+    assert summary(networks) == summary(load_family(family, tmp_path))
+
+
+def test_the_list_form_is_the_published_one(tmp_path, networks):
+    save_list_cache(tmp_path / NB201_FILE, networks)
+    content = (tmp_path / NB201_FILE).read_bytes()
+    assert content[:2] == b"\x80\x04"
+    named = set()
+
+    class Plain:
+        """Takes the state of any class as attributes, as the published classes do."""
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module, name):
+            named.add((module, name))
+            return Plain
+
+    entry = Unpickler(io.BytesIO(content)).load()[0]
+    home = "model_src.comp_graph.tf_comp_graph"
+    assert named == {(home, "ComputeGraph"), (home, "WeightedNode"), (home, "RegularNode")}
+    assert list(entry) == ["compute graph", "acc", "flops", "n_params", "original config"]
+    assert entry["acc"] == 0.91
+    graph = vars(entry["compute graph"])
+    assert graph["n_weighted_nodes"] == len(graph["weighted_nodes"]) == 18
+    assert vars(graph["weighted_nodes"][0])["shape"] == (3, 64, 3, 3)
+    assert vars(graph["regular_nodes"][0])["type_idx"] == 0
+
+
+def test_the_state_form_is_the_published_one(tmp_path, networks):
+    save_state_cache(tmp_path / HIAML_FILE, networks)
+    entries = json.loads((tmp_path / HIAML_FILE).read_text())
+    assert list(entries) == ["HiAMLNet0", "HiAMLNet1", "HiAMLNet2"]
+    entry = entries["HiAMLNet0"]
+    assert entry["max_perf"] == pytest.approx(91)
+    assert entry["flops"] == pytest.approx(networks[0].flops * 1e6)
+    assert entry["cg"]["weighted_nodes"][0]["shape"] == [3, 64, 3, 3]
+    assert entries["HiAMLNet2"]["max_perf"] is None
+
+
+@pytest.mark.parametrize("stored", [{}, {"flops": 0.16}, {"flops": None}])
+def test_flops_of_unknown_unit_are_counted_anew(tmp_path, networks, stored):
+    entry = {"cg": networks[0].graph.state_dict(), "max_perf": 91.0, **stored}
+    (tmp_path / HIAML_FILE).write_text(json.dumps({"key": entry}))
+    (loaded,) = load_family("hiaml", tmp_path)
+    assert loaded.flops == pytest.approx(networks[0].flops)
+    assert (loaded.accuracy, loaded.n_params, loaded.config) == (0.91, None, None)
+
+
+def test_numpy_values_become_plain_ones(tmp_path, networks):
+    entry = {
+        "compute graph": networks[0].graph,
+        "acc": np.float64(0.5),
+        "flops": np.float32(2),
+        "n_params": np.int64(7),
+        "original config": (["input"], np.array([[0, 1], [0, 0]])),
+    }
+    save_pickle([entry], tmp_path / NB201_FILE)
+    (loaded,) = load_family("nb201", tmp_path)
+    assert (loaded.accuracy, loaded.flops, loaded.n_params) == (0.5, 2, 7)
+    assert (type(loaded.accuracy), type(loaded.n_params)) == (float, int)
+    assert loaded.config == (["input"], [[0, 1], [0, 0]])
+
+
+def test_a_numpy_array_of_objects_is_refused(tmp_path):
+    save_pickle([np.array([{}], dtype=object)], tmp_path / NB201_FILE)
+    with pytest.raises(InputError, match=NB201_FILE):
+        load_family("nb201", tmp_path)
+
+
+def test_equal_nodes_are_one_object(tmp_path):
+    graph = nb201.build(["skip_connect"] * 6, "NB201-Net0")
+    save_family(tmp_path / HIAML_FILE, [LabelledGraph(replace(graph, name=name), 0.9, 1.0) for name in ("a", "b")])
+    first, second = load_family("hiaml", tmp_path)
+    assert all(one is other for one, other in zip(first.graph.nodes, second.graph.nodes, strict=True))
+
+
+def test_families_that_share_a_file(tmp_path):
+    assert family_path("nb201", tmp_path) == family_path("nb201c10", tmp_path) == tmp_path / NB201_FILE
+    assert family_path("nb101", tmp_path) == family_path("nb101_5k", tmp_path)
+    with pytest.raises(InputError, match="unknown family 'ofa'; known are hiaml"):
+        family_path("ofa", tmp_path)
+
+
+def test_the_nb101_subset_is_picked_from_the_full_cache(tmp_path, networks):
+    save_list_cache(tmp_path / "gpi_nb101_comp_graph_cache.pkl", networks)
+    save_pickle(["HiAMLNet2", "HiAMLNet0", "elsewhere"], tmp_path / "nb101_5k_name_list.pkl")
+    assert [network.graph.name for network in load_family("nb101", tmp_path)] == ["HiAMLNet0", "HiAMLNet2"]
+
+
+@pytest.mark.parametrize("family", FAMILY_FILES)
+def test_a_missing_file_is_named(tmp_path, family):
+    with pytest.raises(InputError, match=f"{FAMILY_FILES[family]}: No such file"):
+        load_family(family, tmp_path)
+
+
+@pytest.mark.parametrize("family", ["hiaml", "nb101", "nb201"])
+def test_a_truncated_file_is_named(tmp_path, networks, family):
+    path = family_path(family, tmp_path)
+    save_family(path, networks)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=path.name):
+        load_family(family, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [{"a": 1}, [1], [{}], [{"compute graph": 1, "acc": 0.9, "flops": 1}], [("a", "b")], [slice(1)]]
+)
+def test_foreign_content_is_refused(tmp_path, content):
+    save_pickle(content, tmp_path / NB201_FILE)
+    with pytest.raises(InputError, match=NB201_FILE):
+        load_family("nb201", tmp_path)
+    if content != [slice(1)]:
+        (tmp_path / HIAML_FILE).write_text(json.dumps(content))
+        with pytest.raises(InputError, match=HIAML_FILE):
+            load_family("hiaml", tmp_path)
+
+
+@pytest.mark.parametrize("percent", [93, -0.1, float("nan"), "0.9"])
+def test_accuracies_that_are_no_fractions_are_refused(tmp_path, networks, percent):
+    save_list_cache(tmp_path / NB201_FILE, [replace(networks[0], accuracy=percent)])
+    with pytest.raises(InputError, match=f"{NB201_FILE}: network 0 is not usable"):
+        load_family("nb201", tmp_path)
+
+
+def test_an_empty_cache(tmp_path):
+    for family in ("hiaml", "nb201"):
+        save_family(family_path(family, tmp_path), [])
+        assert load_family(family, tmp_path) == []
+
+
+def test_two_networks_of_one_name_are_refused(tmp_path, networks):
+    save_list_cache(tmp_path / NB201_FILE, [networks[0], networks[0]])
+    with pytest.raises(InputError, match="two networks are named HiAMLNet0"):
+        load_family("nb201", tmp_path)
+
+
+NAMES = [f"net{n}" for n in range(100)]
+
+
+def test_split_sizes_and_parts():
+    split = split_names(NAMES, 0.1, 0.25, seed=1)
+    assert [len(split[part]) for part in ("train", "dev", "test")] == [65, 10, 25]
+    assert sorted(split["train"] + split["dev"] + split["test"]) == sorted(NAMES)
+    assert all(part == sorted(part) for part in split.values())
+
+
+def test_a_split_depends_on_the_seed_and_on_nothing_else():
+    assert split_names(reversed(NAMES + NAMES), 0.1, 0.1, seed=1) == split_names(NAMES, 0.1, 0.1, seed=1)
+    assert split_names(NAMES, 0.1, 0.1, seed=2) != split_names(NAMES, 0.1, 0.1, seed=1)
+
+
+def test_a_split_hardly_changes_with_the_set():
+    before, after = (set(split_names(names, 0.1, 0.1, seed=1)["test"]) for names in (NAMES, NAMES[1:]))
+    assert len(before & after) >= len(before) - 2
+
+
+def test_parts_of_ratio_zero_stay_in_train():
+    split = split_names(NAMES, 0, 0.1, seed=1)
+    assert len(split["dev"]) == 1
+    assert split["dev"][0] in split["train"]
+    assert (len(split["train"]), len(split["test"])) == (90, 10)
+
+
+@pytest.mark.parametrize(("count", "ratio"), [(0, 0.1), (1, 0), (2, 0.1), (100, 0.5)])
+def test_too_few_names(count, ratio):
+    with pytest.raises(InputError, match=f"{count} networks cannot be divided"):
+        split_names(NAMES[:count], ratio, ratio, seed=1)

@@ -1,0 +1,48 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from model_src.files import InputError
+from model_src.training.cifar10_data import check_cifar10, load_cifar10
+from tests.training.conftest import coloured_images
+
+
+def test_both_pickle_dialects_are_read(cifar_folder):
+    data = load_cifar10(cifar_folder)
+    assert data.train_images.shape == (100, 3, 32, 32) and data.train_images.dtype == np.uint8
+    assert data.test_labels.tolist() == [(5 + index) % 10 for index in range(20)]
+    assert data.train_labels[20:23].tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(data.train_images, coloured_images(data.train_labels.tolist()))
+
+
+def test_an_absent_set_says_what_to_put_where(tmp_path):
+    with pytest.raises(InputError, match=rf"{tmp_path}: CIFAR-10 is not there .* cifar-10-python.tar.gz") as error:
+        check_cifar10(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        {b"data": np.zeros((2, 3072), np.uint8)},
+        {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]},
+        {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1, 10]},
+        {b"data": np.zeros((2, 3000), np.uint8), b"labels": [1, 1]},
+    ],
+)
+def test_other_layouts_are_refused(cifar_folder, tmp_path, content):
+    for path in cifar_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "data_batch_3").write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match="data_batch_3: not a CIFAR-10 batch"):
+        load_cifar10(tmp_path)
+
+
+def test_a_file_that_would_run_code_is_refused(cifar_folder, tmp_path):
+    for path in cifar_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "test_batch").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(InputError, match="os.system, which is not allowed"):
+        load_cifar10(tmp_path)
