@@ -160,8 +160,8 @@ def draw_pareto(result: SearchResult, path: Path) -> None:
     source = result.source
     axes.scatter([source.mflops], [source.score], marker="*", s=160, color="black", zorder=3, label="input")
     axes.set(xlabel="FLOPs (millions)", ylabel="predicted score", title=result.source.graph.name)
-    axes.legend(loc="lower right")
-    figure.colorbar(dots, label="iteration")
+    axes.legend(loc="upper left")
+    figure.colorbar(dots, label="iteration", ticks=range(max(iterations) + 1))
     with atomic_write(path) as file:
         FigureCanvasAgg(figure).print_png(file)
 

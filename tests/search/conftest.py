@@ -1,0 +1,50 @@
+"""A mutator on the shipped vocabulary and database with a predictor that needs no training."""
+
+from dataclasses import dataclass
+
+import pytest
+
+import constants
+from model_src.comp_graph.load import load_cg
+from model_src.encoder.network_encoder import NetworkEncoder
+from model_src.encoder.paths import vocabulary_files
+from model_src.encoder.segment_db import SegmentDatabase
+from model_src.encoder.tokenizer import Tokenizer
+from model_src.search.mutator import MutationConfig, Mutator
+from model_src.search.run_manager import with_run_normalisers
+
+
+class CountingPredictor:
+    """Scores a graph by its share of batch norms: easy to improve, and different for most graphs."""
+
+    def score_graphs(self, graphs):
+        return [sum(node.op_name == "fusedbatchnorm" for node in graph.nodes) / graph.n_nodes for graph in graphs]
+
+    def score_psc(self, triples):
+        whole = [self.score_graphs(triple) for triple in triples]
+        return [round(p + 10 * s + c, 9) for p, s, c in whole]
+
+
+@dataclass(frozen=True)
+class TinyFactory:
+    """Makes a mutator in any process."""
+
+    unit: str = "segment"
+    uses_parts: bool = True
+
+    def __call__(self) -> Mutator:
+        files = vocabulary_files(constants.SHIPPED_FAMILIES)
+        config = MutationConfig("nb201", mutation_unit=self.unit, max_candidate_per_iter=4, max_target_per_iter=12)
+        return Mutator(
+            config,
+            NetworkEncoder.load(files.encoder),
+            Tokenizer.load(files.model),
+            SegmentDatabase.open(files.database),
+            CountingPredictor(),
+            self.uses_parts,
+        )
+
+
+@pytest.fixture(scope="session")
+def source():
+    return with_run_normalisers(load_cg(constants.ROOT / "architectures" / "nb201_best.pkl"))
