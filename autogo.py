@@ -13,21 +13,18 @@ import constants
 from model_src.cli import FlagParser, fraction, non_negative_int, positive_int, run_script
 from model_src.encoder.paths import vocabulary_files
 from model_src.files import InputError, save_pickle
+from model_src.predictor.settings import add_ignored_flags
 
 if TYPE_CHECKING:
     from model_src.search.mutator import MutationConfig, Mutator
     from model_src.search.report import RankedNetwork
     from model_src.search.run_manager import SearchResult
+    from model_src.search.workers import Workers
     from model_src.training.cifar10_data import Cifar10
 
 SHIPPED = vocabulary_files(constants.SHIPPED_FAMILIES)
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
-# Published flags whose values now come from the checkpoint itself.
-PREDICTOR_SIZES = (
-    "out_embed_size", "shape_embed_size", "kernel_embed_size", "n_unique_kernels", "n_shape_vals", "hidden_size",
-    "out_channels", "gnn_activ", "n_gnn_layers", "aggr_method", "dropout_prob",
-)  # fmt: skip
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -75,8 +72,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-train_dataset", choices=["CIFAR10"], default="CIFAR10", help="data set of the training")
     add("-device_str", default=None, help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-no_drawings", action="store_true", help="do not draw the networks")
-    for size in PREDICTOR_SIZES:
-        add(f"-predictor_{size}", default=None, help="no effect: the checkpoint says it")
+    # Published flags whose values are read from the checkpoint.
+    sizes = ("out_embed_size", "shape_embed_size", "kernel_embed_size", "n_unique_kernels", "n_shape_vals")
+    others = ("hidden_size", "out_channels", "gnn_activ", "n_gnn_layers", "aggr_method", "dropout_prob")
+    add_ignored_flags(parser, *(f"predictor_{name}" for name in sizes + others))
     args = parser.parse_args(argv)
     if args.min_flops_decrease_percent >= args.max_flops_decrease_percent:
         raise InputError("-min_flops_decrease_percent must be below -max_flops_decrease_percent")
@@ -146,14 +145,13 @@ def config_from(args: argparse.Namespace, kind: type) -> Any:
     return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
 
 
-def search(args: argparse.Namespace, files: MutatorFiles, cg: Any) -> "SearchResult":
+def search(args: argparse.Namespace, workers: "Workers", cg: Any) -> "SearchResult":
     """Run the search with a progress bar."""
     from tqdm import tqdm
 
     from model_src.search.run_manager import Progress, SearchConfig, run_search
-    from model_src.search.workers import Workers
 
-    with Workers(files, args.n_jobs) as workers, tqdm(total=args.epoch, unit="iteration", desc="search") as bar:
+    with tqdm(total=args.epoch, unit="iteration", desc="search") as bar:
 
         def show(now: Progress) -> None:
             bar.n = now.iteration - 1 + now.parent / now.n_parents
@@ -239,6 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.predictor.scoring import load_predictor
     from model_src.search.candidates import allowed_ops
     from model_src.search.mutator import MutationConfig
+    from model_src.search.workers import Workers
 
     allowed_ops(args.model_family, args.graph_encoder_family)  # refuses unknown names before anything is loaded
     cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
@@ -246,8 +245,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     data = training_data(args)
     given = {field.name: getattr(args, field.name) for field in fields(MutatorFiles) if field.name != "config"}
     files = MutatorFiles(config_from(args, MutationConfig), **given)
-    folder = make_folders(args)
-    result = search(args, files, cg)
+    with Workers(files, args.n_jobs) as workers:
+        workers.prepare()
+        folder = make_folders(args)
+        result = search(args, workers, cg)
     ranked = report(args, result, predictor, folder)
     if data is not None:
         train(args, data, result, ranked, folder)

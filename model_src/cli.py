@@ -17,14 +17,17 @@ class FlagParser(argparse.ArgumentParser):
             description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
 
-    def add_argument(self, *names: str, **options):
-        """Add an argument as argparse does; a single-dash long flag gets its two-dash spellings too."""
-        if len(names) == 1 and names[0].startswith("-") and not names[0].startswith("--"):
-            name = names[0][1:]
-            names = tuple(dict.fromkeys((f"-{name}", f"--{name}", f"--{name.replace('_', '-')}")))
-            options.setdefault("metavar", None if "choices" in options or "action" in options else name.upper())
-            options = {key: value for key, value in options.items() if key != "metavar" or value is not None}
-        return super().add_argument(*names, **options)
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> tuple:
+        """Parse as argparse does, after giving two-dash spellings their single-dash form."""
+        return super().parse_known_args(
+            [self._single_dash(arg) for arg in (sys.argv[1:] if args is None else args)], namespace
+        )
+
+    def _single_dash(self, argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        short = "-" + name[2:].replace("-", "_")
+        known = name.startswith("--") and short in self._option_string_actions
+        return short + equals + value if known else argument
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line in one line.

@@ -1,4 +1,4 @@
-"""Device choice, repeatable randomness of PyTorch, and log files. PyTorch is imported where it is used."""
+"""Around a run: device, PyTorch's randomness, log file, missing input. PyTorch is imported where it is used."""
 
 import logging
 from collections.abc import Iterator
@@ -54,3 +54,18 @@ def log_to(path: str | Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+@contextmanager
+def made_by(command: str, *paths: str | Path) -> Iterator[None]:
+    """Complete an error inside the block with the command that makes its files, if one of them is missing.
+
+    Raises:
+        InputError: As raised inside the block.
+    """
+    try:
+        yield
+    except InputError as error:
+        if all(Path(path).exists() for path in paths):
+            raise
+        raise InputError(f"{error}; make it with `{command}`") from error

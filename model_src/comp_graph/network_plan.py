@@ -3,7 +3,7 @@
 Needs neither TensorFlow nor PyTorch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -11,6 +11,9 @@ from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node
 
 Layer = TypeVar("Layer")
+
+
+_NEED_ALL_CHANNELS = ("conv", "depthwise", "batchnorm", "matmul")
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,22 @@ class Step:
     sources: tuple[int, ...]
     last_readers: tuple[int, ...]
 
-    def describe(self) -> str:
-        """Node and operation, for error messages."""
-        return f"node {self.node.str_id} ({self.op}, label {self.node.label!r})"
+    def error(self, reason: str) -> ValueError:
+        """An error that names the node and its operation."""
+        return ValueError(f"node {self.node.str_id} ({self.op}, label {self.node.label!r}): {reason}")
+
+    def input_width(self, widths: Sequence[int]) -> int:
+        """Channels that are kept of every input before they are joined (conversion, section 2).
+
+        Raises:
+            ValueError: There are fewer than the node needs.
+        """
+        narrowest, needed = min(widths), self.node.resolution[4]
+        if len(widths) > 1 and self.op not in _NEED_ALL_CHANNELS:
+            return narrowest
+        if narrowest < needed:
+            raise self.error(f"it gets {narrowest} input channels and needs {needed}")
+        return needed
 
 
 @dataclass(frozen=True)
@@ -108,8 +124,21 @@ def window_of(step: Step) -> Window:
     window = Window(kernel, (node.strides or (1, 1, 1, 1))[1:3], dilation, node.padding == "same")
     for name, pair in zip(("kernel", "stride", "dilation"), window[:3], strict=True):
         if len(pair) != 2 or any(not isinstance(size, int) or size < 1 for size in pair):
-            raise ValueError(f"{step.describe()}: its {name} {tuple(pair)} is not two positive whole numbers")
+            raise step.error(f"its {name} {tuple(pair)} is not two positive whole numbers")
     return window
+
+
+def check_convolution(step: Step) -> None:
+    """Check that a plain or depthwise convolution layer can stand for the node.
+
+    Raises:
+        ValueError: The node is a transposed convolution, or a depthwise one that changes the number of channels.
+    """
+    c_in, c_out = step.node.resolution[4:]
+    if "transpose" in step.node.label:
+        raise step.error("transposed convolutions exist in segmentation networks only")
+    if step.op == "depthwise" and c_in != c_out:
+        raise step.error(f"{c_in} input and {c_out} output channels; a depthwise convolution keeps them")
 
 
 class LayerRegistry(Generic[Layer]):
@@ -141,5 +170,5 @@ class LayerRegistry(Generic[Layer]):
             ValueError: The operation is not known, or the node's sizes do not fit it.
         """
         if step.op not in self.builders:
-            raise ValueError(f"{step.describe()}: unknown operation; known are {', '.join(sorted(self.builders))}")
+            raise step.error(f"unknown operation; known are {', '.join(sorted(self.builders))}")
         return self.builders[step.op](step)

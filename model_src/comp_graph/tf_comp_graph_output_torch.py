@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_src.comp_graph.network_plan import LayerRegistry, Step, Window, plan_network, window_of
+from model_src.comp_graph.network_plan import LayerRegistry, Step, Window, check_convolution, plan_network, window_of
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 
 LAYERS: LayerRegistry[nn.Module] = LayerRegistry()
-_NEEDS_ALL_CHANNELS = ("conv", "depthwise", "batchnorm", "matmul")
 
 
 class TorchNetwork(nn.Module):
@@ -93,10 +92,7 @@ def _join(inputs: list[Tensor], step: Step) -> Tensor:
     """One tensor out of a node's inputs (conversion, section 2)."""
     if step.op == "concat":
         return torch.cat(inputs, 1)
-    narrowest, needed = min(x.shape[1] for x in inputs), step.node.resolution[4]
-    if narrowest < needed and (len(inputs) == 1 or step.op in _NEEDS_ALL_CHANNELS):
-        raise ValueError(f"{step.describe()}: it gets {narrowest} input channels and needs {needed}")
-    width = needed if len(inputs) == 1 or step.op in _NEEDS_ALL_CHANNELS else narrowest
+    width = step.input_width([x.shape[1] for x in inputs])
     inputs = [x if x.shape[1] == width else x[:, :width] for x in inputs]
     return reduce(torch.mul if step.op == "mul" else torch.add, inputs)
 
@@ -182,19 +178,11 @@ class Zero(nn.Module):
         return x * 0
 
 
-@LAYERS.register("conv")
+@LAYERS.register("conv", "depthwise")
 def _conv(step: Step) -> nn.Module:
-    if "transpose" in step.node.label:
-        raise ValueError(f"{step.describe()}: transposed convolutions exist in segmentation networks only")
-    return WindowConv2d(*step.node.resolution[4:], window_of(step), step.use_bias)
-
-
-@LAYERS.register("depthwise")
-def _depthwise(step: Step) -> nn.Module:
+    check_convolution(step)
     c_in, c_out = step.node.resolution[4:]
-    if c_in != c_out:
-        raise ValueError(f"{step.describe()}: {c_in} input and {c_out} output channels; a depthwise keeps them")
-    return WindowConv2d(c_in, c_out, window_of(step), step.use_bias, groups=c_in)
+    return WindowConv2d(c_in, c_out, window_of(step), step.use_bias, groups=c_in if step.op == "depthwise" else 1)
 
 
 @LAYERS.register("batchnorm")

@@ -16,7 +16,7 @@ from model_src.predictor.settings import PREDICTOR_PARTS, ModelConfig
 class Checkpoint:
     """A trained predictor and the state of its training.
 
-    The file is a dictionary of these fields, made of plain values and tensors only. Published files have the first five.
+    The file is a dictionary of these fields, of plain values and tensors only. Published files have the first five.
 
     Attributes:
         iteration: Finished epochs.

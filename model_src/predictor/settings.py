@@ -1,14 +1,20 @@
 """Sizes of the predictors and settings of their training; needs no PyTorch, so that scripts answer at once."""
 
-from dataclasses import dataclass
+import argparse
+from dataclasses import dataclass, fields
+from pathlib import Path
 
+import constants
+from model_src.cli import FlagParser, fraction, non_negative_int, positive_int
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 
 N_LABELS = 32  # the operation vocabulary
 N_KERNEL_SIZES = 8  # 0 to 7 pixels
+CIFAR_MAP_SIZE = 32
 
 # Predictor type -> number of graphs that make one input: a whole network, or predecessor, segment and successor.
 PREDICTOR_PARTS = {"GNN": 1, "PSC_predictor": 3}
+SELECTION_METRICS = ("srcc", "mae", "mape")
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,152 @@ class ModelConfig:
     map_size: int | None = None
 
 
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a predictor is trained; the defaults are the published ones, except for `select`.
+
+    Attributes:
+        epochs: Passes over the training networks.
+        batch_size: Networks per step.
+        epoch_samples: Splits drawn of each network in an epoch; None takes all.
+        initial_lr: Learning rate of Adam.
+        lr_schedule: `constant`, or `cosine` down to 0 at the end.
+        max_gradient_norm: The gradient is scaled down to this norm.
+        select: Dev metric by which the best epoch is chosen.
+        seed: Seed of the weights and of the order of the networks.
+    """
+
+    epochs: int = 40
+    batch_size: int = 32
+    epoch_samples: int | None = None
+    initial_lr: float = 1e-4
+    lr_schedule: str = "constant"
+    max_gradient_norm: float = 5.0
+    select: str = "srcc"
+    seed: int = constants.DEFAULT_SEED
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the two training scripts have in common.
+
+    Attributes:
+        model: Architecture.
+        training: How to train.
+        model_name: First part of the names of all results.
+        dev_ratio: Share of the networks that the best epoch is chosen on.
+        test_ratio: Share of the networks that the result is tested on.
+        num_seeds: Number of trainings.
+        resume: Go on from the latest checkpoint.
+        run_test_only: Test the best checkpoint of an earlier training.
+        device: Where to compute, or None.
+        num_workers: Threads of PyTorch, or None.
+        logs_dir: Folder of the logs.
+        saved_models_dir: Folder of checkpoints and reports.
+        test_folds: Folds of the test.
+    """
+
+    model: ModelConfig
+    training: TrainingConfig
+    model_name: str
+    dev_ratio: float
+    test_ratio: float
+    num_seeds: int
+    resume: bool
+    run_test_only: bool
+    device: str | None
+    num_workers: int | None
+    logs_dir: Path
+    saved_models_dir: Path
+    test_folds: int = 1
+
+
 def with_map_size(graph: ComputeGraph, map_size: int | None) -> ComputeGraph:
     """The graph under another normaliser of its map sizes; unchanged for None."""
     if map_size is None:
         return graph
     return graph.with_normalisers({**graph.normalisers, "max_derived_H": map_size, "max_derived_W": map_size})
+
+
+def sample_count(text: str) -> str:
+    """Read a number of samples, as argparse's `type`: `all`, or a positive number, which is written as a float."""
+    if text == "all":
+        return text
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be `all` or above 0, got {text}")
+    return str(value)
+
+
+def split_count(text: str) -> int | None:
+    """Read a number of splits, as argparse's `type`; None for `all`."""
+    return None if text == "all" else positive_int(text)
+
+
+def positive_float(text: str) -> float:
+    """Read a number above 0, as argparse's `type`."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return value
+
+
+def add_ignored_flags(parser: FlagParser, *names: str) -> None:
+    """Accept published flags that never had an effect."""
+    for name in names:
+        parser.add_argument(f"-{name}", nargs="?", default=argparse.SUPPRESS, help="accepted, without effect")
+
+
+def add_training_flags(parser: FlagParser, model_name: str, families: str) -> None:
+    """Add the flags that both training scripts have (predictors, section 4)."""
+    add, model, training = parser.add_argument, ModelConfig(), TrainingConfig()
+    add("-model_name", default=model_name, help="first part of the names of all results")
+    add("-data_families", default=families, help="families to train on, joined with +")
+    add("-dev_ratio", type=fraction, default=0.1, help="share of the networks that the best epoch is chosen on")
+    add("-test_ratio", type=fraction, default=0.1, help="share of the networks that the result is tested on")
+    add("-epochs", type=positive_int, default=training.epochs, help="passes over the training networks")
+    add("-batch_size", type=positive_int, default=training.batch_size, help="networks per step")
+    add("-initial_lr", type=positive_float, default=training.initial_lr, help="learning rate of Adam")
+    add("-lr_schedule", choices=("constant", "cosine"), default=training.lr_schedule, help="how it goes on")
+    add("-max_gradient_norm", type=positive_float, default=training.max_gradient_norm, help="limit of the gradient")
+    add("-select", choices=SELECTION_METRICS, default=training.select, help="dev metric that decides on the best epoch")
+    add("-in_channels", type=positive_int, default=model.in_channels, help="size of a node's embedding")
+    add("-hidden_size", type=positive_int, default=model.hidden_size, help="size between graph layers")
+    add("-out_channels", type=positive_int, default=model.out_channels, help="size of a graph's embedding")
+    add("-num_layers", type=positive_int, default=model.num_layers, help="graph layers")
+    add("-dropout_prob", type=fraction, default=model.dropout_prob, help="dropout after the graph layers")
+    add("-aggr_method", choices=("mean",), default="mean", help="how nodes make up a graph")
+    add("-gnn_type", default=model.gnn_type, help="class of the graph layers")
+    add("-gnn_activ", default=model.gnn_activ, help="activation after every graph layer")
+    add("-reg_activ", default=None, help="activation before the regressor; none if not given")
+    add("-normalize_HW_per_family", action="store_true", help="scale map sizes by 32, the size of CIFAR images")
+    add("-num_seeds", type=positive_int, default=1, help="trainings, with -seed, then seeds 1, 2, ...")
+    add("-seed", type=non_negative_int, default=training.seed, help="seed of the split, weights and order")
+    add("-resume", action="store_true", help="go on from the latest checkpoint")
+    add("-run_test_only", action="store_true", help="only test the best checkpoint")
+    add("-device_str", default=None, help="such as cpu or cuda:0; a GPU if there is one")
+    add("-num_workers", type=positive_int, default=None, help="threads of PyTorch; its own choice if not given")
+    add("-logs_dir", type=Path, default=constants.LOGS_DIR, help="folder of the logs")
+    add("-saved_models_dir", type=Path, default=constants.SAVED_MODELS_DIR, help="folder of checkpoints and results")
+    add_ignored_flags(parser, "saved_model_file", "word_delim", "allow_parallel", "disable_checkpoint")
+
+
+def experiment(args: argparse.Namespace) -> Experiment:
+    """What the flags of `add_training_flags` describe."""
+    model = {entry.name: getattr(args, entry.name) for entry in fields(ModelConfig) if entry.name != "map_size"}
+    training = {entry.name: getattr(args, entry.name, entry.default) for entry in fields(TrainingConfig)}
+    return Experiment(
+        model=ModelConfig(**model, map_size=CIFAR_MAP_SIZE if args.normalize_HW_per_family else None),
+        training=TrainingConfig(**training),
+        model_name=args.model_name,
+        dev_ratio=args.dev_ratio,
+        test_ratio=args.test_ratio,
+        num_seeds=args.num_seeds,
+        resume=args.resume,
+        run_test_only=args.run_test_only,
+        device=args.device_str,
+        num_workers=args.num_workers,
+        logs_dir=args.logs_dir,
+        saved_models_dir=args.saved_models_dir,
+        test_folds=getattr(args, "test_folds", 1),
+    )

@@ -19,7 +19,7 @@ def split_bounds(lengths: Sequence[int]) -> list[tuple[int, int]]:
     The network's first node always stays in P and its last node in C; a segment may be left empty by that.
     """
     stops = np.cumsum(lengths).tolist()
-    last = stops[-1] - 1
+    last = max(stops, default=0) - 1
     return [(max(start, 1), min(stop, last)) for start, stop in zip([0, *stops], stops, strict=False)]
 
 

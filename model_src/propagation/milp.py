@@ -82,6 +82,14 @@ def _solve(problem: ResolutionProblem, solver: Any) -> tuple[str, list[Shape] | 
     return solve_with_pyomo(problem, solver)
 
 
+def _found(solver: Any) -> Any:
+    if solver is None:
+        return None
+    from model_src.propagation.milp_pyomo import find_solver
+
+    return find_solver(solver)
+
+
 class _Sum:
     """Dataclasses whose fields are added one by one."""
 
@@ -177,9 +185,13 @@ class Propagator:
     """
 
     def __init__(self, solver: Any = None, memory: int = 16_384):
-        """`solver` as for `resolution_propagate`; at most `memory` answers are kept, the oldest go first."""
+        """`solver` as for `resolution_propagate`; at most `memory` answers are kept, the oldest go first.
+
+        Raises:
+            InputError: The named solver is not installed.
+        """
         self.statistics = Statistics()
-        self._solver = solver
+        self._solver = _found(solver)
         self._limit = memory
         self._memory: dict[tuple, Resolution] = {}
 

@@ -1,8 +1,10 @@
 """The resolution problem as a Pyomo model: the readable definition (search, section 7), for any installed solver."""
 
+import logging
 from typing import Any
 
 import pyomo.environ as pyo
+from pyomo.common.log import LoggingIntercept
 
 from model_src.comp_graph.segment import Shape
 from model_src.files import InputError
@@ -111,6 +113,22 @@ def _cost(model: pyo.ConcreteModel, problem: ResolutionProblem) -> Any:
     return cost
 
 
+def find_solver(solver: Any) -> Any:
+    """The Pyomo solver of a name; a solver object is returned as it is.
+
+    Raises:
+        InputError: There is no such solver.
+    """
+    if not isinstance(solver, str):
+        return solver
+    with LoggingIntercept(level=logging.CRITICAL):  # Pyomo reports unknown names at length
+        found = pyo.SolverFactory(solver)
+        available = found.available(exception_flag=False)
+    if not available:
+        raise InputError(f"-milp_solver: Pyomo finds no solver named {solver!r} on this machine")
+    return found
+
+
 def solve_with_pyomo(problem: ResolutionProblem, solver: Any) -> tuple[str, list[Shape] | None]:
     """Solve the Pyomo model.
 
@@ -124,12 +142,8 @@ def solve_with_pyomo(problem: ResolutionProblem, solver: Any) -> tuple[str, list
     Raises:
         InputError: There is no such solver.
     """
-    if isinstance(solver, str):
-        name, solver = solver, pyo.SolverFactory(solver)
-        if not solver.available(exception_flag=False):
-            raise InputError(f"Pyomo finds no solver named {name!r} on this machine")
     model = build_pyomo_model(problem)
-    results = solver.solve(model, load_solutions=False)
+    results = find_solver(solver).solve(model, load_solutions=False)
     condition = str(results.solver.termination_condition)
     if condition == "infeasibleOrUnbounded":  # sizes are bounded, so it is not unbounded
         condition = INFEASIBLE

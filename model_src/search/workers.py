@@ -26,6 +26,10 @@ def _mutator(factory: MutatorFactory) -> Mutator:
     return factory()
 
 
+def _prepare(factory: MutatorFactory) -> None:
+    _mutator(factory)
+
+
 def _baseline(factory: MutatorFactory, cg: ComputeGraph, seed: tuple[int, ...]) -> float:
     return _mutator(factory).baseline(cg, np.random.default_rng(seed))
 
@@ -51,6 +55,10 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+
+    def prepare(self) -> None:
+        """Load what the mutator needs, so that errors in its files show before anything is done."""
+        next(self._run(_prepare, [()]))
 
     def baseline(self, cg: ComputeGraph, seed: tuple[int, ...]) -> float:
         """The input's own score (see `Mutator.baseline`)."""

@@ -1,0 +1,165 @@
+"""The script: a short real search, its files, and every kind of bad input."""
+
+import csv
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import autogo
+from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
+from model_src.files import InputError, save_pickle
+
+ROOT = Path(autogo.__file__).parent
+PSC = str(ROOT / "saved_models" / "psc_chkpt.pt")
+GNN = str(ROOT / "saved_models" / "gnn_chkpt.pt")
+
+
+def arguments(tmp_path, **changes):
+    """A short search on the shipped network; None leaves a flag out, True makes it a switch."""
+    flags = {
+        "model_path": ROOT / "architectures" / "nb201_best.pkl",
+        "model_family": "nb201",
+        "predictor_path": PSC,
+        "predictor_type": "PSC_predictor",
+        "input_h": 32,
+        "input_w": 32,
+        "input_c": 3,
+        "epoch": 2,
+        "top_k": 2,
+        "max_candidate_per_iter": 4,
+        "max_target_per_iter": 10,
+        "min_flops_decrease_percent": -10,
+        "max_flops_decrease_percent": 100,
+        "output_dir": tmp_path / "out",
+        "logs_dir": tmp_path / "out",
+        "no_drawings": True,
+        **changes,
+    }
+    given = [(f"-{name}", value) for name, value in flags.items() if value is not None]
+    return [str(part) for flag, value in given for part in ((flag,) if value is True else (flag, value))]
+
+
+def table_of(folder: Path) -> list[dict]:
+    return list(csv.DictReader((folder / "pareto.csv").read_text().splitlines()))
+
+
+def result_folder(tmp_path) -> Path:
+    (folder,) = (tmp_path / "out").iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("search")
+    autogo.main(arguments(tmp_path))
+    return result_folder(tmp_path)
+
+
+def test_folder_and_files(finished):
+    assert finished.name.startswith("nb201_segment_epoch_2_max_target_10_top_k_2_PSC_predictor_20")
+    rows = table_of(finished)
+    ranks = {f"rank_{row['rank']}.pkl" for row in rows[1:]}
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"params.pkl", "mutation_result.txt", "pareto.csv", "pareto.png"} | ranks
+    assert pickle.loads((finished / "params.pkl").read_bytes()).top_k == 2
+
+
+def test_results_are_better_and_run_in_pytorch(finished):
+    rows = table_of(finished)
+    source, results = rows[0], rows[1:]
+    assert results
+    for row in results:
+        assert float(row["score"]) > float(source["score"])
+        network = build_torch_network(load_cg(finished / row["file"])).eval()
+        with torch.inference_mode():
+            assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_same_seed_and_any_number_of_workers_give_the_same_bytes(finished, tmp_path):
+    for name, jobs in (("one", 1), ("two", 2)):
+        autogo.main(arguments(tmp_path / name, n_jobs=jobs))
+        assert (result_folder(tmp_path / name) / "pareto.csv").read_bytes() == (finished / "pareto.csv").read_bytes()
+
+
+@pytest.mark.parametrize("unit", ["segment", "op"])
+def test_gnn_guidance_and_single_operations(tmp_path, unit):
+    changes = {"predictor_path": GNN, "predictor_type": "GNN", "mutation_unit": unit, "epoch": 1}
+    assert autogo.main(arguments(tmp_path, **changes)) == 0
+    assert (result_folder(tmp_path) / "pareto.csv").exists()
+
+
+def test_drawings(tmp_path):
+    autogo.main(arguments(tmp_path, epoch=1, max_candidate_per_iter=3, max_target_per_iter=4, no_drawings=None))
+    names = {path.name for path in result_folder(tmp_path).iterdir()}
+    ranks = [name[5:-4] for name in names if name.startswith("rank_") and name.endswith(".pkl")]
+    assert {"input_arch.png", *(f"{kind}_{rank}.png" for rank in ranks for kind in ("rank", "mutant"))} <= names
+
+
+def test_a_failing_drawing_does_not_end_the_search(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("model_src.comp_graph.draw.sysconfig.get_path", lambda _: "/nonexistent")
+    assert autogo.main(arguments(tmp_path, epoch=1, no_drawings=None)) == 0
+    assert "no picture" in caplog.text and (result_folder(tmp_path) / "pareto.csv").exists()
+
+
+class Foreign:
+    """A class that no graph file may name."""
+
+
+# Case -> flags that differ from a good command line, and what the message must name.
+BAD_INPUT = {
+    "missing model": ({"model_path": "{tmp}/none.pkl"}, "none.pkl"),
+    "not a pickle": ({"model_path": "{tmp}/text.pkl"}, "text.pkl"),
+    "wrong kind": ({"model_path": "{tmp}/graph.txt"}, "graph.txt"),
+    "foreign class": ({"model_path": "{tmp}/foreign.pkl"}, "not allowed"),
+    "no graph": ({"model_path": "{tmp}/dict.pkl"}, "dict.pkl"),
+    "unknown family": ({"model_family": "vgg"}, "-model_family"),
+    "unknown encoder family": ({"graph_encoder_family": "vgg"}, "-graph_encoder_family"),
+    "unknown type": ({"predictor_type": "MLP"}, "-predictor_type"),
+    "other type": ({"predictor_type": "GNN"}, "psc_chkpt.pt"),
+    "missing checkpoint": ({"predictor_path": "{tmp}/none.pt"}, "none.pt"),
+    "no checkpoint": ({"predictor_path": "{tmp}/text.pkl"}, "text.pkl"),
+    "negative size": ({"input_h": -32}, "-input_h"),
+    "empty window": ({"min_flops_decrease_percent": 20, "max_flops_decrease_percent": 20}, "-min_flops"),
+    "unwritable": ({"output_dir": "{tmp}/text.pkl"}, "-output_dir"),
+    "missing flag": ({"model_family": None}, "-model_family"),
+    "bad share": ({"segment_sparsity": 2}, "-segment_sparsity"),
+    "missing database": ({"segment_database_path": "{tmp}/none.pkl"}, "none.pkl"),
+    "missing encoder": ({"graph_encoder_path": "{tmp}/none.pkl"}, "none.pkl"),
+    "no tokenizer": ({"tokenizer_path": "{tmp}/text.pkl"}, "text.pkl"),
+    "no device": ({"device_str": "abacus"}, "-device_str"),
+    "unknown solver": ({"milp_solver": "abacus"}, "abacus"),
+}
+
+
+@pytest.fixture
+def odd_files(tmp_path):
+    (tmp_path / "text.pkl").write_text("not a pickle")
+    (tmp_path / "graph.txt").write_text("x")
+    (tmp_path / "foreign.pkl").write_bytes(pickle.dumps(Foreign()))
+    save_pickle({"a": 1}, tmp_path / "dict.pkl")
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_line(odd_files, case):
+    changes, named = BAD_INPUT[case]
+    changes = {
+        flag: value.format(tmp=odd_files) if isinstance(value, str) else value for flag, value in changes.items()
+    }
+    with pytest.raises(InputError) as caught:
+        autogo.main(arguments(odd_files, **changes))
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+    assert not (odd_files / "out").exists()
+
+
+def test_bad_input_from_the_shell(tmp_path):
+    command = [sys.executable, "autogo.py", *arguments(tmp_path, model_path=tmp_path / "none.pkl")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+    assert not (tmp_path / "out").exists()
