@@ -1,22 +1,31 @@
 """Sample networks of a family and write them as a cache in the published form.
 
 The published caches cannot always be downloaded; this makes stand-ins that the other scripts read. No two networks of
-a cache are the same graph. With a table of accuracies, networks that it does not know are left out. Such a table is a
-CSV file (`.csv` or `.csv.gz`) with a header: first column the NAS-Bench-201 architecture string, the NAS-Bench-101 cell
-hash or the canonical hash of the graph; last column with `acc` in its name the accuracy. If any accuracy of the column
-exceeds 1, the whole column is taken as percent.
+a cache are the same graph. Accuracies come from a table, from a package or from a teacher; networks that a table does
+not know are left out. A table is a CSV file (`.csv` or `.csv.gz`) with a header: first column the network (the
+NAS-Bench-201 architecture string, the NAS-Bench-101 cell hash, or for every family the hash of its config or the
+canonical hash of its graph), last column with `acc` in its name the accuracy. If any accuracy of the column exceeds 1,
+the whole column is taken as percent. A teacher is a PSC predictor; its estimates can be kept as such a table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
-from model_src.files import InputError
+from model_src.encoder.paths import vocabulary_files
+from model_src.files import InputError, save_pickle
+
+if TYPE_CHECKING:
+    from model_src.family_data import LabelledGraph
+    from model_src.search_space.sampling import Drawn
 
 FAMILIES = ("hiaml", "inception", "nb101", "nb101_5k", "nb201", "nb201c10", "two_path")
-LABEL_PACKAGE = "analog-nasbench"
+LABEL_PACKAGE, TEACHER = "analog-nasbench", "teacher"
+NETWORKS_PER_LESSON = 32  # estimated at once
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,13 @@ class Config:
     seed: int
     label_table: Path | None
     label: str | None
-    keep_identity: bool
+    teacher_path: Path | None
+    encoder_path: Path
+    tokenizer_path: Path
+    traced: bool
     output: Path | None
+    save_labels: Path | None
+    save_best: Path | None
 
 
 def parse_args(argv: Sequence[str] | None) -> Config:
@@ -39,61 +53,84 @@ def parse_args(argv: Sequence[str] | None) -> Config:
         InputError: They contradict each other.
     """
     parser = FlagParser(__doc__.split("\n", 1)[0])
-    parser.add_argument("-family", required=True, choices=FAMILIES, help="family to sample")
-    parser.add_argument("-num", type=_number_or_all, default=1000, help="number of networks, or `all` (NB-201 only)")
-    parser.add_argument("-seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="seed of the draws")
-    parser.add_argument("-label_table", type=Path, help="CSV file of measured accuracies (network key, accuracy)")
-    parser.add_argument("-label", choices=(LABEL_PACKAGE,), help="measured accuracies of a PyPI package (NB-201 only)")
-    parser.add_argument("-traced", action="store_true", help="NB-201: skip connections leave no identity node")
-    parser.add_argument("-output", type=Path, help="file to write; by default the family's cache in data/")
-    flags = parser.parse_args(argv)
-    if flags.label and flags.label_table:
-        parser.error("-label and -label_table exclude each other")
-    for flag, given in (
-        ("-num all", flags.num is None),
-        (f"-label {flags.label}", flags.label),
-        ("-traced", flags.traced),
-    ):
-        if given and not flags.family.startswith("nb201"):
-            parser.error(f"{flag} is for NB-201, not for {flags.family}")
-    return Config(flags.family, flags.num, flags.seed, flags.label_table, flags.label, not flags.traced, flags.output)
+    add, files = parser.add_argument, vocabulary_files()
+    add("-family", required=True, choices=FAMILIES, help="family to sample")
+    add("-num", type=_number_or_all, default=1000, help="number of networks, or `all` (NB-201 only)")
+    add("-seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="seed of the draws")
+    add("-label_table", type=Path, help="CSV file of accuracies (network, accuracy)")
+    add("-label", choices=(LABEL_PACKAGE, TEACHER), help="measured accuracies of a PyPI package (NB-201 only), or estimates")
+    add("-teacher_path", type=Path, help="checkpoint of the PSC predictor that estimates accuracies")
+    add("-encoder_path", type=Path, default=files.encoder, help="the teacher's encoder")
+    add("-tokenizer_path", type=Path, default=files.model, help="the teacher's SentencePiece model")
+    add("-traced", action="store_true", help="NB-201: skip connections leave no identity node")
+    add("-output", type=Path, help="file to write; by default the family's cache in data/")
+    add("-save_labels", type=Path, help="also write the teacher's estimates, as a table for -label_table")
+    add("-save_best", type=Path, help="also write the graph of the highest accuracy, as a .pkl file")
+    config = Config(**vars(parser.parse_args(argv)))
+    for wrong, message in _contradictions(config):
+        if wrong:
+            parser.error(message)
+    return config
 
 
 def _number_or_all(text: str) -> int | None:
     return None if text == "all" else positive_int(text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; returns the exit code."""
-    config = parse_args(argv)
+def _contradictions(config: Config) -> Iterator[tuple[object, str]]:
+    for flag, given in (
+        ("-num all", config.num is None),
+        (f"-label {LABEL_PACKAGE}", config.label == LABEL_PACKAGE),
+        ("-traced", config.traced),
+    ):
+        wrong = given and not config.family.startswith("nb201")
+        yield wrong, f"{flag} is for NB-201, not for {config.family}"
+    taught, labelled = config.label == TEACHER, config.label or config.label_table
+    yield config.label and config.label_table, "-label and -label_table exclude each other"
+    yield taught != bool(config.teacher_path), "-label teacher and -teacher_path need each other"
+    yield config.save_labels and not taught, "-save_labels is for -label teacher"
+    yield config.save_best and not labelled, "-save_best needs -label or -label_table"
 
-    import numpy as np
-    from tqdm import tqdm
 
-    from model_src.comp_graph.tf_comp_graph import OP2I
-    from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
-    from model_src.family_data import LabelledGraph, family_path, save_family
-    from model_src.search_space.graph_builder import parameter_count
+def estimated(drawn: Iterator["Drawn"], config: Config) -> Iterator["Drawn"]:
+    """The networks with the teacher's estimates."""
+    from model_src.encoder.network_encoder import NetworkEncoder
+    from model_src.encoder.segmentation import segment_with_text
+    from model_src.encoder.tokenizer import Tokenizer
+    from model_src.predictor.teacher import Teacher
+
+    encoder, tokenizer = NetworkEncoder.load(config.encoder_path), Tokenizer.load(config.tokenizer_path)
+    teacher = Teacher(config.teacher_path, config.family)
+    while networks := list(islice(drawn, NETWORKS_PER_LESSON)):
+        graphs = [network.graph for network in networks]
+        estimates = teacher.accuracies([(graph, segment_with_text(graph, encoder, tokenizer)) for graph in graphs])
+        for network, estimate in zip(networks, estimates, strict=True):
+            yield network._replace(accuracy=estimate)
+
+
+class Notes:
+    """What is kept of networks that pass by on their way into a cache: rows of a label table, and the best network."""
+
+    def __init__(self, seed: int):
+        self.rows, self.best, self._seed = [], None, seed
+
+    def of(self, networks: Iterable["LabelledGraph"]) -> Iterator["LabelledGraph"]:
+        """Hand on the networks, all of which have accuracies."""
+        from model_src.comp_graph.graph_ops import canonical_hash
+        from model_src.search_space.labels import LabelRow, config_hash
+
+        for network in networks:
+            key = config_hash(network.config), canonical_hash(network.graph)
+            self.rows.append(LabelRow(*key, network.accuracy, TEACHER, None, self._seed))
+            if self.best is None or network.accuracy > self.best.accuracy:
+                self.best = network
+            yield network
+
+
+def read_labels(config: Config) -> Mapping[str, float] | None:
+    """Network -> accuracy, where the flags name a table or a package."""
     from model_src.search_space.labels import read_analog_nasbench, read_label_table
-    from model_src.search_space.sampling import distinct_networks, space_of
 
-    default = family_path(config.family)
-    path = config.output or default
-    if path.suffix != default.suffix:
-        raise InputError(f"{path}: a cache of {config.family} is a {default.suffix} file")
-    op2i = OP2I().build_from_file()
-    labels = read_label_table(config.label_table) if config.label_table else None
-    if config.label:
-        labels = read_analog_nasbench()
-    space = space_of(config.family, config.keep_identity)
-    drawn = distinct_networks(space, np.random.default_rng(config.seed), config.num, labels)
-    networks = (
-        LabelledGraph(graph, accuracy, compute_cg_flops(graph, op2i), parameter_count(graph), network_config)
-        for graph, network_config, accuracy in tqdm(drawn, total=config.num, unit="network")
-    )
-    save_family(path, networks)
-    return 0
-
-
-if __name__ == "__main__":
-    run_script(main)
+    if config.label_table:
+        return read_label_table(config.label_table)
+    return read_analog_nasbench() if config.label == LABEL_PACKAGE else None

@@ -5,7 +5,7 @@ Units: accuracies are fractions, FLOPs are millions.
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +17,7 @@ import constants
 from model_src.comp_graph.load import CG_CLASSES
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, node_from_state
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
-from model_src.files import InputError, atomic_write, load_json, load_pickle, save_pickle
+from model_src.files import InputError, atomic_write, iter_json_object, load_pickle, save_pickle
 
 FAMILY_FILES = {
     "hiaml": "gpi_test_hiaml_cifar10_labelled_cg_data.json",
@@ -67,24 +67,41 @@ def family_path(family: str, data_dir: str | Path = constants.DATA_DIR) -> Path:
 
 
 def load_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[LabelledGraph]:
+    """Read all networks of a family; see `iter_family`."""
+    return list(iter_family(family, data_dir))
+
+
+def iter_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> Iterator[LabelledGraph]:
     """Read a family's networks in file order, from a published cache or one of ours (computation graph, 3.2 and 3.3).
 
-    Where the NB-101 subset has no file of its own it is picked from the full cache by the published list of names.
+    Networks come one at a time: a JSON file is never in memory as a whole, and of a pickle, which is, the networks
+    that were handed out are dropped. Where the NB-101 subset has no file of its own it is picked from the full cache by
+    the published list of names.
 
     Raises:
-        InputError: The file is missing, damaged or of another kind, or two of its networks share a name.
+        InputError: The file is missing, damaged or of another kind, or two of its networks share a name; it may come
+            after the networks before the fault.
     """
     path = family_path(family, data_dir)
     if path.suffix == ".json":
-        networks = _read_state_cache(path)
-    elif path.name == FAMILY_FILES["nb101_5k"] and not path.exists() and (path.parent / NB101_FULL_FILE).exists():
-        path = path.with_name(NB101_FULL_FILE)
-        names = set(load_pickle(path.with_name(NB101_NAMES_FILE)))
-        networks = [network for network in _read_list_cache(path) if network.graph.name in names]
-    else:
-        networks = _read_list_cache(path)
-    _check_names(path, networks)
-    return networks
+        return _with_own_names(path, _read_state_cache(path))
+    full = path.with_name(NB101_FULL_FILE)
+    if path.name == FAMILY_FILES["nb101_5k"] and not path.exists() and full.exists():
+        names = read_names(path.with_name(NB101_NAMES_FILE))
+        return (network for network in iter_list_cache(full) if network.graph.name in names)
+    return iter_list_cache(path)
+
+
+def read_names(path: str | Path) -> frozenset[str]:
+    """Read a pickled list of network names, such as the published NB-101 subset.
+
+    Raises:
+        InputError: The file is missing, damaged or holds something else.
+    """
+    names = load_pickle(path)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: not a list of network names")
+    return frozenset(names)
 
 
 def save_family(path: str | Path, networks: Iterable[LabelledGraph]) -> None:
@@ -128,10 +145,7 @@ def save_state_cache(path: str | Path, networks: Iterable[LabelledGraph]) -> Non
         file.write("\n}\n" if separator == "," else "{}\n")
 
 
-def _read_state_cache(path: Path) -> list[LabelledGraph]:
-    entries = load_json(path)
-    if not isinstance(entries, dict):
-        raise InputError(f"{path}: holds a {type(entries).__name__}, not networks by key")
+def _read_state_cache(path: Path) -> Iterator[LabelledGraph]:
     op2i, known = OP2I().build_from_file(), {}
 
     def network(entry: Any) -> LabelledGraph:
@@ -145,11 +159,15 @@ def _read_state_cache(path: Path) -> list[LabelledGraph]:
             entry.get("original config"),
         )
 
-    # Read and dropped one by one: the parsed JSON is far larger than the graphs.
-    return [_usable(path, key, network, entries.pop(key)) for key in list(entries)]
+    return (_usable(path, key, network, entry) for key, entry in iter_json_object(path))
 
 
-def _read_list_cache(path: Path) -> list[LabelledGraph]:
+def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
+    """Read the networks of a file in the NB-101 / NB-201 form one by one; each is dropped when the next is asked for.
+
+    Raises:
+        InputError: See `iter_family`.
+    """
     entries = load_pickle(path, {**CG_CLASSES, **_NUMPY_CLASSES})
     if not isinstance(entries, list):
         raise InputError(f"{path}: holds a {type(entries).__name__}, not a list of networks")
@@ -167,10 +185,12 @@ def _read_list_cache(path: Path) -> list[LabelledGraph]:
             entry.get("original config"),
         )
 
-    return [_usable(path, position, network, entry) for position, entry in enumerate(entries)]
+    entries.reverse()
+    numbers = range(len(entries))
+    yield from _with_own_names(path, (_usable(path, number, network, entries.pop()) for number in numbers))
 
 
-def _usable(path: Path, key: str | int, read: Callable[[Any], LabelledGraph], entry: Any) -> LabelledGraph:
+def _usable(path: str | Path, key: str | int, read: Callable[[Any], LabelledGraph], entry: Any) -> LabelledGraph:
     try:
         return read(entry)
     except KeyError as error:
@@ -202,12 +222,13 @@ def _with_shared_nodes(graph: ComputeGraph, known: dict[tuple, Node]) -> Compute
     return ComputeGraph.from_nodes(graph.name, graph.input_shape, nodes, graph.edge_pairs, graph.normalisers)
 
 
-def _check_names(path: Path, networks: Iterable[LabelledGraph]) -> None:
+def _with_own_names(path: str | Path, networks: Iterable[LabelledGraph]) -> Iterator[LabelledGraph]:
     seen = set()
     for network in networks:
         if network.graph.name in seen:
             raise InputError(f"{path}: two networks are named {network.graph.name}")
         seen.add(network.graph.name)
+        yield network
 
 
 class _PickledDtype:

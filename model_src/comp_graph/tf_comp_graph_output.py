@@ -105,12 +105,22 @@ def _join(inputs: list[keras.KerasTensor], step: Step) -> keras.KerasTensor:
         return keras.ops.concatenate(inputs, -1)
     width = step.input_width([x.shape[-1] for x in inputs])
     inputs = [x if x.shape[-1] == width else x[..., :width] for x in inputs]
-    return reduce(keras.ops.multiply if step.op == "mul" else keras.ops.add, inputs)
+    if step.op == "mul" or len(inputs) == 1:
+        return reduce(keras.ops.multiply, inputs)
+    return Sum(name=f"{layer_name(step)}_sum")(inputs)
 
 
 def layer_name(step: Step) -> str:
     """A step's name in the characters that Keras and TensorFlow accept."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", step.name)
+
+
+class Sum(keras.layers.Layer):
+    """Adds any number of maps in one operation, so that the frozen graph has one node for them."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Several (N, H, W, C) to one."""
+        return tf.add_n(inputs)
 
 
 class Identity(keras.layers.Layer):

@@ -175,9 +175,9 @@ def _window(node: Node, label: str, h: int, w: int) -> tuple[tuple[int, ...], tu
     if node.strides is not None and strides != tuple(node.strides):
         raise ValueError(f"node {node.str_id} ({label}): strides {node.strides} are not whole numbers")
     kernel = node.shape[2:] if node.type_idx else metadata.get("ksize", (1, 1, 1, 1))[1:3]
-    dilation = metadata.get("dil_rate", 1)
+    dilations = [metadata["dil_rate"]] * 2 if "dil_rate" in metadata else metadata.get("dilations", (1, 1, 1, 1))[1:3]
     sizes = tuple(
         window_output(size, k, stride, node.padding, dilation)
-        for size, k, stride in zip((h, w), kernel, strides[1:3], strict=True)
+        for size, k, stride, dilation in zip((h, w), kernel, strides[1:3], dilations, strict=True)
     )
     return strides, sizes

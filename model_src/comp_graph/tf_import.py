@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from constants import DOMAIN_NORMALISERS
-from model_src.comp_graph.graph_ops import bypass, prune_merges
+from model_src.comp_graph.graph_ops import bypass, is_merge, prune_merges
 from model_src.comp_graph.tensorflow_module import import_tensorflow
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, node_from_state
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
@@ -167,10 +167,10 @@ def _repeated_inputs(
     """An identity node for every repeat of an operand (x + x), since a graph has at most one edge between two nodes."""
     edges = []
     for op in flow.ops:
+        if not is_merge(flow.labels[op] or ""):
+            continue
         sources = flow.sources[op]
         repeats = [source for place, source in enumerate(sources) if source in sources[:place]]
-        if flow.labels[op] is None or not repeats:
-            continue
         for number, source in enumerate(repeats):
             sizes = flow.resolution(source)[1]
             state = {

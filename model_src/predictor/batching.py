@@ -123,4 +123,4 @@ def _csr(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple
     """A sparse matrix; what is given more than once is added up."""
     matrix = csr_array((values, (rows, columns)), shape=shape)
     starts, columns = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
-    return torch.sparse_csr_tensor(starts, columns, torch.from_numpy(matrix.data), size=shape, check_invariants=False)
+    return torch.sparse_csr_tensor(starts, columns, torch.from_numpy(matrix.data), size=shape)

@@ -89,8 +89,8 @@ def pack_networks(features: NodeFeatures, networks: Iterable[Network]) -> Pack:
     parts = []
     for network in networks:
         block = builder.add(network.rows, network.edges + builder.n_nodes)
-        parts.append((block, 0, len(network.rows), block, 0, 0))
-    return builder.pack(features, np.arange(len(parts)), np.array(parts).reshape(-1, 1, 6))
+        parts.append(np.array([(block, 0, len(network.rows), block, 0, 0)], dtype=np.int32))
+    return builder.pack(features, parts, parts_per_item=1)
 
 
 def pack_splits(features: NodeFeatures, is_merge: np.ndarray, networks: Iterable[Network], hops: int) -> Pack:
@@ -103,8 +103,8 @@ def pack_splits(features: NodeFeatures, is_merge: np.ndarray, networks: Iterable
         hops: Number of the encoder's layers.
     """
     builder = _Builder()
-    owners, parts = [], []
-    for number, network in enumerate(networks):
+    parts = []
+    for network in networks:
         wiring = wire(network.edges, network.order, is_merge[network.rows])
         rows, n_nodes, first = network.rows[network.order], len(network.rows), builder.n_nodes
         block = builder.add(rows, wiring.edges + first)
@@ -112,17 +112,13 @@ def pack_splits(features: NodeFeatures, is_merge: np.ndarray, networks: Iterable
         for begin in {0, *network.splits.ravel().tolist()}:
             cut = cut_at(wiring, begin, hops)
             cuts[begin] = cut, builder.add_cut(cut, block, rows, first)
-        for start, stop in network.splits.tolist():
-            owners.append(number)
-            for begin, end in ((0, start), (start, stop), (stop, n_nodes)):
-                cut, cut_block = cuts[begin]
-                parts.append((block, begin, end, cut_block, *_n_before(cut, end)))
-    return builder.pack(features, np.array(owners, dtype=np.int64), np.array(parts).reshape(-1, 3, 6))
+        ranges = [r for start, stop in network.splits.tolist() for r in ((0, start), (start, stop), (stop, n_nodes))]
+        parts.append(np.array([_part(block, begin, end, *cuts[begin]) for begin, end in ranges], dtype=np.int32))
+    return builder.pack(features, parts, parts_per_item=3)
 
 
-def _n_before(cut: Cut, end: int) -> tuple[int, int]:
-    """How many copies and how many bypassed merges of a cut come before a position."""
-    return bisect_left(cut.copies, end), bisect_left(cut.bypassed, end)
+def _part(block: int, begin: int, end: int, cut: Cut, cut_block: int) -> tuple[int, ...]:
+    return block, begin, end, cut_block, bisect_left(cut.copies, end), bisect_left(cut.bypassed, end)
 
 
 class _Builder:
@@ -167,8 +163,9 @@ class _Builder:
             [first + node for node in cut.bypassed],
         )
 
-    def pack(self, features: NodeFeatures, network: np.ndarray, parts: np.ndarray) -> Pack:
-        """The finished pack."""
+    def pack(self, features: NodeFeatures, parts: list[np.ndarray], parts_per_item: int) -> Pack:
+        """The finished pack, from the parts of every network, item by item."""
+        parts = [entry.reshape(-1, parts_per_item, 6) for entry in parts]
         return Pack(
             features=NodeFeatures(*map(torch.from_numpy, features)),
             rows=np.concatenate(self._rows),
@@ -178,6 +175,6 @@ class _Builder:
             node_start=np.cumsum([0, *map(len, self._rows)]),
             edge_start=np.cumsum([0, *(edges.shape[1] for edges in self._edges)]),
             bypassed_start=np.cumsum([0, *map(len, self._bypassed)]),
-            network=network,
-            parts=parts.astype(np.int32),
+            network=np.repeat(np.arange(len(parts)), [len(entry) for entry in parts]),
+            parts=np.concatenate(parts),
         )

@@ -6,7 +6,6 @@ are at most as many hops downstream of such a node as the encoder has layers. P 
 that S begins is the part that the C before it begins, so they share these nodes.
 """
 
-import heapq
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -30,13 +29,13 @@ class Wiring(NamedTuple):
         edges: (2, m) positions of sources and targets.
         sources: Predecessors of every node.
         targets: Successors of every node.
-        merge_index: Position of every merge operation (add, concat, mul) -> its index in the network.
+        merges: Positions of the merge operations (add, concat, mul).
     """
 
     edges: np.ndarray
     sources: list[list[int]]
     targets: list[list[int]]
-    merge_index: dict[int, int]
+    merges: set[int]
 
 
 def wire(edges: np.ndarray, order: np.ndarray, is_merge: np.ndarray) -> Wiring:
@@ -55,8 +54,7 @@ def wire(edges: np.ndarray, order: np.ndarray, is_merge: np.ndarray) -> Wiring:
     for source, target in edges.T.tolist():
         sources[target].append(source)
         targets[source].append(target)
-    merges = np.flatnonzero(is_merge)
-    return Wiring(edges, sources, targets, dict(zip(position[merges].tolist(), merges.tolist(), strict=True)))
+    return Wiring(edges, sources, targets, set(position[is_merge].tolist()))
 
 
 class Cut(NamedTuple):
@@ -88,7 +86,7 @@ class _Lazy(dict):
 def cut_at(wiring: Wiring, start: int, hops: int) -> Cut:
     """Find the nodes from `start` on that `hops` layers encode differently once everything before is gone.
 
-    Merges left with one predecessor are bypassed as `graph_ops.prune_merges` does, in ascending node index.
+    Merges left with one predecessor are bypassed as `graph_ops.prune_merges` does.
     """
     sources = _Lazy(lambda node: {other for other in wiring.sources[node] if other >= start})
     targets = _Lazy(lambda node: set(wiring.targets[node]))
@@ -105,13 +103,11 @@ def cut_at(wiring: Wiring, start: int, hops: int) -> Cut:
 
 def _bypass_merges(wiring: Wiring, start: int, changed: set[int], sources: _Lazy, targets: _Lazy) -> set[int]:
     """Bypass merges that have one predecessor; updates the links and adds every node that got others to `changed`."""
-    merge_index = wiring.merge_index
-    single = {node for node in merge_index if node >= start and len(wiring.sources[node]) == 1}
-    waiting = [(merge_index[node], node) for node in changed | single if node in merge_index]
-    heapq.heapify(waiting)
+    single = {node for node in wiring.merges if node >= start and len(wiring.sources[node]) == 1}
+    waiting = list((changed & wiring.merges) | single)
     bypassed: set[int] = set()
     while waiting:
-        index, node = heapq.heappop(waiting)
+        node = waiting.pop()
         if node in bypassed or len(sources[node]) != 1:
             continue
         bypassed.add(node)
@@ -119,7 +115,6 @@ def _bypass_merges(wiring: Wiring, start: int, changed: set[int], sources: _Lazy
             targets[other] = targets[other] - {node} | targets[node]
         for other in targets[node]:
             sources[other] = sources[other] - {node} | sources[node]
-            changed.add(other)
-            if merge_index.get(other, -1) > index:
-                heapq.heappush(waiting, (merge_index[other], other))
+        changed |= targets[node]
+        waiting += targets[node] & wiring.merges
     return bypassed

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,15 +14,17 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.search_space import hiaml, inception, nb101, nb201, two_path
+from model_src.search_space.labels import config_hash
 
 log = logging.getLogger(__name__)
 
 # So many draws in a row without a new network mean that there are no more.
 PATIENCE = 20_000
+_CONFIG_HASH, _LONG_HASH = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{32}")
 
 
 class Drawn(NamedTuple):
-    """A network, what it was built from, and its accuracy as a fraction (None: not measured)."""
+    """A network, what it was built from, and its accuracy as a fraction (None: unknown)."""
 
     graph: ComputeGraph
     config: Any
@@ -36,15 +39,15 @@ class Space:
         draws: Generator -> configs; ends where the family has been listed.
         build: (config, name) -> graph.
         name: (config, number of networks before it) -> name.
-        key: A config's key in tables of accuracies, where there is one that needs no graph.
-        is_key: Whether a text is such a key; tables of other texts are keyed by the graph's canonical hash.
+        key: A config's name in the benchmark's tables of accuracies, equal only for equal networks.
+        is_key: Whether a text is such a name.
     """
 
     draws: Callable[[np.random.Generator], Iterator[Any]]
     build: Callable[[Any, str], ComputeGraph]
     name: Callable[[Any, int], str]
-    key: Callable[[Any], str] = lambda config: ""
-    is_key: Callable[[str], bool] = lambda text: False
+    key: Callable[[Any], str] = config_hash
+    is_key: Callable[[str], Any] = _CONFIG_HASH.fullmatch
 
 
 def space_of(family: str, keep_identity: bool = True) -> Space:
@@ -62,7 +65,7 @@ def space_of(family: str, keep_identity: bool = True) -> Space:
             lambda text: "~" in text,
         )
     if family in ("nb101", "nb101_5k"):
-        return Space(_endless(nb101.sample), nb101.build, _numbered("NB101-Net"), _nb101_key, lambda _: True)
+        return Space(_endless(nb101.sample), nb101.build, _numbered("NB101-Net"), _nb101_key, _LONG_HASH.fullmatch)
     modules = {
         "hiaml": (hiaml, "HiAMLNet"),
         "two_path": (two_path, "TwoPathNet"),
@@ -91,6 +94,18 @@ def _numbered(prefix: str) -> Callable[[Any, int], str]:
     return lambda _, count: f"{prefix}{count}"
 
 
+def _table_key(space: Space, labels: Mapping[str, float]) -> Callable[[Any], str] | None:
+    """What finds a config in a table of accuracies; None for a table by canonical hashes of graphs."""
+    first = next(iter(labels), "")
+    if space.is_key(first):
+        return space.key
+    if _CONFIG_HASH.fullmatch(first):
+        return config_hash
+    if _LONG_HASH.fullmatch(first):
+        return None
+    raise InputError(f"the label table is not of this family; its first network is {first!r}")
+
+
 def distinct_networks(
     space: Space, rng: np.random.Generator, num: int | None = None, labels: Mapping[str, float] | None = None
 ) -> Iterator[Drawn]:
@@ -103,9 +118,9 @@ def distinct_networks(
         labels: Network key -> accuracy; networks that it does not know are left out.
 
     Raises:
-        InputError: There are fewer than `num`, or none at all.
+        InputError: There are fewer than `num`, or none at all, or the table is of another family.
     """
-    by_key = bool(labels) and space.is_key(next(iter(labels)))
+    find = None if labels is None else _table_key(space, labels)
     seen: set[str] = set()
     count = n_unlabelled = misses = 0
     for config in space.draws(rng):
@@ -113,10 +128,10 @@ def distinct_networks(
             break
         misses += 1
         key = space.key(config)
-        if key and key in seen:
+        if key in seen:
             continue
         seen.add(key)
-        if by_key and key not in labels:
+        if find and find(config) not in labels:
             n_unlabelled += 1
             continue
         graph = space.build(config, space.name(config, count))
@@ -124,11 +139,14 @@ def distinct_networks(
         if identity in seen:
             continue
         seen.add(identity)
-        if labels is not None and not by_key and identity not in labels:
+        accuracy = None if labels is None else labels.get(find(config) if find else identity)
+        if labels is not None and accuracy is None:
             n_unlabelled += 1
             continue
-        yield Drawn(graph, config, None if labels is None else labels[key if by_key else identity])
+        yield Drawn(graph, config, accuracy)
         count, misses = count + 1, 0
     log.info("%d networks; %d without a label were left out", count, n_unlabelled)
+    if labels is not None and not count:
+        raise InputError(f"the label table knows none of the {n_unlabelled} networks that were drawn")
     if count < (num or 1):
         raise InputError(f"only {count} distinct{' labelled' if labels is not None else ''} networks were found")

@@ -1,0 +1,71 @@
+"""Train and test a GNN predictor, which predicts a network's accuracy from its whole graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import constants
+from model_src.cli import FlagParser, run_script
+from model_src.encoder.paths import family_abbreviation, parse_families
+from model_src.files import InputError
+from model_src.predictor.settings import Experiment, add_ignored_flags, add_training_flags, experiment
+
+PREDICTOR_TYPE = "GNN"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The flags."""
+
+    experiment: Experiment
+    families: tuple[str, ...]
+    data_dir: Path
+
+    def run_name(self, seed: int) -> str:
+        """The name of the results of a seed (predictors, section 8)."""
+        return f"gpi_{self.experiment.model_name}_predictor_D-{family_abbreviation(self.families)}_seed{seed}"
+
+
+def parse_args(argv: Sequence[str] | None) -> Config:
+    """Read the flags.
+
+    Raises:
+        InputError: A flag is unknown or out of range.
+    """
+    parser = FlagParser(__doc__)
+    add_training_flags(parser, "GNN_predictor", "hiaml+two_path+nb201c10+nb101_5k+inception")
+    parser.add_argument("-data_dir", type=Path, default=constants.DATA_DIR, help="folder of the family caches")
+    add_ignored_flags(parser, "fine_tune_epochs")
+    flags = parser.parse_args(argv)
+    return Config(experiment(flags), parse_families(flags.data_families), flags.data_dir)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns the exit code."""
+    config = parse_args(argv)
+
+    from model_src.family_data import family_path, load_family, split_names
+    from model_src.predictor.examples import network_examples
+    from model_src.predictor.experiment import run_experiment
+    from model_src.predictor.models import build_model
+    from model_src.runtime import made_by
+
+    run = config.experiment
+    build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
+    networks, names = {}, {}
+    for family in config.families:
+        with made_by(f"python gen_families.py -family {family}", family_path(family, config.data_dir)):
+            labelled = load_family(family, config.data_dir)
+        networks[family] = [(entry.graph, entry.accuracy) for entry in labelled if entry.accuracy is not None]
+        if not networks[family]:
+            raise InputError(f"-data_families: none of the networks of {family} has an accuracy")
+        names[family] = split_names(
+            [graph.name for graph, _ in networks[family]], run.dev_ratio, run.test_ratio, run.training.seed
+        )
+    examples = network_examples(networks, run.model.map_size)
+    run_experiment(PREDICTOR_TYPE, examples, names, run, config.run_name)
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,207 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+tf = pytest.importorskip("tensorflow")
+
+from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
+from model_src.comp_graph.load import load_cg  # noqa: E402
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, WeightedNode  # noqa: E402
+from model_src.comp_graph.tf_comp_graph_output import build_tf_network, cg_to_pb, layer_name  # noqa: E402
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network  # noqa: E402
+from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream  # noqa: E402
+from model_src.comp_graph.tf_import import load_pb  # noqa: E402
+from model_src.files import InputError  # noqa: E402
+from tests.conftest import conv, regular  # noqa: E402
+
+
+def with_random_statistics(network: TorchNetwork) -> TorchNetwork:
+    generator = torch.Generator().manual_seed(0)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1, generator=generator)
+            layer.running_var.uniform_(0.5, 1.5, generator=generator)
+            torch.nn.init.uniform_(layer.weight, 0.5, 1.5, generator=generator)
+    return network.eval()
+
+
+def copy_weights(source: TorchNetwork, target) -> None:
+    for step in source.plan.steps:
+        layer = source.layers[step.name]
+        weights = [parameter.detach().numpy() for parameter in layer.parameters()]
+        if step.op in ("conv", "depthwise"):
+            weights[0] = weights[0].transpose((2, 3, 1, 0) if step.op == "conv" else (2, 3, 0, 1))
+        elif step.op == "matmul":
+            weights[0] = weights[0].T
+        elif step.op == "batchnorm":
+            weights += [layer.running_mean.numpy(), layer.running_var.numpy()]
+        target.get_layer(layer_name(step)).set_weights(weights)
+
+
+def outputs(cg: ComputeGraph, **options) -> tuple[np.ndarray, np.ndarray]:
+    """What both networks make of the same images with the same weights."""
+    network = with_random_statistics(build_torch_network(cg, seed=0, **options))
+    twin = build_tf_network(cg, **options)
+    copy_weights(network, twin)
+    _, h, w, c = cg.input_shape
+    images = torch.randn(2, c, h, w, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        first = network(images).numpy()
+    second = np.asarray(twin(images.permute(0, 2, 3, 1).numpy(), training=False))
+    return first, second if second.ndim == 2 else second.transpose(0, 3, 1, 2)
+
+
+def window(kernel: int, stride: int, padding: str = "same") -> dict:
+    return {"strides": (1, stride, stride, 1), "metadata": {"padding": padding, "ksize": (1, kernel, kernel, 1)}}
+
+
+def everything() -> ComputeGraph:
+    """Every operation once, odd sizes, a sum in front of a relu, and a sliced input."""
+    nodes = {
+        "in": regular("in", "input", 1, 9, 3),
+        "conv": conv("conv", 9, 3, 8, stride=2, use_bias=True),
+        "bn": regular("bn", "fusedbatchnormv3", 5, 5, 8),
+        "relu": regular("relu", "relu", 6, 5, 8),
+        "relu6": regular("relu6", "relu6", 7, 5, 8),
+        "max": regular("max", "maxpool", 12, 5, 8, 3, **window(2, 2)),
+        "avg": regular("avg", "avgpool", 13, 5, 8, 3, **window(2, 2)),
+        "dw": WeightedNode(
+            "dw",
+            "depthwise",
+            4,
+            (3, 3, 3, 3, 8, 8),
+            (1, 1, 1, 1),
+            {"padding": "same", "dilations": (1, 1, 1, 1)},
+            (8, 1, 3, 3),
+        ),
+        "dilated": conv("dilated", 3, 4, 8, dil_rate=2),
+        "sigmoid": regular("sigmoid", "sigmoid", 14, 3, 8),
+        "mul": regular("mul", "mul", 10, 3, 8),
+        "zero": regular("zero", "zero", 26, 3, 8),
+        "gelu": regular("gelu", "gelu", 17, 3, 8),
+        "swish": regular("swish", "swish", 16, 3, 8),
+        "tanh": regular("tanh", "tanh", 15, 3, 8),
+        "add": regular("add", "add", 9, 3, 8),
+        "concat": regular("concat", "concat", 11, 3, 8, c_out=24),
+        "identity": regular("identity", "identity", 25, 3, 24),
+        "pad": regular("pad", "paddings", 18, 3, 24, 5, metadata={"pad_h": (0, 2), "pad_w": (1, 1)}),
+        "mean": regular("mean", "mean", 19, 5, 24, 1),
+        "fc": WeightedNode("fc", "matmul", 8, (1, 1, 1, 1, 24, 10), None, {"use_bias": True}, (24, 10, 0, 0)),
+        "out": regular("out", "output", 2, 1, 10),
+    }
+    edges = (
+        "in conv, conv bn, bn relu, relu relu6, conv relu6, relu6 max, relu avg, max dw, avg dilated, dw sigmoid, "
+        "sigmoid mul, dilated mul, mul zero, mul gelu, zero add, gelu swish, dw tanh, tanh add, dilated add, "
+        "swish concat, add concat, avg concat, concat identity, identity pad, pad mean, mean fc, fc out"
+    )
+    names = list(nodes)
+    pairs = [tuple(map(names.index, edge.split())) for edge in edges.split(", ")]
+    return ComputeGraph.from_nodes("everything", (1, 9, 9, 3), list(nodes.values()), pairs)
+
+
+def test_every_operation_computes_the_same_in_both():
+    first, second = outputs(everything())
+    assert first.shape == (2, 10) and np.abs(first).max() > 0.05
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 2, 7), (3, 2, 8), (2, 2, 7), (5, 3, 8)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_windows_agree_at_the_borders(kernel, stride, size, padding):
+    out = -(-size // stride) if padding == "same" else (size - kernel) // stride + 1
+    pools = [
+        regular(label, label, op, size, 3, out, **window(kernel, stride, padding))
+        for label, op in (("maxpool", 12), ("avgpool", 13))
+    ]
+    convolution = conv("c", size, 3, 3, stride, kernel, padding=padding)
+    nodes = [convolution, regular("i", "input", 1, size, 3), *pools, regular("o", "concat", 11, out, 9)]
+    edges = [(1, 0), (1, 2), (1, 3), (0, 4), (2, 4), (3, 4)]
+    first, second = outputs(ComputeGraph.from_nodes("w", (1, size, size, 3), nodes, edges), squeeze_output=False)
+    assert first.shape == (2, 9, out, out)
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["hiaml_best", "two_path_best", "nb201_best", "samples/inception/best_autogo"])
+def test_published_networks_compute_the_same_in_both(reference, name):
+    first, second = outputs(load_cg(reference / "published" / "architectures" / f"{name}.pkl"))
+    assert first.shape == (2, 10) and np.abs(first).max() > 0.01
+    np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+def test_the_superresolution_network_computes_the_same_in_both(reference):
+    cg = load_cg(reference / "published" / "architectures" / "samples" / "edsr" / "autogo_arch1.pkl")
+    first, second = outputs(replace(cg, input_shape=(1, 12, 10, 64)), squeeze_output=False)
+    assert first.shape == (2, 64, 12, 10)
+    np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+def test_kernels_start_he_uniform_with_a_penalty_and_depthwise_too():
+    network = build_tf_network(everything(), enable_bias=True)
+    for name in ("op_conv_conv", "op_dw_depthwise"):
+        layer = network.get_layer(name)
+        assert layer.use_bias and len(layer.losses) == 1
+        np.testing.assert_allclose(layer.losses[0], 1e-5 * np.square(layer.get_weights()[0]).sum(), rtol=1e-5)
+    bound = (6 / 27) ** 0.5
+    assert 0.9 * bound < np.abs(network.get_layer("op_conv_conv").get_weights()[0]).max() < bound
+    assert network.get_layer("op_bn_batchnorm").momentum == 0.99
+
+
+def test_overrides_replace_operations():
+    network = build_tf_network(everything(), op_overrides={"batchnorm": "identity"})
+    assert type(network.get_layer("op_bn_identity")).__name__ == "Identity"
+
+
+def test_what_does_not_fit_is_refused(tiny_graph):
+    with pytest.raises(ValueError, match="larger than 1x1"):
+        build_tf_network(tiny_graph)
+    with pytest.raises(ValueError, match="node i .*it gets 2 input channels and needs 3"):
+        build_tf_network(tiny_graph, squeeze_output=False, input_shape=(8, 8, 2))
+    odd = ComputeGraph.from_nodes("odd", (1, 8, 8, 3), [regular("x", "spacetobatchnd", 20, 8, 3)], [])
+    with pytest.raises(ValueError, match="node x .*unknown operation"):
+        build_tf_network(odd)
+
+
+def test_several_outputs_are_a_list():
+    nodes = [regular("i", "input", 1, 4, 3), regular("a", "relu", 6, 4, 3), regular("b", "tanh", 15, 4, 3)]
+    network = build_tf_network(ComputeGraph.from_nodes("fork", (1, 4, 4, 3), nodes, [(0, 1), (0, 2)]))
+    first, second = network(-np.ones((2, 4, 4, 3), np.float32))
+    assert first.shape == second.shape == (2, 4, 4, 3)
+    assert np.max(first) == 0 and np.max(second) == pytest.approx(np.tanh(-1))
+
+
+def test_a_frozen_network_reads_back_as_the_same_graph(tmp_path):
+    # Sums are operations in TensorFlow, so they become nodes first; a dilated convolution would become three.
+    cg = everything()
+    weighted = tuple(
+        replace(node, metadata={key: value for key, value in node.metadata.items() if key != "dil_rate"})
+        for node in cg.weighted_nodes
+    )
+    cg = correct_cg_for_downstream(replace(cg, weighted_nodes=weighted), 9, 9, 3)
+    path = cg_to_pb(cg, tmp_path)
+    assert path == tmp_path / "everything_output_net.pb"
+    back = load_pb(path, normalisers=cg.normalisers)
+    assert same_topology(cg, back)
+    with pytest.raises(InputError, match="everything_output_net.pb: exists already"):
+        cg_to_pb(cg, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["two_path_best", "nb201_best"])
+def test_published_networks_survive_freezing(reference, tmp_path, name):
+    cg = load_cg(reference / "published" / "architectures" / f"{name}.pkl")
+    path = cg_to_pb(cg, tmp_path)
+    assert same_topology(load_pb(path, normalisers=cg.normalisers), cg)
+
+
+def test_a_frozen_network_keeps_the_weights_and_has_an_input_and_an_output(tmp_path, tiny_graph):
+    network = build_tf_network(tiny_graph, squeeze_output=False)
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.ParseFromString(cg_to_pb(tiny_graph, tmp_path, network).read_bytes())
+    assert {"input", "output"} <= {node.name for node in graph_def.node}
+    assert not any("Variable" in node.op or node.op == "Placeholder" for node in graph_def.node)
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+        with tf.compat.v1.Session(graph=graph) as session:
+            result = session.run("output:0")
+    np.testing.assert_allclose(result, network(np.ones((1, 8, 8, 3), np.float32)), atol=1e-6)

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from model_src.files import InputError
+from model_src.predictor.models import ACTIVATIONS, build_model, current_names
+from model_src.predictor.packing import pack_graphs
+from model_src.predictor.settings import ModelConfig
+from tests.predictor.helpers import packed, random_graph
+
+
+@pytest.mark.parametrize(("predictor_type", "count"), [("GNN", 24_287), ("PSC_predictor", 57_375)])
+def test_published_numbers_of_parameters(predictor_type, count):
+    model = build_model(predictor_type, ModelConfig())
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+    assert len(model.state_dict()) == 42
+
+
+def by_hand(weights, graph):
+    """The published forward pass of GNN in plain tensor algebra (predictors, section 1)."""
+    w = {name: values.double() for name, values in weights.items()}
+    rows = []
+    for node in graph.nodes:
+        scaled = torch.tensor(node.resolution).double() / torch.tensor([256, 256, 256, 256, 512, 512]).double()
+        shape = w["embed_layer.shape_embed_layer.weight"] @ scaled + w["embed_layer.shape_embed_layer.bias"]
+        if node.type_idx:
+            kernel = [w["embed_layer.kernel_embed_layer.weight"][k] for k in node.shape[2:]]
+            one_hot = torch.tensor([0.0, 1.0] if node.use_bias else [1.0, 0.0]).double()
+            bias = w["embed_layer.bias_embed_layer.weight"] @ one_hot + w["embed_layer.bias_embed_layer.bias"]
+            label = w["embed_layer.weighted_embed_layer.weight"][node.op_type_idx]
+            rows.append(torch.cat([label, shape, *kernel, bias]))
+        else:
+            rows.append(torch.cat([w["embed_layer.regular_embed_layer.weight"][node.op_type_idx], shape]))
+    x = torch.stack(rows)
+    adjacency = torch.zeros(graph.n_nodes, graph.n_nodes).double()
+    for source, target in graph.edge_pairs:
+        adjacency[target, source] = 1
+    for layer in range(6):
+        rel, root = (w[f"encoder.gnn_layers.{layer}.lin_{kind}.weight"] for kind in ("rel", "root"))
+        x = torch.tanh(adjacency @ x @ rel.T + w[f"encoder.gnn_layers.{layer}.lin_rel.bias"] + x @ root.T)
+    h = x.mean(0)
+    for layer in (0, 1, 3, 4):
+        h = w[f"post_proj.{layer}.weight"] @ h + w[f"post_proj.{layer}.bias"]
+        h = h.relu() if layer == 1 else h
+    return float(w["regressor.weight"] @ h + w["regressor.bias"])
+
+
+def test_forward_pass_by_hand(tiny_graph):
+    graphs = [tiny_graph, random_graph(np.random.default_rng(1), 12)]
+    model = build_model("GNN", ModelConfig()).double()
+    with torch.no_grad():
+        found = model(pack_graphs(graphs).batch().to(torch.device("cpu"), torch.float64))
+    assert found.tolist() == pytest.approx([by_hand(model.state_dict(), graph) for graph in graphs], abs=1e-12)
+
+
+def test_unused_parameters_get_no_gradient(tiny_graph):
+    model = build_model("PSC_predictor", ModelConfig())
+    model(packed([tiny_graph], [[(1, 3)]], 6).batch().to(torch.device("cpu"), torch.float32)).sum().backward()
+    without = {name.rsplit(".", 1)[0] for name, value in model.named_parameters() if value.grad is None}
+    assert without == {"encoder.init_ff", *(name for name in without if name.startswith("aggregator."))}
+    assert len(without) == 4
+
+
+def test_an_activation_before_the_regressor_is_applied_once(tiny_graph):
+    plain, active = (build_model("GNN", ModelConfig(reg_activ=name)) for name in (None, "relu"))
+    active.load_state_dict(plain.state_dict())
+    batch = pack_graphs([tiny_graph]).batch().to(torch.device("cpu"), torch.float32)
+    with torch.no_grad():
+        hidden = plain.post_proj(plain.embed(batch)).relu()
+        assert torch.equal(active(batch), plain.regressor(hidden).squeeze(-1))
+
+
+@pytest.mark.parametrize(
+    ("predictor_type", "config", "message"),
+    [
+        ("MLP", ModelConfig(), "predictor type MLP: unknown; choose from GNN, PSC_predictor"),
+        ("GNN", ModelConfig(gnn_type="__import__"), "-gnn_type __import__: unknown; choose from GATConv"),
+        ("GNN", ModelConfig(gnn_activ="sin"), f"-gnn_activ sin: unknown; choose from {', '.join(ACTIVATIONS)}"),
+        ("GNN", ModelConfig(in_channels=18), "-in_channels 18: node embeddings need at least 19"),
+    ],
+)
+def test_unknown_names_are_refused(predictor_type, config, message):
+    with pytest.raises(InputError, match=message):
+        build_model(predictor_type, config)
+
+
+def test_sizes_are_free():
+    config = ModelConfig(in_channels=20, hidden_size=12, out_channels=7, num_layers=2)
+    pack = packed([random_graph(np.random.default_rng(0), 15)], [[(3, 6), (6, 9)]], 2)
+    assert build_model("PSC_predictor", config)(pack.batch().to(torch.device("cpu"), torch.float32)).shape == (2,)
+
+
+def test_old_names_of_the_graph_layers():
+    state = {"encoder.gnn_layers.0.lin_l.weight": 1, "encoder.gnn_layers.0.lin_r.weight": 2, "total_ops": 3}
+    assert current_names(state) == {"encoder.gnn_layers.0.lin_rel.weight": 1, "encoder.gnn_layers.0.lin_root.weight": 2}

@@ -1,0 +1,133 @@
+import gc
+
+import numpy as np
+import pytest
+
+from model_src.comp_graph.graph_ops import induced_subgraph
+from model_src.comp_graph.load import load_cg
+from model_src.files import InputError
+from model_src.predictor import scoring
+from model_src.predictor.scoring import load_predictor
+from model_src.predictor.settings import ModelConfig
+from tests.predictor.helpers import (
+    make_checkpoint,
+    parts_of,
+    random_graph,
+    read_lines,
+    reference_bounds,
+    reference_networks,
+)
+
+FAMILIES = ("hiaml", "two_path", "nb101", "nb201", "inception")
+
+
+@pytest.fixture
+def load(tmp_path):
+    """A predictor with the weights that belong to a type."""
+
+    def make(predictor_type, **fields):
+        make_checkpoint(predictor_type, **fields).save(tmp_path / "p.pt")
+        return load_predictor(tmp_path / "p.pt", predictor_type, "cpu")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def published(reference):
+    folder = reference / "published" / "saved_models"
+    return (
+        load_predictor(folder / "gnn_chkpt.pt", "GNN", "cpu"),
+        load_predictor(folder / "psc_chkpt.pt", "PSC_predictor", "cpu"),
+    )
+
+
+def published_networks(reference):
+    numbers = read_lines(reference / "numbers" / "published.jsonl")
+    return [(load_cg(reference / "published" / entry["file"]), entry) for entry in numbers]
+
+
+@pytest.mark.parametrize("source", [*FAMILIES, "published"])
+def test_reference_numbers(reference, published, source):
+    gnn, psc = published
+    networks = published_networks(reference) if source == "published" else reference_networks(reference, source)
+    predicted = gnn.score_graphs([graph for graph, _ in networks])
+    assert predicted == pytest.approx([entry["gnn_prediction"] for _, entry in networks], abs=1e-6)
+    for graph, entry in networks:
+        triples = parts_of(graph, reference_bounds(entry))
+        expected = sorted((line for line in entry["psc"] if line["prediction"] is not None), key=lambda e: e["n_p"])
+        assert [[part.n_nodes for part in triple] for triple in triples] == [
+            [line[key] for key in ("n_p", "n_s", "n_c")] for line in expected
+        ]
+        assert psc.score_psc(triples) == pytest.approx([line["prediction"] for line in expected], abs=1e-5)
+
+
+def test_values_come_in_input_order_and_do_not_depend_on_the_batch(load):
+    graphs = [random_graph(np.random.default_rng(seed), 5 + seed % 7) for seed in range(20)]
+    alone = [load("GNN").score_graphs([graph])[0] for graph in graphs]
+    predictor = load("GNN")
+    assert predictor.score_graphs(graphs) == alone
+    assert predictor.score_graphs(graphs[::-1] + graphs[:3]) == alone[::-1] + alone[:3]
+    assert len(set(alone)) == len(alone)
+    assert all(score == round(score, 9) for score in alone)
+
+
+def test_large_inputs_are_cut_into_chunks(load, monkeypatch):
+    graphs = [random_graph(np.random.default_rng(seed), 10) for seed in range(7)]
+    expected = load("GNN").score_graphs(graphs)
+    monkeypatch.setattr(scoring, "MAX_NODES", 25)
+    assert [len(chunk) for chunk in scoring._chunks(graphs)] == [2, 2, 2, 1]
+    assert load("GNN").score_graphs(graphs) == expected
+
+
+def test_a_part_is_encoded_once(load, monkeypatch):
+    encoded = []
+    original = scoring.pack_graphs
+    monkeypatch.setattr(scoring, "pack_graphs", lambda graphs: encoded.append(len(graphs)) or original(graphs))
+    predictor = load("PSC_predictor")
+    first, second, *targets = (random_graph(np.random.default_rng(seed), 6) for seed in range(10))
+    scores = predictor.score_psc([(first, target, second) for target in targets])
+    assert predictor.score_psc([(first, targets[3], second)]) == scores[3:4]
+    assert predictor.score_psc([(second, targets[3], first)]) != scores[3:4]
+    assert encoded == [10]
+    del first, second, targets
+    gc.collect()
+    assert not predictor._embeddings
+
+
+def test_nothing_to_score(load):
+    assert load("GNN").score_graphs([]) == []
+    assert load("PSC_predictor").score_psc([]) == []
+
+
+def test_empty_graphs_are_named(load, tiny_graph):
+    empty = induced_subgraph(tiny_graph, [])
+    with pytest.raises(ValueError, match="split 1 of tiny: the segment has no nodes"):
+        load("PSC_predictor").score_psc([(tiny_graph,) * 3, (tiny_graph, empty, tiny_graph)])
+    with pytest.raises(ValueError, match="tiny: the graph has no nodes"):
+        load("GNN").score_graphs([empty])
+
+
+def test_a_predictor_scores_its_own_kind_of_input(load, tiny_graph):
+    with pytest.raises(ValueError, match="a GNN predictor cannot score"):
+        load("GNN").score_psc([(tiny_graph,) * 3])
+    with pytest.raises(ValueError, match="a PSC_predictor predictor cannot score"):
+        load("PSC_predictor").score_graphs([tiny_graph])
+
+
+def test_z_scores_become_accuracies_where_the_family_is_known(load):
+    predictor = load("PSC_predictor", target_normalisers={"nb101_5k": (0.9, 0.02)})
+    assert predictor.accuracy(0.5, "nb101") == pytest.approx(0.91)
+    assert predictor.accuracy(0.5, "nb201") is None
+    assert load("GNN").accuracy(0.93, "generic") == 0.93
+
+
+def test_the_map_size_of_the_training_is_used(load, tiny_graph):
+    changed = tiny_graph.with_normalisers({**tiny_graph.normalisers, "max_derived_H": 32, "max_derived_W": 32})
+    plain, scaled = (load("GNN", config=ModelConfig(map_size=size)) for size in (None, 32))
+    assert scaled.score_graphs([tiny_graph]) == plain.score_graphs([changed]) != plain.score_graphs([tiny_graph])
+
+
+def test_unknown_devices_are_named(tmp_path):
+    make_checkpoint("GNN").save(tmp_path / "p.pt")
+    with pytest.raises(InputError, match="-device_str abacus"):
+        load_predictor(tmp_path / "p.pt", "GNN", "abacus")
