@@ -60,11 +60,10 @@ def read_graphs(families: Sequence[str], data_dir: Path) -> Iterator["ComputeGra
     """Networks family by family, in file order."""
     from tqdm import tqdm
 
-    from model_src.family_data import load_family
+    from model_src.family_data import iter_family
 
     for family in families:
-        networks = load_family(family, data_dir)
-        yield from tqdm((network.graph for network in networks), family, len(networks))
+        yield from tqdm((network.graph for network in iter_family(family, data_dir)), family, unit="network")
 
 
 def report(statistics: "DatabaseStatistics") -> str:

@@ -8,11 +8,12 @@ canonical hash of its graph), last column with `acc` in its name the accuracy. I
 the whole column is taken as percent. A teacher is a PSC predictor; its estimates can be kept as such a table.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
@@ -20,7 +21,6 @@ from model_src.encoder.paths import vocabulary_files
 from model_src.files import InputError, save_pickle
 
 if TYPE_CHECKING:
-    from model_src.family_data import LabelledGraph
     from model_src.search_space.sampling import Drawn
 
 FAMILIES = ("hiaml", "inception", "nb101", "nb101_5k", "nb201", "nb201c10", "two_path")
@@ -58,7 +58,7 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-num", type=_number_or_all, default=1000, help="number of networks, or `all` (NB-201 only)")
     add("-seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="seed of the draws")
     add("-label_table", type=Path, help="CSV file of accuracies (network, accuracy)")
-    add("-label", choices=(LABEL_PACKAGE, TEACHER), help="measured accuracies of a PyPI package (NB-201 only), or estimates")
+    add("-label", choices=(LABEL_PACKAGE, TEACHER), help="accuracies of a PyPI package (NB-201), or estimates")
     add("-teacher_path", type=Path, help="checkpoint of the PSC predictor that estimates accuracies")
     add("-encoder_path", type=Path, default=files.encoder, help="the teacher's encoder")
     add("-tokenizer_path", type=Path, default=files.model, help="the teacher's SentencePiece model")
@@ -90,6 +90,7 @@ def _contradictions(config: Config) -> Iterator[tuple[object, str]]:
     yield taught != bool(config.teacher_path), "-label teacher and -teacher_path need each other"
     yield config.save_labels and not taught, "-save_labels is for -label teacher"
     yield config.save_best and not labelled, "-save_best needs -label or -label_table"
+    yield config.save_best and config.save_best.suffix != ".pkl", f"-save_best {config.save_best}: must be a .pkl file"
 
 
 def estimated(drawn: Iterator["Drawn"], config: Config) -> Iterator["Drawn"]:
@@ -108,29 +109,77 @@ def estimated(drawn: Iterator["Drawn"], config: Config) -> Iterator["Drawn"]:
             yield network._replace(accuracy=estimate)
 
 
-class Notes:
-    """What is kept of networks that pass by on their way into a cache: rows of a label table, and the best network."""
+class Record:
+    """What is kept of labelled networks that pass by on their way into a cache.
 
-    def __init__(self, seed: int):
-        self.rows, self.best, self._seed = [], None, seed
+    Attributes:
+        labels: (config, canonical hash, accuracy) of every network.
+        best: The network of the highest accuracy, of equal ones the first; None if there is none.
+    """
 
-    def of(self, networks: Iterable["LabelledGraph"]) -> Iterator["LabelledGraph"]:
-        """Hand on the networks, all of which have accuracies."""
-        from model_src.comp_graph.graph_ops import canonical_hash
-        from model_src.search_space.labels import LabelRow, config_hash
+    def __init__(self):
+        self.labels: list[tuple[Any, str, float]] = []
+        self.best: Drawn | None = None
 
-        for network in networks:
-            key = config_hash(network.config), canonical_hash(network.graph)
-            self.rows.append(LabelRow(*key, network.accuracy, TEACHER, None, self._seed))
-            if self.best is None or network.accuracy > self.best.accuracy:
-                self.best = network
+    def of(self, drawn: Iterable["Drawn"]) -> Iterator["Drawn"]:
+        """Hand on the networks."""
+        for network in drawn:
+            if network.accuracy is not None:
+                self.labels.append((network.config, network.graph_hash, network.accuracy))
+                self.best = max(self.best or network, network, key=attrgetter("accuracy"))
             yield network
 
 
-def read_labels(config: Config) -> Mapping[str, float] | None:
-    """Network -> accuracy, where the flags name a table or a package."""
-    from model_src.search_space.labels import read_analog_nasbench, read_label_table
+def draw(config: Config) -> Iterator["Drawn"]:
+    """The networks that the flags ask for."""
+    import numpy as np
 
-    if config.label_table:
-        return read_label_table(config.label_table)
-    return read_analog_nasbench() if config.label == LABEL_PACKAGE else None
+    from model_src.search_space.labels import read_analog_nasbench, read_label_table
+    from model_src.search_space.sampling import distinct_networks, space_of
+
+    labels = read_label_table(config.label_table) if config.label_table else None
+    if config.label == LABEL_PACKAGE:
+        labels = read_analog_nasbench()
+    space = space_of(config.family, keep_identity=not config.traced)
+    drawn = distinct_networks(space, np.random.default_rng(config.seed), config.num, labels)
+    return estimated(drawn, config) if config.label == TEACHER else drawn
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns the exit code."""
+    config = parse_args(argv)
+
+    from tqdm import tqdm
+
+    from model_src.comp_graph.tf_comp_graph import OP2I
+    from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+    from model_src.family_data import LabelledGraph, family_path, save_family
+    from model_src.search_space.graph_builder import parameter_count
+    from model_src.search_space.labels import LabelRow, config_hash, write_label_table
+
+    default = family_path(config.family)
+    path = config.output or default
+    if path.suffix != default.suffix:
+        raise InputError(f"{path}: a cache of {config.family} is a {default.suffix} file")
+    op2i, record = OP2I().build_from_file(), Record()
+    networks = (
+        LabelledGraph(
+            network.graph,
+            network.accuracy,
+            compute_cg_flops(network.graph, op2i),
+            parameter_count(network.graph),
+            network.config,
+        )
+        for network in tqdm(record.of(draw(config)), total=config.num, unit="network")
+    )
+    save_family(path, networks)
+    if config.save_labels:
+        rows = (LabelRow(config_hash(made_of), *rest, TEACHER, None, config.seed) for made_of, *rest in record.labels)
+        write_label_table(config.save_labels, rows)
+    if config.save_best:
+        save_pickle(record.best.graph, config.save_best)
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,11 +1,16 @@
 """Fixtures that many tests share."""
 
+import gzip
+import json
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, RegularNode, WeightedNode
+from model_src.encoder.network_encoder import NetworkEncoder
+from model_src.encoder.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = Path(os.environ.get("AUTOGO_REFERENCE", ROOT.parent / "shared" / "reference"))
@@ -17,6 +22,39 @@ def reference() -> Path:
     if not REFERENCE.is_dir():
         pytest.skip(f"the reference folder {REFERENCE.name}/ is not beside the repository")
     return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def published(reference) -> Path:
+    """Folder of the published vocabulary."""
+    return reference / "published" / "cache_sentence_piece" / "h+i+n15+n2+t"
+
+
+@pytest.fixture(scope="session")
+def encoder(published) -> NetworkEncoder:
+    return NetworkEncoder.load(published / "h+i+n15+n2+t_encoder_shp.pkl")
+
+
+@pytest.fixture(scope="session")
+def model_path(published) -> Path:
+    return published / "models" / "h+i+n15+n2+t_vsize2000_bpe_shp.model"
+
+
+@pytest.fixture(scope="session")
+def tokenizer(model_path) -> Tokenizer:
+    return Tokenizer.load(model_path)
+
+
+@pytest.fixture(scope="session")
+def family(reference):
+    """Family name -> its reference graphs."""
+
+    @cache
+    def read(name: str) -> list[ComputeGraph]:
+        with gzip.open(reference / "families" / f"{name}.jsonl.gz", "rt") as lines:
+            return [ComputeGraph.from_state_dict(json.loads(line)["graph"]) for line in lines]
+
+    return read
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +93,17 @@ def tiny_graph() -> ComputeGraph:
     ]
     normalisers = {"max_hidden_size": 512, "max_kernel_size": 7, "max_derived_H": 256, "max_derived_W": 256}
     return ComputeGraph.from_nodes("tiny", (1, 8, 8, 3), nodes, [(1, 0), (0, 2), (2, 3), (0, 3), (3, 4)], normalisers)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say of every subject of the conformance suite how many cases agree (works under xdist, too)."""
+    counts: dict[str, list[int]] = {}
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for key, value in report.user_properties:
+            if key == "agreement":
+                subject, *numbers = value
+                counts[subject] = [a + b for a, b in zip(counts.get(subject, [0, 0]), numbers, strict=True)]
+    if counts:
+        terminalreporter.section("conformance with the published code")
+    for subject, (n_agree, n_cases) in sorted(counts.items()):
+        terminalreporter.line(f"{subject}: {n_agree} of {n_cases} agree")

@@ -12,7 +12,9 @@ from model_src.family_data import (
     FAMILY_FILES,
     LabelledGraph,
     family_path,
+    iter_family,
     load_family,
+    read_names,
     save_family,
     save_list_cache,
     save_state_cache,
@@ -134,6 +136,13 @@ def test_the_nb101_subset_is_picked_from_the_full_cache(tmp_path, networks):
     assert [network.graph.name for network in load_family("nb101", tmp_path)] == ["HiAMLNet0", "HiAMLNet2"]
 
 
+@pytest.mark.parametrize("content", [7, {"NB101-Net1": 1}, ["NB101-Net1", 2], "NB101-Net1"])
+def test_a_foreign_list_of_names_is_refused(tmp_path, content):
+    save_pickle(content, tmp_path / "names.pkl")
+    with pytest.raises(InputError, match=r"names\.pkl: not a list of network names"):
+        read_names(tmp_path / "names.pkl")
+
+
 @pytest.mark.parametrize("family", FAMILY_FILES)
 def test_a_missing_file_is_named(tmp_path, family):
     with pytest.raises(InputError, match=f"{FAMILY_FILES[family]}: No such file"):
@@ -160,6 +169,63 @@ def test_foreign_content_is_refused(tmp_path, content):
         (tmp_path / HIAML_FILE).write_text(json.dumps(content))
         with pytest.raises(InputError, match=HIAML_FILE):
             load_family("hiaml", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"max_perf": ...}, "has no 'max_perf'"),
+        ({"cg": ...}, "has no 'cg'"),
+        ({"cg": {}}, "is not usable"),
+        ({"cg": [1]}, "is not usable"),
+        ({"cg": None}, "is not usable"),
+        ({"max_perf": "93"}, "is not usable"),
+        ({"max_perf": [93]}, "is not usable"),
+        ({"flops": "many"}, "is not usable"),
+        ({"edge_pairs": [[0, 10_000]]}, "is not usable"),
+        ({"regular_nodes": [{"str_id": "1"}]}, "is not usable"),
+        ({"regular_nodes": 7}, "is not usable"),
+        ({"input_shape": None}, "is not usable"),
+    ],
+)
+def test_a_state_with_missing_keys_or_wrong_types_is_named(tmp_path, networks, changes, reason):
+    entry = {"cg": networks[0].graph.state_dict(), "max_perf": 91.0, "flops": 2e8}
+    part = entry if changes.keys() <= entry.keys() else entry["cg"]
+    part.update(changes)
+    kept = {key: value for key, value in entry.items() if value is not ...}
+    (tmp_path / HIAML_FILE).write_text(json.dumps({"net7": kept}))
+    with pytest.raises(InputError, match=f"{HIAML_FILE}: network 'net7' {reason}") as caught:
+        load_family("hiaml", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"acc": ...}, "has no 'acc'"),
+        ({"flops": ...}, "has no 'flops'"),
+        ({"compute graph": ...}, "has no 'compute graph'"),
+        ({"compute graph": "a"}, "it holds a str where the graph belongs"),
+        ({"acc": "good"}, "is not usable"),
+        ({"flops": "many"}, "is not usable"),
+        ({"flops": None}, "is not usable"),
+    ],
+)
+def test_an_entry_with_missing_keys_or_wrong_types_is_named(tmp_path, networks, changes, reason):
+    entry = {"compute graph": networks[0].graph, "acc": 0.9, "flops": 1.0, **changes}
+    save_pickle([{key: value for key, value in entry.items() if value is not ...}], tmp_path / NB201_FILE)
+    with pytest.raises(InputError, match=f"{NB201_FILE}: network 0 .*{reason}"):
+        load_family("nb201", tmp_path)
+
+
+def test_networks_come_one_at_a_time(tmp_path, networks):
+    save_family(tmp_path / HIAML_FILE, networks)
+    text = (tmp_path / HIAML_FILE).read_text()
+    (tmp_path / HIAML_FILE).write_text(text[: len(text) // 2])
+    stream = iter_family("hiaml", tmp_path)
+    assert next(stream).graph.name == "HiAMLNet0"
+    with pytest.raises(InputError, match=HIAML_FILE):
+        list(stream)
 
 
 @pytest.mark.parametrize("percent", [93, -0.1, float("nan"), "0.9"])

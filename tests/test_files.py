@@ -1,10 +1,11 @@
 """Safe loading and atomic saving."""
 
+import json
 import pickle
 
 import pytest
 
-from model_src.files import InputError, atomic_write, load_json, load_pickle, save_pickle
+from model_src.files import InputError, _JsonStream, atomic_write, iter_json_object, load_json, load_pickle, save_pickle
 
 
 class Foreign:
@@ -54,3 +55,47 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.txt"]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
+def test_a_json_object_is_read_entry_by_entry(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(_JsonStream, "_chunk", chunk)
+    content = {"a": {"b": [1, 2.5, None, "}"]}, "c,": 12345, "": [], "\u4e00": "\\"}
+    for indent in (None, 2):
+        (tmp_path / "x.json").write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
+        assert list(iter_json_object(tmp_path / "x.json")) == list(content.items())
+    (tmp_path / "x.json").write_text(" {} ")
+    assert list(iter_json_object(tmp_path / "x.json")) == []
+
+
+def test_entries_before_a_fault_are_read(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1, "b": [2')
+    entries = iter_json_object(tmp_path / "x.json")
+    assert next(entries) == ("a", 1)
+    with pytest.raises(InputError, match=r"x\.json: not a JSON object, or damaged: "):
+        next(entries)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "its end where { belongs"),
+        ("[1]", r"\[ where { belongs"),
+        ("{1: 2}", 'where " belongs'),
+        ('{"a" 1}', "where : belongs"),
+        ('{"a": 1 "b": 2}', "where , or } belongs"),
+        ('{"a": 1,}', 'where " belongs'),
+        ('{"a": 1}}', "goes on after its end"),
+        ('{"a": ' + "[" * 100_000, "recursion"),
+        ('{"a": \x00}', "damaged"),
+    ],
+)
+def test_what_is_no_json_object_is_named(tmp_path, text, reason):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match=rf"x\.json.*{reason}"):
+        list(iter_json_object(tmp_path / "x.json"))
+
+
+def test_a_missing_json_object_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"x\.json: No such file"):
+        next(iter_json_object(tmp_path / "x.json"))

@@ -1,12 +1,19 @@
+import csv
 import logging
+import re
 
 import pytest
 
 import gen_families
 from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.load import load_cg
+from model_src.encoder.paths import vocabulary_files
+from model_src.encoder.tokenizer import learn_vocabulary
 from model_src.family_data import FAMILY_FILES, load_family
 from model_src.files import InputError
-from model_src.search_space import nb201
+from model_src.search_space import hiaml, nb201
+from model_src.search_space.labels import config_hash
+from tests.predictor.helpers import make_checkpoint
 
 
 def generate(tmp_path, family, *flags):
@@ -68,6 +75,13 @@ def test_the_traced_form_has_no_identities(tmp_path):
         (["-family", "nb201", "-label", "analog-nasbench", "-label_table", "t.csv"], "exclude each other"),
         (["-family", "hiaml", "-label_table", "no.csv", "-output", "x.json"], "no.csv: No such file"),
         (["-family", "hiaml", "-output", "x.pkl"], "a cache of hiaml is a .json file"),
+        (["-family", "hiaml", "-num", "-3"], "at least 1"),
+        (["-family", "hiaml", "-num", "many"], "invalid"),
+        (["-family", "hiaml", "-label", "teacher"], "-label teacher and -teacher_path need each other"),
+        (["-family", "hiaml", "-teacher_path", "x.pt"], "-label teacher and -teacher_path need each other"),
+        (["-family", "hiaml", "-label_table", "t.csv", "-save_labels", "l.csv"], "-save_labels is for -label teacher"),
+        (["-family", "hiaml", "-label_table", "t.csv", "-save_best", "b.json"], r"b\.json: must be a \.pkl file"),
+        (["-family", "hiaml", "-save_best", "b.pkl"], "-save_best needs -label or -label_table"),
     ],
 )
 def test_bad_flags(flags, reason):
@@ -89,3 +103,65 @@ def test_labels_of_the_package(tmp_path, monkeypatch):
     assert {network.accuracy for network in generate(tmp_path, "nb201", "-label", "analog-nasbench", "-num", "3")} == {
         0.9
     }
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """Flags for an untrained teacher with a small vocabulary."""
+    files = vocabulary_files("hiaml", "shp", 60, tmp_path / "vocabulary")
+    graphs = [hiaml.build([block] * 4, block) for block in hiaml.BLOCKS]
+    learn_vocabulary(graphs, ["hiaml"], "shp", 60).save(files)
+    make_checkpoint("PSC_predictor").save(tmp_path / "teacher.pt")
+    paths = {"-teacher_path": tmp_path / "teacher.pt", "-encoder_path": files.encoder, "-tokenizer_path": files.model}
+    return ["-label", "teacher", *(str(part) for pair in paths.items() for part in pair)]
+
+
+def test_labels_of_a_teacher(tmp_path, teacher):
+    table, best = tmp_path / "labels" / "hiaml.csv", tmp_path / "best.pkl"
+    saved = ["-save_labels", str(table), "-save_best", str(best)]
+    networks = generate(tmp_path / "a", "hiaml", "-num", "40", "-seed", "3", *teacher, *saved)
+    assert len({network.accuracy for network in networks}) > 5
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["config_hash"], row["graph_hash"]) for row in rows] == [
+        (config_hash(network.config), canonical_hash(network.graph)) for network in networks
+    ]
+    assert [float(row["accuracy"]) for row in rows] == pytest.approx([network.accuracy for network in networks])
+    assert {(row["source"], row["epochs"], row["seed"]) for row in rows} == {("teacher", "", "3")}
+    highest = max(networks, key=lambda network: network.accuracy).graph
+    assert (load_cg(best).name, canonical_hash(load_cg(best))) == (highest.name, canonical_hash(highest))
+
+    again = generate(tmp_path / "b", "hiaml", "-num", "10", "-seed", "3", "-label_table", str(table))
+    assert [(n.config, n.accuracy) for n in again] == [(n.config, n.accuracy) for n in networks[:10]]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("config_hash,accuracy\n", "table.csv: has no rows"),
+        ("config_hash,accuracy\n0123456789abcdef,good\n", "table.csv, line 2: no accuracy"),
+        ("config_hash,accuracy\n0123456789abcdef,0.9\n", "the label table knows none of the"),
+        ("architecture,accuracy\n|nor_conv_3x3~0|,0.9\n", "the label table is not of this family"),
+    ],
+)
+def test_unusable_tables_leave_the_old_cache(tmp_path, monkeypatch, content, reason):
+    monkeypatch.setattr("model_src.search_space.sampling.PATIENCE", 100)
+    (tmp_path / "table.csv").write_text(content)
+    old = tmp_path / FAMILY_FILES["hiaml"]
+    old.write_text("old")
+    with pytest.raises(InputError, match=reason) as caught:
+        generate(tmp_path, "hiaml", "-num", "2", "-label_table", str(tmp_path / "table.csv"))
+    assert "\n" not in str(caught.value)
+    assert old.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([old.name, "table.csv"])
+
+
+@pytest.mark.parametrize("file", ["teacher_path", "encoder_path", "tokenizer_path"])
+@pytest.mark.parametrize("content", [None, b"", b"foreign"])
+def test_unusable_teachers_leave_nothing(tmp_path, teacher, file, content):
+    broken = tmp_path / "broken"
+    if content is not None:
+        broken.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(str(broken))):
+        generate(tmp_path / "out", "hiaml", "-num", "2", *teacher, f"-{file}", str(broken))
+    assert not any((tmp_path / "out").glob("*"))

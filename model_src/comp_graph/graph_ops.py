@@ -88,6 +88,9 @@ def _without(cg: ComputeGraph, removed: set[int], targets: Sequence[Iterable[int
 
 def prune_merges(cg: ComputeGraph, fewest: int = 1) -> ComputeGraph:
     """Bypass merge operations with one predecessor (and with none if `fewest` is 0) until none is left."""
+    short = [index for index, entries in enumerate(cg.predecessors) if fewest <= len(entries) <= 1]
+    if not any(is_merge(cg.nodes[index].label) for index in short if index >= cg.n_weighted_nodes):
+        return cg
     sources = [set(entries) for entries in cg.predecessors]
     targets = [set(entries) for entries in cg.successors]
     removed: set[int] = set()
@@ -100,7 +103,7 @@ def prune_merges(cg: ComputeGraph, fewest: int = 1) -> ComputeGraph:
             _bypass_one(index, sources, targets)
         removed.update(single)
         waiting = [index for index in waiting if index not in removed]
-    return _without(cg, removed, targets) if removed else cg
+    return _without(cg, removed, targets)
 
 
 def induced_subgraph(cg: ComputeGraph, indices: Iterable[int]) -> ComputeGraph:

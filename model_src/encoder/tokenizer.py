@@ -66,6 +66,8 @@ class Tokenizer:
         """
         import sentencepiece
 
+        if not content:  # which SentencePiece would take for a model without pieces
+            raise ValueError("not a SentencePiece model (empty)")
         try:
             model = sentencepiece.SentencePieceProcessor(model_proto=content)
             pieces = tuple((model.id_to_piece(i), model.get_score(i)) for i in range(model.get_piece_size()))

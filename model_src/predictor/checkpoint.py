@@ -1,7 +1,9 @@
 """Reading predictor checkpoints, published ones and ours, and writing ours."""
 
 import pickle
+import warnings
 from dataclasses import asdict, dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from model_src.files import InputError, atomic_write
 from model_src.predictor.models import AccuracyPredictor, build_model, current_names, resolve
 from model_src.predictor.settings import PREDICTOR_PARTS, ModelConfig
+from model_src.runtime import torch_seed
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Checkpoint:
     def build(self) -> AccuracyPredictor:
         """The predictor with its weights."""
         config = ModelConfig(**self.config)
-        model = build_model(self.predictor_type, config)
+        with torch_seed(0):  # the fresh weights do not matter, the generator of others does
+            model = build_model(self.predictor_type, config)
         graph_conv = config.gnn_type == "GraphConv"
         model.load_state_dict(current_names(self.model) if graph_conv else self.model)
         return model
@@ -90,12 +94,17 @@ def load_checkpoint(path: str | Path, predictor_type: str) -> Checkpoint:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        data = BytesIO(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # its remarks on pickles that it did not write
+            content = torch.load(data, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: not a checkpoint that can be loaded safely") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        # What PyTorch raises on bytes that are cut short or were never a checkpoint.
         raise InputError(f"{path}: not a checkpoint, or damaged ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint")

@@ -37,12 +37,18 @@ class Examples:
         return np.array(self.families)[self.pack.network]
 
     def divide(self, names: Mapping[str, Mapping[str, Iterable[str]]]) -> dict[str, np.ndarray]:
-        """Turn family -> `train`, `dev`, `test` -> names of networks into the items of each side."""
+        """Turn family -> `train`, `dev`, `test` -> names of networks into the items of each side.
+
+        Raises:
+            InputError: A side has no item, because no split of its networks was selected.
+        """
         result = {}
         for side in ("train", "dev", "test"):
             chosen = {(family, name) for family, sides in names.items() for name in sides[side]}
             of_network = [key in chosen for key in zip(self.families, self.names, strict=True)]
             result[side] = np.flatnonzero(np.array(of_network)[self.pack.network])
+            if not len(result[side]):
+                raise InputError(f"none of the records is of a {side} network; select more with -num_samples")
         return result
 
     def target_normalisers(self, items: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -33,7 +33,7 @@ def run_experiment(
         run_name: Gives the results of a seed their name.
 
     Returns:
-        Seed -> family -> see `metrics.test_report`.
+        Seed -> family -> see `metrics.family_report`.
 
     Raises:
         InputError: The data or an earlier checkpoint cannot be used.

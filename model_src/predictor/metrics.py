@@ -55,7 +55,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def test_report(targets: np.ndarray, predictions: np.ndarray, owner: np.ndarray, n_folds: int) -> dict[str, dict]:
+def family_report(targets: np.ndarray, predictions: np.ndarray, owner: np.ndarray, n_folds: int) -> dict[str, dict]:
     """What is reported of a family's test records.
 
     Args:

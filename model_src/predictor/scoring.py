@@ -12,7 +12,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.checkpoint import Checkpoint, load_checkpoint
 from model_src.predictor.packing import pack_graphs
 from model_src.predictor.settings import with_map_size
-from model_src.runtime import choose_device
+from model_src.runtime import choose_device, one_thread
 
 # Digits after the point that are kept. Sums in float64 vary with the batch from the 15th on, so what is kept does not.
 DECIMALS = 9
@@ -93,6 +93,7 @@ class Predictor:
             raise ValueError(f"a {self.predictor_type} predictor cannot score what {needed} does")
 
     @torch.inference_mode()
+    @one_thread()
     def _score(self, graphs: list[ComputeGraph]) -> list[float]:
         if not graphs:
             return []

@@ -13,8 +13,8 @@ from model_src.predictor.psc_cache import build_cache, sample_splits
 from model_src.predictor.settings import ModelConfig
 from model_src.predictor.training import predict
 
-# Mean and deviation of accuracy (fractions) that turn a z-score into an accuracy where the checkpoint does not say. They
-# are nominal: only the order and the spacing of such accuracies mean anything, and targets are standardised by family.
+# Mean and deviation of accuracy (fractions) that turn a z-score into an accuracy where the checkpoint does not say.
+# Nominal: only the order and the spacing of such accuracies mean anything, and targets are standardised by family.
 NOMINAL_SCALE = (0.9, 0.01)
 DECIMALS = 6
 

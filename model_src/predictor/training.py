@@ -17,7 +17,7 @@ from model_src.files import InputError, save_text
 from model_src.predictor.batching import Pack
 from model_src.predictor.checkpoint import Checkpoint, load_checkpoint
 from model_src.predictor.examples import Examples
-from model_src.predictor.metrics import regression_metrics, test_report
+from model_src.predictor.metrics import family_report, regression_metrics
 from model_src.predictor.models import AccuracyPredictor, build_model
 from model_src.predictor.settings import ModelConfig, TrainingConfig
 from model_src.runtime import torch_seed
@@ -256,7 +256,7 @@ def run_test(
         n_folds: Folds requested.
 
     Returns:
-        Family -> see `metrics.test_report`.
+        Family -> see `metrics.family_report`.
 
     Raises:
         InputError: There is no best checkpoint, or it cannot be used.
@@ -269,7 +269,7 @@ def run_test(
     reports = {}
     for name in dict.fromkeys(family.tolist()):
         of_family = family == name
-        reports[name] = test_report(targets[of_family], predictions[of_family], owner[of_family], n_folds)
+        reports[name] = family_report(targets[of_family], predictions[of_family], owner[of_family], n_folds)
     content = {
         "checkpoint": files.best.name,
         "epoch": checkpoint.iteration,

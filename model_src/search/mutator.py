@@ -152,14 +152,16 @@ class Mutator:
             for swap, score in zip(swaps, self._score(candidate, swaps), strict=True):
                 mflops = 2 * (kept_macs + segment_macs(swap.segment, self._op2i)) / 1e6
                 if objectives.accepts(score, mflops):  # most fail here, before the network is built
-                    accepted.append(self._build(cg, swap, score))
+                    accepted.append(self._build(cg, swap, score, mflops))
             n_scored += len(swaps)
         kept = [child for child in accepted if objectives.accepts(child.score, child.mflops)]
         return Mutation(kept, n_scored, self._propagator.statistics)
 
-    def _build(self, cg: ComputeGraph, swap: Swap, score: float) -> Child:
+    def _build(self, cg: ComputeGraph, swap: Swap, score: float, mflops: float) -> Child:
         child = swap.apply(cg, "new")
-        return Child(swap, canonical_hash(child), score, compute_cg_flops(child, self._op2i))
+        if child.n_nodes != cg.n_nodes - len(swap.indices) + swap.segment.graph.n_nodes:  # merges were bypassed
+            mflops = compute_cg_flops(child, self._op2i)
+        return Child(swap, canonical_hash(child), score, mflops)
 
     def _swaps(self, candidate: Candidate, rng: np.random.Generator) -> list[Swap]:
         """Targets of one candidate: segments of its very shapes, then segments of its arity made to fit."""

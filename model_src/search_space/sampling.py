@@ -24,11 +24,12 @@ _CONFIG_HASH, _LONG_HASH = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{32}"
 
 
 class Drawn(NamedTuple):
-    """A network, what it was built from, and its accuracy as a fraction (None: unknown)."""
+    """A network, what it was built from, its accuracy as a fraction (None: unknown), and its canonical hash."""
 
     graph: ComputeGraph
     config: Any
     accuracy: float | None
+    graph_hash: str
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def distinct_networks(
         if labels is not None and accuracy is None:
             n_unlabelled += 1
             continue
-        yield Drawn(graph, config, accuracy)
+        yield Drawn(graph, config, accuracy, identity)
         count, misses = count + 1, 0
     log.info("%d networks; %d without a label were left out", count, n_unlabelled)
     if labels is not None and not count:

@@ -69,9 +69,10 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="nothing.model: No such file"):
         Tokenizer.load(tmp_path / "nothing.model")
     path = tmp_path / "text.model"
-    path.write_text("the quick brown fox")
-    with pytest.raises(InputError, match=f"{path}: not a SentencePiece model"):
-        Tokenizer.load(path)
+    for content in ("the quick brown fox", ""):
+        path.write_text(content)
+        with pytest.raises(InputError, match=f"{path}: not a SentencePiece model"):
+            Tokenizer.load(path)
     unigram = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(corpus()), model_writer=unigram, vocab_size=60, model_type="unigram", minloglevel=2

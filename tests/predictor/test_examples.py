@@ -60,7 +60,9 @@ def test_only_selected_splits_become_examples():
 
 def test_whole_networks():
     graphs = [network(seed) for seed in range(4)]
-    examples = network_examples({"hiaml": [(graphs[0], 0.5), (graphs[1], 0.6)], "nb201": [(g, 0.7) for g in graphs[2:]]})
+    examples = network_examples(
+        {"hiaml": [(graphs[0], 0.5), (graphs[1], 0.6)], "nb201": [(g, 0.7) for g in graphs[2:]]}
+    )
     model = build_model("GNN", ModelConfig()).double()
     with torch.no_grad():
         found = model(examples.pack.batch().to(CPU, torch.float64))
@@ -76,6 +78,15 @@ def test_networks_are_divided_by_family_and_name():
     sides = examples.divide(names)
     numbers = {side: examples.pack.network[items].tolist() for side, items in sides.items()}
     assert numbers == {"train": [0] * 3 + [3] * 3, "dev": [1] * 3, "test": [1] * 3 + [2] * 3}
+
+
+def test_every_side_needs_records():
+    first, second = caches()
+    examples = split_examples([replace(first, selected=np.array([[0, 0]])), second], hops=6)
+    names = {"hiaml": {"train": ["net0"], "dev": ["net1"], "test": ["net0"]}}
+    none = dict.fromkeys(("train", "dev", "test"), ())
+    with pytest.raises(InputError, match="none of the records is of a dev network"):
+        examples.divide({**names, "nb201": none})
 
 
 def test_targets_are_standardised_within_a_family_by_training_records():

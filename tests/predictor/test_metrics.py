@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from model_src.predictor.metrics import folds, regression_metrics, spearman, summary, test_report as make_report
+from model_src.predictor.metrics import family_report, folds, regression_metrics, spearman, summary
 
 
 def test_metrics_of_three_values():
@@ -44,7 +44,7 @@ def test_summary():
 def test_a_network_is_ranked_by_its_mean_prediction():
     targets = np.array([1.0, 1.0, 2.0, 2.0, 3.0, 3.0])
     predictions = np.array([5.0, -5.0, 0.0, 1.0, 4.0, 1.0])
-    report = make_report(targets, predictions, np.array([0, 0, 1, 1, 2, 2]), 10)
+    report = family_report(targets, predictions, np.array([0, 0, 1, 1, 2, 2]), 10)
     assert report["networks"]["count"] == 3 and report["networks"]["srcc"] == pytest.approx(1)
     assert report["folds"]["srcc"]["min"] == pytest.approx(-0.5)  # first records: 5, 0, 4
     assert report["records"]["srcc"] < 1

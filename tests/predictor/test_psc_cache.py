@@ -20,7 +20,7 @@ def segments_of(graph, texts):
 
 @pytest.fixture
 def cache():
-    """Three networks of 9 nodes; the piece `ab` is in all of them, twice in the last."""
+    """Three networks of 9 nodes; the piece `ab` is in all of them, twice in two of them."""
     texts = [["xab", "ab", "cd", "ef"], ["ab", "ab", "cde", "fg"], ["x", "ab", "c", "ab", "yyy"]]
     graphs = [random_graph(np.random.default_rng(seed), 9, f"net{seed}") for seed in range(3)]
     return build_cache(
@@ -83,8 +83,8 @@ def records(cache):
 
 def test_all_records_are_selected_piece_by_piece(cache):
     found = records(sample_splits(cache, "all", np.random.default_rng(0)))
-    assert found[:4] == [("ab", 0), ("ab", 1), ("ab", 2), ("ab", 2)]
-    assert [piece for piece, _ in found[4:]] == ["cd", "e", "b", "cde", "f", "c", "yy"]
+    assert found[:5] == [("ab", 0), ("ab", 0), ("ab", 1), ("ab", 2), ("ab", 2)]
+    assert [piece for piece, _ in found[5:]] == ["cd", "e", "b", "cde", "f", "c", "yy"]
 
 
 @pytest.mark.parametrize(("num_samples", "networks"), [("1.0", 1), ("2.5", 2), ("100.0", 3), ("0.1", 1), ("0.5", 2)])

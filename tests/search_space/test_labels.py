@@ -7,7 +7,13 @@ import pytest
 
 from model_src.files import InputError
 from model_src.search_space import nb201
-from model_src.search_space.labels import read_analog_nasbench, read_label_table
+from model_src.search_space.labels import (
+    LabelRow,
+    config_hash,
+    read_analog_nasbench,
+    read_label_table,
+    write_label_table,
+)
 
 
 def table(tmp_path, text):
@@ -41,11 +47,40 @@ def test_gzipped_tables(tmp_path):
         ("key,acc\na,high\n", "line 2: no accuracy"),
         ("key,acc\na,nan\n", "line 2: no accuracy"),
         ("key,acc\na,101\n", "line 2: no accuracy"),
+        ("key,acc\na,90\nb,80\na,91\n", "line 4: a second accuracy for a"),
     ],
 )
 def test_unusable_tables(tmp_path, text, reason):
     with pytest.raises(InputError, match=f"table.csv.*{reason}"):
         read_label_table(table(tmp_path, text))
+
+
+def test_tables_of_ours(tmp_path):
+    path = tmp_path / "labels" / "hiaml.csv"
+    rows = [LabelRow("a" * 16, "b" * 32, 0.91234567, "teacher", None, 7), LabelRow("c", "d", 0.5, "train", 200, 1)]
+    write_label_table(path, rows)
+    assert path.read_text() == (
+        "config_hash,graph_hash,accuracy,source,epochs,seed\n"
+        f"{'a' * 16},{'b' * 32},0.912346,teacher,,7\n"
+        "c,d,0.500000,train,200,1\n"
+    )
+    assert read_label_table(path) == {"a" * 16: 0.912346, "c": 0.5}
+
+
+def test_an_interrupted_table_is_not_written(tmp_path):
+    def rows():
+        yield LabelRow("a", "b", 0.9, "train", 1, 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_label_table(tmp_path / "hiaml.csv", rows())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hash_of_a_config():
+    config = {"b": [1, 2], "a": ["x"]}
+    assert config_hash(config) == config_hash({"a": ("x",), "b": (1, 2)}) == "dee58aefb7d5cc8d"
+    assert config_hash({"b": [2, 1], "a": ["x"]}) != config_hash(config)
 
 
 @pytest.mark.parametrize("content", [b"", gzip.compress(b"key,acc\na,0.9\n")[:-9], b"key,acc\n"])

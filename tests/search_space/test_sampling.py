@@ -5,6 +5,7 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.files import InputError
 from model_src.search_space import nb101, nb201, sampling
 from model_src.search_space.bricks import draw_ops
+from model_src.search_space.labels import config_hash
 from model_src.search_space.sampling import distinct_networks, space_of
 
 
@@ -39,6 +40,20 @@ def test_labels_by_canonical_hash():
     assert (found.config, found.accuracy) == (expected.config, 0.8)
 
 
+@pytest.mark.parametrize("family", ["hiaml", "inception", "two_path", "nb101", "nb201"])
+def test_labels_by_config_hash(family):
+    third, second, _ = reversed(draw(family, 3))
+    labels = {config_hash(third.config): 0.8, config_hash(second.config): 0.7}
+    assert [(found.config, found.accuracy) for found in draw(family, 2, labels)] == [
+        (second.config, 0.7),
+        (third.config, 0.8),
+    ]
+
+
+def test_the_hash_of_a_graph_comes_along():
+    assert all(network.graph_hash == canonical_hash(network.graph) for network in draw("nb101", 3))
+
+
 def test_labels_by_cell_hash():
     keys = [nb101.cell_hash(*network.config) for network in draw("nb101", 5)]
     assert [network.accuracy for network in draw("nb101", 2, {keys[1]: 0.1, keys[4]: 0.4})] == [0.1, 0.4]
@@ -46,8 +61,22 @@ def test_labels_by_cell_hash():
 
 def test_too_few_networks(monkeypatch):
     monkeypatch.setattr(sampling, "PATIENCE", 50)
-    with pytest.raises(InputError, match="only 0 distinct labelled networks"):
-        draw("hiaml", 1, {"unknown": 0.9})
+    with pytest.raises(InputError, match="only 1 distinct labelled networks"):
+        draw("hiaml", 2, {config_hash(draw("hiaml", 1)[0].config): 0.9})
+
+
+@pytest.mark.parametrize("key", ["0" * 16, "0" * 32])
+@pytest.mark.parametrize("family", ["hiaml", "nb101"])
+def test_a_table_that_knows_no_network(monkeypatch, family, key):
+    monkeypatch.setattr(sampling, "PATIENCE", 50)
+    with pytest.raises(InputError, match="the label table knows none of the 5. networks that were drawn"):
+        draw(family, 1, {key: 0.9})
+
+
+@pytest.mark.parametrize("family", ["hiaml", "inception", "two_path", "nb101"])
+def test_a_table_of_another_family(family):
+    with pytest.raises(InputError, match=r"not of this family; its first network is '\|none"):
+        draw(family, 1, {nb201.architecture_string(["none"] * 6): 0.9})
 
 
 def test_an_unknown_family_is_named():

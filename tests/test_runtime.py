@@ -1,0 +1,48 @@
+import logging
+
+import pytest
+import torch
+
+from model_src.files import InputError
+from model_src.runtime import choose_device, log_to, made_by, torch_seed
+
+
+def test_devices():
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device() == torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:99", "cpu:x"])
+def test_unknown_devices_are_refused_in_one_line(name):
+    with pytest.raises(InputError, match=f"-device_str {name}: ") as caught:
+        choose_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_seed_holds_inside_the_block_only():
+    before = torch.get_rng_state()
+    draws = []
+    for seed in (3, 3, 4):
+        with torch_seed(seed):
+            draws.append(torch.rand(2).tolist())
+    assert draws[0] == draws[1] != draws[2]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_log_is_appended_to_inside_the_block_only(tmp_path):
+    logger = logging.getLogger("model_src.test")
+    for text in ("one", "two"):
+        with log_to(tmp_path / "new" / "log.txt"):
+            logger.info(text)
+    logger.info("three")
+    assert (tmp_path / "new" / "log.txt").read_text() == "one\ntwo\n"
+
+
+def test_a_missing_file_is_explained(tmp_path):
+    with pytest.raises(InputError, match="^gone; make it with `python x.py`$"):
+        with made_by("python x.py", tmp_path / "a"):
+            raise InputError("gone")
+    (tmp_path / "a").touch()
+    with pytest.raises(InputError, match="^damaged$"):
+        with made_by("python x.py", tmp_path / "a"):
+            raise InputError("damaged")
