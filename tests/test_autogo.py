@@ -69,6 +69,16 @@ def test_folder_and_files(finished):
     assert pickle.loads((finished / "params.pkl").read_bytes()).top_k == 2
 
 
+def test_golden_search(finished):
+    """Pinned so that no change of the search goes unnoticed; new predictor or database files give new figures."""
+    rows = [(float(row["score"]), float(row["mflops"]), row["hash"]) for row in table_of(finished)]
+    assert rows == [
+        (pytest.approx(0.818870, abs=1e-5), 312.767892, "1cd7d27c915d77db271aa0995e7baad7"),
+        (pytest.approx(0.883098, abs=1e-5), 292.992404, "04d297fd9bddaace0e826fd4693991b5"),
+        (pytest.approx(0.882677, abs=1e-5), 288.404884, "611a74e1be37f9dcdecb8e3dbe67577a"),
+    ]
+
+
 def test_results_are_better_and_run_in_pytorch(finished):
     rows = table_of(finished)
     source, results = rows[0], rows[1:]
