@@ -12,6 +12,7 @@ from model_src.predictor.examples import split_examples
 from model_src.predictor.psc_cache import build_cache, sample_splits
 from model_src.predictor.settings import ModelConfig
 from model_src.predictor.training import predict
+from model_src.runtime import one_thread
 
 # Mean and deviation of accuracy (fractions) that turn a z-score into an accuracy where the checkpoint does not say.
 # Nominal: only the order and the spacing of such accuracies mean anything, and targets are standardised by family.
@@ -47,6 +48,7 @@ class Teacher:
         self._family, self._hops, self._map_size = family, config.num_layers, config.map_size
         self._model = checkpoint.build()
 
+    @one_thread()
     def scores(self, networks: Sequence[SegmentedGraph]) -> np.ndarray:
         """(networks,) mean z-score over the splits of every network; a split without a segment of its own is left out.
 
