@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -60,6 +61,12 @@ def finished(tmp_path_factory):
     return result_folder(tmp_path)
 
 
+def test_published_flags_without_effect_are_accepted(tmp_path):
+    changes = {"predictor_hidden_size": 64, "predictor_gnn_activ": "relu", "train_dataset": "CIFAR10"}
+    given, plain = (vars(autogo.parse_args(arguments(tmp_path, **more))) for more in (changes, {}))
+    assert {name: given[name] for name in plain} == plain
+
+
 def test_folder_and_files(finished):
     assert finished.name.startswith("nb201_segment_epoch_2_max_target_10_top_k_2_PSC_predictor_20")
     rows = table_of(finished)
@@ -108,6 +115,29 @@ def test_drawings(tmp_path):
     names = {path.name for path in result_folder(tmp_path).iterdir()}
     ranks = [name[5:-4] for name in names if name.startswith("rank_") and name.endswith(".pkl")]
     assert {"input_arch.png", *(f"{kind}_{rank}.png" for rank in ranks for kind in ("rank", "mutant"))} <= names
+
+
+def test_drawings_use_the_vocabulary_of_the_run(tmp_path, monkeypatch):
+    paths = []
+    monkeypatch.setattr("model_src.encoder.network_encoder.NetworkEncoder.load", paths.append)
+    monkeypatch.setattr("model_src.encoder.tokenizer.Tokenizer.load", paths.append)
+    monkeypatch.setattr("model_src.search.report.draw_networks", lambda *_: None)
+    changes = {"graph_encoder_path": "e.pkl", "tokenizer_path": "t.model", "mutation_unit": "op"}
+    result = SimpleNamespace(source=SimpleNamespace(graph=None))
+    autogo.draw(autogo.parse_args(arguments(tmp_path, **changes)), result, [], tmp_path)
+    assert paths == ["e.pkl", "t.model"]
+
+
+def test_corrected_networks_are_trained(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr("model_src.training.frontier.train_frontier", lambda *args: trained.extend(args[:2]))
+    source = load_cg(ROOT / "architectures" / "nb201_best.pkl")
+    ranked = [SimpleNamespace(rank=0, graph="corrected", found=SimpleNamespace(graph="as found", iteration=2))]
+    result = SimpleNamespace(source=SimpleNamespace(graph=source))
+    autogo.train(autogo.parse_args(arguments(tmp_path)), None, result, ranked, tmp_path)
+    (network,), corrected_source = trained
+    assert (network.graph, network.iteration) == ("corrected", 2)
+    assert corrected_source.normalisers["max_derived_H"] == 32  # of its own sizes
 
 
 def test_a_failing_drawing_does_not_end_the_search(tmp_path, monkeypatch, caplog):

@@ -1,6 +1,7 @@
 """The arrows between packages go one way, and the graph module stays light."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,16 @@ def test_light_modules_stay_light(module, heavy):
     code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_scripts_writes_nothing_and_leaves_settings_alone(tmp_path):
+    scripts = sorted(path.stem for path in ROOT.glob("*.py"))
+    assert "autogo" in scripts and len(scripts) >= 9
+    code = f"import sys, {', '.join(scripts)}; print([m for m in ('matplotlib', 'PIL', 'torch') if m in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    before = sorted(path.name for path in ROOT.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert not list(tmp_path.iterdir()) and sorted(path.name for path in ROOT.iterdir()) == before

@@ -14,7 +14,8 @@ def network_of(cg: ComputeGraph, seed: int = 0) -> TorchNetwork:
     Raises:
         ValueError: See `TorchNetwork`.
     """
-    squeeze = cg.nodes[cg.output_index].out_shape[:2] == (1, 1)
+    results = [node for node, readers in zip(cg.nodes, cg.successors, strict=True) if not readers]
+    squeeze = len(results) == 1 and results[0].out_shape[:2] == (1, 1)
     return build_torch_network(cg, seed, squeeze_output=squeeze).eval()
 
 
@@ -34,11 +35,13 @@ def _torch(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
 
 
 def _tf(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
-    from model_src.comp_graph.export_tf import save_frozen_graph, save_saved_model, tf_twin
+    from model_src.comp_graph.export_tf import save_saved_model, tf_twin
+    from model_src.comp_graph.tf_comp_graph_output import write_frozen_graph
 
+    _ = cg.output_index  # raises unless there is one, as a frozen graph must have
     twin = tf_twin(cg, network)
     return [
-        save_frozen_graph(cg, stem.with_name(f"{stem.name}.pb"), twin),
+        write_frozen_graph(cg, stem.with_name(f"{stem.name}.pb"), twin),
         save_saved_model(twin, stem.with_name(f"{stem.name}_savedmodel")),
     ]
 
@@ -56,10 +59,10 @@ def export_network(
     """Write a graph's network in several formats; files of these names are replaced.
 
     Args:
-        cg: The graph; it has one input and one output.
+        cg: The graph; for `tf` it must have one output.
         stem: Path without a suffix, as `outputs/rank_0`.
-        formats: `onnx` writes `{stem}.onnx`; `torch` a standalone module `{stem}.py` and its weights `{stem}.pt`; `tf` a
-            frozen graph `{stem}.pb` and the folder `{stem}_savedmodel`.
+        formats: `onnx` writes `{stem}.onnx`; `torch` a standalone module `{stem}.py` and its weights `{stem}.pt`; `tf`
+            a frozen graph `{stem}.pb` and the folder `{stem}_savedmodel`.
         network: The graph's network with the weights to write; None takes `network_of`.
 
     Returns:

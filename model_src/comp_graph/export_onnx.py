@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model_src.comp_graph.network_plan import window_of
+from model_src.comp_graph.network_plan import same_padding, window_of
 from model_src.comp_graph.network_trace import IMAGE, TracedStep, trace
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, same_padding
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.files import atomic_write
 
 OPSET = 20  # the first with Gelu

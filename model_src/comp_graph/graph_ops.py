@@ -40,19 +40,25 @@ def canonical_hash(cg: ComputeGraph) -> str:
     Returns:
         32 hexadecimal digits.
     """
-    nodes, predecessors, successors = cg.nodes, cg.predecessors, cg.successors
     order = topological_order(cg)
-    colours = [node.digest for node in nodes]
+    colours = [node.digest for node in cg.nodes]
+    _mix_in(colours, order, cg.predecessors)
+    _mix_in(colours, reversed(order), cg.successors)
+    return blake2b(b"".join(sorted(colours)), digest_size=16).hexdigest()
+
+
+def _mix_in(colours: list[bytes], order: Iterable[int], neighbours: Sequence[Sequence[int]]) -> None:
+    """Give every node, one after the other, the hash of its colour and its neighbours' sorted colours."""
+    empty = blake2b(digest_size=16)
     for index in order:
-        colours[index] = _mix(colours[index], [colours[source] for source in predecessors[index]])
-    for index in reversed(order):
-        colours[index] = _mix(colours[index], [colours[target] for target in successors[index]])
-    return _mix(b"", colours).hex()
-
-
-def _mix(colour: bytes, neighbours: list[bytes]) -> bytes:
-    neighbours.sort()
-    return blake2b(colour + b"".join(neighbours), digest_size=16).digest()
+        others = neighbours[index]
+        if len(others) == 1:
+            content = colours[others[0]]
+        else:
+            content = b"".join(sorted([colours[other] for other in others]))
+        hasher = empty.copy()  # half the price of a new one
+        hasher.update(colours[index] + content)
+        colours[index] = hasher.digest()
 
 
 def is_merge(label: str) -> bool:
@@ -88,8 +94,8 @@ def _without(cg: ComputeGraph, removed: set[int], targets: Sequence[Iterable[int
 
 def prune_merges(cg: ComputeGraph, fewest: int = 1) -> ComputeGraph:
     """Bypass merge operations with one predecessor (and with none if `fewest` is 0) until none is left."""
-    short = [index for index, entries in enumerate(cg.predecessors) if fewest <= len(entries) <= 1]
-    if not any(is_merge(cg.nodes[index].label) for index in short if index >= cg.n_weighted_nodes):
+    regular = zip(cg.predecessors[cg.n_weighted_nodes :], cg.regular_nodes, strict=True)
+    if not any(fewest <= len(entries) <= 1 and is_merge(node.label) for entries, node in regular):
         return cg
     sources = [set(entries) for entries in cg.predecessors]
     targets = [set(entries) for entries in cg.successors]

@@ -1,8 +1,10 @@
 """One door for every file that holds a computation graph."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
 from model_src.files import InputError, load_json, load_pickle
 
@@ -12,41 +14,50 @@ CG_CLASSES: dict[tuple[str, str], Any] = {
     (_HOME, "RegularNode"): RegularNode,
     (_HOME, "WeightedNode"): WeightedNode,
 }
+Reader = Callable[[Path, int | None, int | None, int | None], ComputeGraph]
 
 
 def load_cg(
     path: str | Path, input_h: int | None = None, input_w: int | None = None, input_c: int | None = None
 ) -> ComputeGraph:
-    """Read a computation graph from a `.pkl` (ours or published), a `.json` state or a frozen TensorFlow `.pb`.
+    """Read a network as a computation graph.
 
     Args:
-        path: The file.
-        input_h: Input height in pixels, for files that do not carry it (`.pb`); likewise `input_w`.
+        path: A `.pkl` (ours or published) or `.json` graph, a frozen TensorFlow `.pb`, a `.keras` file, a SavedModel
+            folder, or an `.onnx` model.
+        input_h: Input height in pixels, for files of other kinds than `.pkl` and `.json`; likewise `input_w`. It is
+            needed where the file leaves it open, and wins where not.
         input_w: Input width in pixels.
         input_c: Input channels.
 
     Raises:
-        InputError: (a ValueError) The file is missing, of another kind, damaged, or names a foreign class.
+        InputError: (a ValueError) The file is missing, of another kind or damaged, names a foreign class, or its graph
+            has a cycle, loose parts, not one input and one output, or an operation that a graph cannot hold.
     """
     path = Path(path)
-    readers = {".pkl": _load_pkl, ".json": _load_json}
-    if path.suffix == ".pb":
-        from model_src.comp_graph.tf_import import load_pb  # needs TensorFlow
+    reader = _load_saved_model if path.is_dir() else _READERS.get(path.suffix)
+    if reader is None:
+        kinds = ", ".join(_READERS)
+        raise InputError(f"{path}: unknown kind of file {path.suffix!r}; expected {kinds} or a SavedModel folder")
+    graph = reader(path, input_h, input_w, input_c)
+    try:
+        topological_order(graph)
+        _ = graph.input_index, graph.output_index
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    if loose := [node.str_id for i, node in enumerate(graph.nodes) if not graph.predecessors[i] + graph.successors[i]]:
+        raise InputError(f"{path}: node {loose[0]!r} is connected to nothing")
+    return graph
 
-        return load_pb(path, input_h, input_w, input_c)
-    if path.suffix not in readers:
-        raise InputError(f"{path}: unknown kind of file {path.suffix!r}; expected .pkl, .json or .pb")
-    return readers[path.suffix](path)
 
-
-def _load_pkl(path: Path) -> ComputeGraph:
+def _load_pkl(path: Path, *_: int | None) -> ComputeGraph:
     graph = load_pickle(path, CG_CLASSES)
     if not isinstance(graph, ComputeGraph):
         raise InputError(f"{path}: holds a {type(graph).__name__}, not a computation graph")
     return graph
 
 
-def _load_json(path: Path) -> ComputeGraph:
+def _load_json(path: Path, *_: int | None) -> ComputeGraph:
     state = load_json(path)
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds a {type(state).__name__}, not a computation graph")
@@ -54,3 +65,39 @@ def _load_json(path: Path) -> ComputeGraph:
         return ComputeGraph.from_state_dict(state)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+# What follows needs TensorFlow or ONNX, which are imported only then.
+
+
+def _load_pb(path: Path, *size: int | None) -> ComputeGraph:
+    from model_src.comp_graph.tf_import import load_pb
+
+    return load_pb(path, *size)
+
+
+def _load_keras(path: Path, *size: int | None) -> ComputeGraph:
+    from model_src.comp_graph.tf_saved_model import load_keras
+
+    return load_keras(path, *size)
+
+
+def _load_saved_model(path: Path, *size: int | None) -> ComputeGraph:
+    from model_src.comp_graph.tf_saved_model import load_saved_model
+
+    return load_saved_model(path, *size)
+
+
+def _load_onnx(path: Path, *size: int | None) -> ComputeGraph:
+    from model_src.comp_graph.onnx_import import load_onnx
+
+    return load_onnx(path, *size).graph
+
+
+_READERS: dict[str, Reader] = {
+    ".pkl": _load_pkl,
+    ".json": _load_json,
+    ".pb": _load_pb,
+    ".keras": _load_keras,
+    ".onnx": _load_onnx,
+}

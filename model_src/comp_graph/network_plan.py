@@ -128,6 +128,13 @@ def window_of(step: Step) -> Window:
     return window
 
 
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Pixels that TensorFlow's SAME adds (before, after) along an axis of `size` pixels (conversion, section 4)."""
+    outputs = -(-size // stride)
+    total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
 def check_convolution(step: Step) -> None:
     """Check that a plain or depthwise convolution layer can stand for the node.
 

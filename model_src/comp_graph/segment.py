@@ -1,7 +1,7 @@
 """A part of a network, seen as a function from input tensors to output tensors."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from model_src.comp_graph.graph_ops import canonical_hash, induced_subgraph, prune_merges
@@ -40,6 +40,19 @@ class Segment:
     def part(self) -> ComputeGraph:
         """The segment as the predictor sees it: merges with one input left are bypassed."""
         return prune_merges(self.graph)
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether every concat reads all the channels that it gives.
+
+        Most concats of a published database do not: it keeps no input from outside for a node that has one inside.
+        """
+        channels = [sum(self.graph.nodes[source].out_shape[2] for source in entry) for entry in self.graph.predecessors]
+        for readers, shape in zip(self.inputs, self.input_shapes, strict=True):
+            for index in readers:
+                channels[index] += shape[2]
+        nodes = zip(self.graph.nodes, channels, strict=True)
+        return all(node.op_name != "concat" or node.out_shape[2] == count for node, count in nodes)
 
     @cached_property
     def identity(self) -> str:
@@ -119,12 +132,12 @@ def replace_segment(
     kept = [index for index in range(cg.n_nodes) if index not in removed]
     position = {index: new for new, index in enumerate(kept)}
     first = len(kept)
-    edges = [(position[s], position[t]) for s, t in cg.edge_pairs if s in position and t in position]
+    edges = [(position[s], position[t]) for s, t in cg.edge_pairs if s not in removed and t not in removed]
     edges += [(first + source, first + target) for source, target in segment.graph.edge_pairs]
     for port, target in enumerate(input_map):
         edges += [(position[place.sources[target]], first + index) for index in segment.inputs[port]]
     for port, target in enumerate(output_map):
         edges += [(first + segment.outputs[port], position[reader]) for reader in place.readers[target]]
-    new_nodes = [replace(node, str_id=f"{prefix}{number}") for number, node in enumerate(segment.graph.nodes)]
+    new_nodes = [node.with_id(f"{prefix}{number}") for number, node in enumerate(segment.graph.nodes)]
     nodes = [cg.nodes[index] for index in kept] + new_nodes
     return prune_merges(ComputeGraph.from_nodes(cg.name, cg.input_shape, nodes, edges, cg.normalisers))

@@ -71,8 +71,10 @@ def op_name_of(label: str) -> str:
 
 def _as_value(item: Any) -> Any:
     """Lists become tuples and whole floats become ints, so that equal content compares equal."""
+    if type(item) is int:  # nearly everything
+        return item
     if isinstance(item, (list, tuple)):
-        return tuple(_as_value(entry) for entry in item)
+        return tuple([_as_value(entry) for entry in item])
     if isinstance(item, float) and item.is_integer():
         return int(item)
     if isinstance(item, str):
@@ -136,6 +138,12 @@ class RegularNode:
         content = (self.op_type_idx, self.resolution, self.strides, kernel, details)
         return blake2b(repr(content).encode(), digest_size=16).digest()
 
+    def with_id(self, str_id: str) -> "Node":
+        """The same operation under another id."""
+        node = object.__new__(type(self))
+        node.__dict__.update(self.__dict__, str_id=str_id, digest=self.digest)  # copies need not work the digest out
+        return node
+
     def state_dict(self) -> dict[str, Any]:
         """The node in its JSON state form."""
         return {key: getattr(self, key) for key in self._pickled}
@@ -144,10 +152,9 @@ class RegularNode:
         return {**self.state_dict(), "type_idx": self.type_idx}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        values = {key: state[key] for key in self._pickled if key not in ("metadata", "label", "str_id")}
         metadata = state.get("metadata")
         self.__dict__.update(
-            {key: _as_value(value) for key, value in values.items()},
+            {key: _as_value(state[key]) for key in self._pickled if key not in ("metadata", "label", "str_id")},
             str_id=str(state["str_id"]),
             label=str(state["label"]).lower(),
             metadata=None if metadata is None else {key: _as_value(value) for key, value in metadata.items()},
@@ -217,15 +224,17 @@ class ComputeGraph:
         normalisers: Mapping[str, int | None] | None = None,
     ) -> "ComputeGraph":
         """Build a graph from nodes in any order and edges between positions in that order."""
-        order = sorted(range(len(nodes)), key=lambda position: nodes[position].type_idx != WEIGHTED)
-        index = {position: new for new, position in enumerate(order)}
-        n_weighted = sum(node.type_idx == WEIGHTED for node in nodes)
+        weighted = [position for position, node in enumerate(nodes) if node.type_idx == WEIGHTED]
+        regular = [position for position, node in enumerate(nodes) if node.type_idx != WEIGHTED]
+        index = {position: new for new, position in enumerate(weighted + regular)}
+        # A dictionary, unlike a set, keeps the order that the edges come in: runs of it are cheap to sort.
+        pairs = dict.fromkeys([(index[src], index[dst]) for src, dst in edges])
         return cls(
             name,
             tuple(input_shape),
-            tuple(nodes[position] for position in order[:n_weighted]),
-            tuple(nodes[position] for position in order[n_weighted:]),
-            tuple(sorted({(index[src], index[dst]) for src, dst in edges})),
+            tuple([nodes[position] for position in weighted]),
+            tuple([nodes[position] for position in regular]),
+            tuple(sorted(pairs)),
             **(normalisers or {}),
         )
 
@@ -268,17 +277,17 @@ class ComputeGraph:
     @cached_property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
         """Per node, the indices of its distinct predecessors, ascending."""
-        return self._neighbours(1, 0)
+        neighbours: list[list[int]] = [[] for _ in range(self.n_nodes)]
+        for source, target in self.edge_pairs:
+            neighbours[target].append(source)
+        return tuple(map(tuple, neighbours))
 
     @cached_property
     def successors(self) -> tuple[tuple[int, ...], ...]:
         """Per node, the indices of its distinct successors, ascending."""
-        return self._neighbours(0, 1)
-
-    def _neighbours(self, here: int, there: int) -> tuple[tuple[int, ...], ...]:
         neighbours: list[list[int]] = [[] for _ in range(self.n_nodes)]
-        for pair in self.edge_pairs:
-            neighbours[pair[here]].append(pair[there])
+        for source, target in self.edge_pairs:
+            neighbours[source].append(target)
         return tuple(map(tuple, neighbours))
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from model_src.comp_graph.network_plan import LayerRegistry, Step, check_convolution, plan_network, window_of
 from model_src.comp_graph.tensorflow_module import import_tensorflow
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_import import freeze
+from model_src.comp_graph.tf_import import freeze, part_feeding
 from model_src.files import InputError, atomic_write
 
 tf = import_tensorflow()
@@ -74,29 +74,19 @@ def cg_to_pb(cg: ComputeGraph, output_dir: str | Path, network: keras.Model | No
     path = Path(output_dir) / f"{cg.name}_output_net.pb"
     if path.exists():
         raise InputError(f"{path}: exists already")
-    network = network or build_tf_network(cg)
+    return write_frozen_graph(cg, path, network or build_tf_network(cg))
+
+
+def write_frozen_graph(cg: ComputeGraph, path: str | Path, network: keras.Model) -> Path:
+    """Write a graph's network with its weights, as `cg_to_pb` does, to any path; returns the path."""
 
     def run() -> tf.Tensor:
         image = tf.identity(tf.ones(tuple(cg.input_shape)), name="input")
         return tf.identity(network(image, training=False), name="output")
 
-    frozen = freeze(run)
-    needed = _feeding(frozen, "output")
-    nodes = [node for node in frozen.node if node.name in needed]
     with atomic_write(path) as file:
-        file.write(tf.compat.v1.GraphDef(node=nodes, versions=frozen.versions).SerializeToString())
-    return path
-
-
-def _feeding(graph_def: tf.compat.v1.GraphDef, name: str) -> set[str]:
-    """Names of the nodes that a node's value depends on, itself included."""
-    inputs = {node.name: [source.split(":")[0] for source in node.input if source[0] != "^"] for node in graph_def.node}
-    needed, waiting = {name}, [name]
-    while waiting:
-        new = set(inputs[waiting.pop()]) - needed
-        needed |= new
-        waiting.extend(new)
-    return needed
+        file.write(part_feeding(freeze(run), "output").SerializeToString())
+    return Path(path)
 
 
 def _join(inputs: list[keras.KerasTensor], step: Step) -> keras.KerasTensor:

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_src.comp_graph.network_plan import LayerRegistry, Step, Window, check_convolution, plan_network, window_of
+from model_src.comp_graph.network_plan import (
+    LayerRegistry,
+    Step,
+    Window,
+    check_convolution,
+    plan_network,
+    same_padding,
+    window_of,
+)
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 
 LAYERS: LayerRegistry[nn.Module] = LayerRegistry()
@@ -95,13 +103,6 @@ def _join(inputs: list[Tensor], step: Step) -> Tensor:
     width = step.input_width([x.shape[1] for x in inputs])
     inputs = [x if x.shape[1] == width else x[:, :width] for x in inputs]
     return reduce(torch.mul if step.op == "mul" else torch.add, inputs)
-
-
-def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Pixels that TensorFlow's SAME adds (before, after) along an axis of `size` pixels (conversion, section 4)."""
-    outputs = -(-size // stride)
-    total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-    return total // 2, total - total // 2
 
 
 def _pad(x: Tensor, window: Window, value: float = 0.0) -> tuple[Tensor, tuple[int, int]]:

@@ -141,8 +141,9 @@ def _with_explicit_sums(cg: ComputeGraph, op2i: OP2I) -> ComputeGraph:
 
 def _inferred(node: Node, op: str, label: str, shapes: Sequence[tuple[int, int, int]], str_id: str) -> Node:
     """The node with the resolution, strides and kernel channels that its inputs (H, W, C) give it."""
-    h, w, c = shapes[0]
-    if any(shape[:2] != (h, w) for shape in shapes):
+    h, w = max(shape[:2] for shape in shapes)
+    c = shapes[0][2]
+    if any(shape[:2] != (h, w) and (op != "mul" or shape[:2] != (1, 1)) for shape in shapes):  # a gate may be one pixel
         raise ValueError(f"node {node.str_id} ({label}): inputs of different sizes {sorted(set(shapes))}")
     out_h, out_w = h, w
     state = {**node.state_dict(), "str_id": str_id, "label": label}

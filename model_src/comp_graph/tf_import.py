@@ -4,23 +4,20 @@ Only what the input flows through becomes a node; weights are read where they en
 recognised by their TensorFlow type; a name that says the same in another way (`add_3`, `concat`) stays the label.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.graph_ops import bypass, is_merge, prune_merges
+from model_src.comp_graph.import_options import completed_normalisers, given_size
 from model_src.comp_graph.tensorflow_module import import_tensorflow
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, node_from_state
-from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
 from model_src.comp_graph.tf_import_flow import DataFlow
 from model_src.files import InputError
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-logger = logging.getLogger(__name__)
 
 Shape = tuple[int, int, int]  # (H, W, C)
 _WEIGHTED_OPS = ("conv", "depthwise", "matmul")
@@ -46,12 +43,9 @@ def load_pb(
         InputError: The file is missing, is no GraphDef, or its graph cannot be read for that input.
     """
     path = Path(path)
-    sizes = (input_h, input_w, input_c)
-    if None in sizes and sizes != (None, None, None):
-        raise InputError(f"{path}: give input height, width and channels, or none of them")
+    size = given_size(path, input_h, input_w, input_c)
     try:
-        graph_def = _parse(path.read_bytes())
-        return from_graph_def(graph_def, path.stem, None if None in sizes else sizes, normalisers)
+        return from_graph_def(_parse(path.read_bytes()), path.stem, size, normalisers)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -106,6 +100,18 @@ def freeze(function: Callable, *image_shapes: Shape) -> "tf.compat.v1.GraphDef":
     return convert_variables_to_constants_v2(concrete).graph.as_graph_def()
 
 
+def part_feeding(graph_def: "tf.compat.v1.GraphDef", name: str) -> "tf.compat.v1.GraphDef":
+    """The part of a graph that a node's value depends on, the node included."""
+    inputs = {node.name: [source.split(":")[0] for source in node.input if source[0] != "^"] for node in graph_def.node}
+    needed, waiting = {name}, [name]
+    while waiting:
+        new = set(inputs[waiting.pop()]) - needed
+        needed |= new
+        waiting.extend(new)
+    kept = [node for node in graph_def.node if node.name in needed]
+    return type(graph_def)(node=kept, versions=graph_def.versions)
+
+
 def from_graph_def(
     graph_def: "tf.compat.v1.GraphDef",
     name: str,
@@ -137,7 +143,7 @@ def from_graph_def(
     graph = bypass(graph, [i for i, node in enumerate(graph.nodes) if node.str_id in dropped])
     graph = prune_merges(graph, fewest=0)
     _ = graph.input_index, graph.output_index  # raises unless there is one of each
-    return graph.with_normalisers(_completed(normalisers or {}, derived_normalisers(graph)))
+    return graph.with_normalisers(completed_normalisers(graph, normalisers))
 
 
 def _node(flow: DataFlow, op: "tf.Operation", op2i: OP2I) -> Node:
@@ -183,12 +189,3 @@ def _repeated_inputs(
             edges += [(index[source], len(nodes)), (len(nodes), index[op])]
             nodes.append(node_from_state(state, False))
     return edges
-
-
-def _completed(given: Mapping[str, int | None], derived: Mapping[str, int]) -> dict[str, int]:
-    """The given normalisers, completed by what the graph itself gives."""
-    for key, value in derived.items():
-        # Channels of a published domain are exceeded by every wide classifier, so only far outliers are worth a word.
-        if given.get(key) and value > given[key] * (10 if key == "max_hidden_size" else 1):
-            logger.warning("the graph's %s is %d, above the given %d", key, value, given[key])
-    return {key: given.get(key) or value for key, value in derived.items()}

@@ -12,7 +12,7 @@ from model_src.comp_graph.tf_comp_graph import OP2I, op_name_of
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# TensorFlow type -> label. Operations of other types have no node: their inputs are handed on to their readers.
+# TensorFlow type -> label.
 LABELS = {
     "Add": "add",
     "AddN": "addn",
@@ -50,6 +50,12 @@ LABELS = {
 }
 _MERGES = ("add", "addn", "mul", "concat")
 _BIASED = ("conv2d", "conv2d_transpose", "depthwise", "matmul", "batchtospacend")
+# Operations without a node of their own: their result is the same image in another form, or they are a part of a bias,
+# normalisation, gate or gelu. What is neither here nor in LABELS is refused.
+_HANDED_ON = frozenset(
+    "BiasAdd Cast CheckNumerics Div Erf Erfc ExpandDims IdentityN Neg PreventGradient RealDiv Reshape SelectV2 Softmax "
+    "Slice Split SplitV Squeeze StopGradient StridedSlice Sub".split()
+)
 # Operations that TensorFlow has no type for: their name is believed.
 _NAMED = ("zero", "global", "gelu", "swish")
 _PLACEHOLDERS = ("Placeholder", "PlaceholderWithDefault")
@@ -93,6 +99,9 @@ class DataFlow:
                 self._readers[source].append(op)
         self._biased: set[tf.Operation] = set()
         self.labels = {op: self._label(op) for op in self.ops}
+        for op in self.ops:
+            if self.labels[op] is None and op.type not in LABELS and op.type not in _HANDED_ON:
+                raise ValueError(f"node {op.name!r} ({op.type}): it cannot be represented in a computation graph")
         for recognise in (self._recognise_batchnorm, self._recognise_bias, self._recognise_gate):
             for op in self.ops:
                 recognise(op)

@@ -5,6 +5,7 @@ a copy receives messages from the copies of its changed predecessors and from th
 then the mean of a range of originals in topological order, with the changed ones replaced by their copies.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,11 @@ import torch
 from scipy.sparse import csr_array
 
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
+
+with warnings.catch_warnings():
+    # PyTorch says once per process that its CSR matrices are young and unchecked; the first one is made here.
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 1], [0], [1.0])
 
 
 @dataclass(frozen=True)

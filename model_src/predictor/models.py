@@ -1,33 +1,60 @@
 """The GNN and PSC accuracy predictors (predictors, section 1)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
 from model_src.files import InputError
-from model_src.predictor import pyg
 from model_src.predictor.batching import GraphBatch
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS, PREDICTOR_PARTS, ModelConfig
 
 SHAPE_SIZE, KERNEL_SIZE, BIAS_SIZE = 8, 4, 2  # of the embeddings; there are two kernel sides
 
 
+class GraphConv(nn.Module):
+    """W_1 x_i + b + W_2 times the sum of the x_j that send messages to i (Morris et al., 2019).
+
+    It has the parameter names, the initial values and the results of PyG's layer, without its import of two seconds.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.lin_rel = nn.Linear(in_channels, out_channels)
+        self.lin_root = nn.Linear(in_channels, out_channels, bias=False)
+        for layer in (self.lin_rel, self.lin_root):  # drawn a second time there
+            layer.reset_parameters()
+
+    def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
+        """(n, in_channels) and (n, n) [target, source] -> (n, out_channels)."""
+        return self.lin_rel(torch.sparse.mm(adjacency, nodes)) + self.lin_root(nodes)
+
+
+def _of_pyg(name: str) -> Callable[..., nn.Module]:
+    def layer(*arguments: int | nn.Module) -> nn.Module:
+        from model_src.predictor import pyg
+
+        return getattr(pyg, name)(*arguments)
+
+    return layer
+
+
 def _gin(in_channels: int, out_channels: int) -> nn.Module:
-    return pyg.GINConv(
-        nn.Sequential(nn.Linear(in_channels, out_channels), nn.ReLU(), nn.Linear(out_channels, out_channels))
-    )
+    first, second = nn.Linear(in_channels, out_channels), nn.Linear(out_channels, out_channels)
+    return _of_pyg("GINConv")(nn.Sequential(first, nn.ReLU(), second))
 
 
 # Layers whose messages depend on nothing but a node's incoming edges, so that parts can share nodes (see `batching`).
 # Layers that weigh a message by its source's number of outgoing edges, such as GCNConv, do not have this property.
 GRAPH_LAYERS = {
-    "GATConv": pyg.GATConv,
-    "GATv2Conv": pyg.GATv2Conv,
+    "GATConv": _of_pyg("GATConv"),
+    "GATv2Conv": _of_pyg("GATv2Conv"),
     "GINConv": _gin,
-    "GraphConv": pyg.GraphConv,
-    "SAGEConv": pyg.SAGEConv,
-    "TransformerConv": pyg.TransformerConv,
+    "GraphConv": GraphConv,
+    "SAGEConv": _of_pyg("SAGEConv"),
+    "TransformerConv": _of_pyg("TransformerConv"),
 }
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid}
 

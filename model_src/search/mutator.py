@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from model_src.comp_graph.graph_ops import canonical_hash, is_merge, topological_order
-from model_src.comp_graph.segment import Segment, Shape, cut, replace_segment
+from model_src.comp_graph.segment import Cut, Segment, Shape, cut, replace_segment
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops, graph_macs
@@ -54,9 +54,9 @@ class Swap:
     input_map: tuple[int, ...]
     output_map: tuple[int, ...]
 
-    def apply(self, parent: ComputeGraph, prefix: str) -> ComputeGraph:
-        """The network with the segment replaced; ids of new nodes begin with `prefix`."""
-        place = cut(parent, self.indices)
+    def apply(self, parent: ComputeGraph, prefix: str, place: Cut | None = None) -> ComputeGraph:
+        """The network with the segment replaced; ids of new nodes begin with `prefix`, `place` is known or cut anew."""
+        place = place or cut(parent, self.indices)
         return replace_segment(parent, place, self.segment, self.input_map, self.output_map, prefix)
 
 
@@ -152,13 +152,14 @@ class Mutator:
             for swap, score in zip(swaps, self._score(candidate, swaps), strict=True):
                 mflops = 2 * (kept_macs + segment_macs(swap.segment, self._op2i)) / 1e6
                 if objectives.accepts(score, mflops):  # most fail here, before the network is built
-                    accepted.append(self._build(cg, swap, score, mflops))
+                    accepted.append(self._build(candidate, swap, score, mflops))
             n_scored += len(swaps)
         kept = [child for child in accepted if objectives.accepts(child.score, child.mflops)]
         return Mutation(kept, n_scored, self._propagator.statistics)
 
-    def _build(self, cg: ComputeGraph, swap: Swap, score: float, mflops: float) -> Child:
-        child = swap.apply(cg, "new")
+    def _build(self, candidate: Candidate, swap: Swap, score: float, mflops: float) -> Child:
+        cg = candidate.parent
+        child = swap.apply(cg, "new", candidate.place)
         if child.n_nodes != cg.n_nodes - len(swap.indices) + swap.segment.graph.n_nodes:  # merges were bypassed
             mflops = compute_cg_flops(child, self._op2i)
         return Child(swap, canonical_hash(child), score, mflops)
@@ -189,7 +190,7 @@ class Mutator:
             self._exact[key] = tuple(
                 target
                 for target in self._database.by_resolution(*key)
-                if self._is_allowed(target) and not (single and target.graph.n_nodes > 1)
+                if self._is_allowed(target) and target.is_complete and not (single and target.graph.n_nodes > 1)
             )
         return self._exact[key]
 
@@ -246,7 +247,8 @@ class Mutator:
     def _score(self, candidate: Candidate, swaps: Sequence[Swap]) -> list[float]:
         if self._uses_parts:
             return self._score_parts(candidate, [swap.segment for swap in swaps])
-        return self._predictor.score_graphs([swap.apply(candidate.parent, "new") for swap in swaps])
+        place = candidate.place
+        return self._predictor.score_graphs([swap.apply(candidate.parent, "new", place) for swap in swaps])
 
     def _score_parts(self, candidate: Candidate, targets: Sequence[Segment]) -> list[float]:
         before, after = candidate.predecessor, candidate.successor

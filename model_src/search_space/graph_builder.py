@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import constants
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode
+from model_src.comp_graph.tf_comp_graph_utils import window_output
 
 INPUT_SHAPE = (1, 32, 32, 3)
 N_CLASSES = 10
@@ -37,12 +38,17 @@ class Tensor(NamedTuple):
 class GraphBuilder:
     """Adds nodes in creation order; every method takes and returns tensors.
 
-    All windows use SAME padding and dilation 1. Labels of adds and concats are numbered (`add`, `add_1`, ...) until
-    `restart_numbering`, unless a label is given.
+    Windows use SAME padding unless told to use `valid`, and dilation 1. Labels of adds and concats are numbered (`add`,
+    `add_1`, ...) until `restart_numbering`, unless a label is given.
+
+    Args:
+        name: Architecture name.
+        input_shape: (1, H, W, C).
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, input_shape: tuple[int, int, int, int] = INPUT_SHAPE):
         self._name = name
+        self._input_shape = input_shape
         self._nodes: list[Node] = []
         self._edges: list[tuple[int, int]] = []
         self._uses: Counter[str] = Counter()
@@ -52,25 +58,27 @@ class GraphBuilder:
         self._uses.clear()
 
     def input(self) -> Tensor:
-        """The network's 32x32x3 input."""
-        _, h, w, c = INPUT_SHAPE
+        """The network's input."""
+        _, h, w, c = self._input_shape
         return self._append((), "input", INPUT, (h, h, w, w, c, c))
 
-    def conv(self, x: Tensor, c_out: int, kernel: Size, stride: Size = 1, bias: bool = False) -> Tensor:
+    def conv(
+        self, x: Tensor, c_out: int, kernel: Size, stride: Size = 1, bias: bool = False, padding: str = "same"
+    ) -> Tensor:
         """A convolution."""
-        return self._window("conv2d", CONV, x, c_out, kernel, stride, bias)
+        return self._window("conv2d", CONV, x, c_out, kernel, stride, bias, padding)
 
     def depthwise(self, x: Tensor, kernel: Size, stride: Size = 1, bias: bool = False) -> Tensor:
         """A depthwise convolution."""
         return self._window("depthwise", DEPTHWISE, x, x.c, kernel, stride, bias)
 
-    def maxpool(self, x: Tensor, kernel: int, stride: int = 1) -> Tensor:
+    def maxpool(self, x: Tensor, kernel: int, stride: int = 1, padding: str = "same") -> Tensor:
         """Maximum over a window."""
-        return self._pool("maxpool", MAXPOOL, x, kernel, stride)
+        return self._pool("maxpool", MAXPOOL, x, kernel, stride, padding)
 
-    def avgpool(self, x: Tensor, kernel: int, stride: int = 1) -> Tensor:
+    def avgpool(self, x: Tensor, kernel: int, stride: int = 1, padding: str = "same") -> Tensor:
         """Mean over a window."""
-        return self._pool("avgpool", AVGPOOL, x, kernel, stride)
+        return self._pool("avgpool", AVGPOOL, x, kernel, stride, padding)
 
     def batchnorm(self, x: Tensor) -> Tensor:
         """Batch normalisation."""
@@ -103,38 +111,39 @@ class GraphBuilder:
         resolution = (h, h, w, w, c, sum(x.c for x in tensors))
         return self._append(tensors, label or self._numbered("concat"), CONCAT, resolution)
 
-    def classifier(self, x: Tensor, dropout: bool) -> ComputeGraph:
+    def classifier(self, x: Tensor, dropout: bool, n_classes: int = N_CLASSES) -> ComputeGraph:
         """Global average pool, dropout (an identity at inference), dense layer with bias, output; returns the graph."""
         x = self._append((x,), "mean", MEAN, (x.h, 1, x.w, 1, x.c, x.c))
         if dropout:
             x = self.identity(x)
-        resolution, shape = (1, 1, 1, 1, x.c, N_CLASSES), (x.c, N_CLASSES, 0, 0)
-        x = self._append((x,), "matmul", MATMUL, resolution, None, _USE_BIAS, shape=shape)
-        self._pointwise("output", OUTPUT, x)
-        return ComputeGraph.from_nodes(self._name, INPUT_SHAPE, self._nodes, self._edges, NORMALISERS)
+        resolution, shape = (1, 1, 1, 1, x.c, n_classes), (x.c, n_classes, 0, 0)
+        return self.output(self._append((x,), "matmul", MATMUL, resolution, None, _USE_BIAS, shape=shape))
 
-    def _window(self, label: str, op: int, x: Tensor, c_out: int, kernel: Size, stride: Size, bias: bool) -> Tensor:
+    def output(self, x: Tensor) -> ComputeGraph:
+        """End with the output; returns the graph."""
+        self._pointwise("output", OUTPUT, x)
+        return ComputeGraph.from_nodes(self._name, self._input_shape, self._nodes, self._edges, NORMALISERS)
+
+    def _window(
+        self, label: str, op: int, x: Tensor, c_out: int, kernel: Size, stride: Size, bias: bool, padding: str = "same"
+    ) -> Tensor:
         (k_h, k_w), (s_h, s_w) = _pair(kernel), _pair(stride)
-        metadata = (("data_format", "NHWC"), ("dilations", (1, 1, 1, 1)), ("padding", "same"))
+        metadata = (("data_format", "NHWC"), ("dilations", (1, 1, 1, 1)), ("padding", padding))
+        h, w = window_output(x.h, k_h, s_h, padding), window_output(x.w, k_w, s_w, padding)
         return self._append(
             (x,),
             label,
             op,
-            (x.h, -(-x.h // s_h), x.w, -(-x.w // s_w), x.c, c_out),
+            (x.h, h, x.w, w, x.c, c_out),
             (1, s_h, s_w, 1),
             metadata + _USE_BIAS if bias else metadata,
             shape=(x.c, c_out if op == CONV else 1, k_h, k_w),
         )
 
-    def _pool(self, label: str, op: int, x: Tensor, kernel: int, stride: int) -> Tensor:
-        return self._append(
-            (x,),
-            label,
-            op,
-            (x.h, -(-x.h // stride), x.w, -(-x.w // stride), x.c, x.c),
-            (1, stride, stride, 1),
-            (("data_format", "NHWC"), ("padding", "same"), ("ksize", (1, kernel, kernel, 1))),
-        )
+    def _pool(self, label: str, op: int, x: Tensor, kernel: int, stride: int, padding: str) -> Tensor:
+        h, w = (window_output(size, kernel, stride, padding) for size in (x.h, x.w))
+        metadata = (("data_format", "NHWC"), ("padding", padding), ("ksize", (1, kernel, kernel, 1)))
+        return self._append((x,), label, op, (x.h, h, x.w, w, x.c, x.c), (1, stride, stride, 1), metadata)
 
     def _pointwise(self, label: str, op: int, x: Tensor, metadata: tuple = ()) -> Tensor:
         return self._append((x,), label, op, (x.h, x.h, x.w, x.w, x.c, x.c), None, metadata)

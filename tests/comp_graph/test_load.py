@@ -34,6 +34,32 @@ def test_foreign_content_is_refused(tmp_path):
         load_cg(tmp_path / "c.json")
 
 
+@pytest.mark.parametrize(
+    ("edges", "reason"),
+    [
+        ([(1, 0), (0, 2), (2, 3), (3, 0), (3, 4)], "the graph has a cycle"),
+        ([(1, 0), (0, 2), (0, 3)], "node 'o' is connected to nothing|found 2"),
+        ([(1, 0), (0, 2), (2, 4)], "node 'a' is connected to nothing"),
+        ([(1, 0), (0, 2), (0, 3), (2, 4)], "expected one output node, found 2"),
+        ([(1, 0), (0, 2), (2, 4), (3, 4)], "expected one input node, found 2"),
+        ([], "expected one input node, found 0"),
+    ],
+)
+def test_graphs_that_are_no_network_are_refused(tiny_graph, tmp_path, edges, reason):
+    path = tmp_path / "g.json"
+    path.write_text(json.dumps({**tiny_graph.state_dict(), "edge_pairs": edges}))
+    with pytest.raises(InputError, match=f"g.json: .*({reason})") as error:
+        load_cg(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_truncated_pickle_is_refused(tiny_graph, tmp_path):
+    save_pickle(tiny_graph, tmp_path / "g.pkl")
+    (tmp_path / "g.pkl").write_bytes((tmp_path / "g.pkl").read_bytes()[:-40])
+    with pytest.raises(InputError, match="g.pkl: not a"):
+        load_cg(tmp_path / "g.pkl")
+
+
 def test_every_published_pickle_loads(reference):
     paths = sorted((reference / "published" / "architectures").rglob("*.pkl"))
     assert len(paths) == 15

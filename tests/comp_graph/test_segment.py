@@ -33,6 +33,7 @@ def test_another_segment_is_connected_at_its_ports(tiny_graph):
     graph = ComputeGraph.from_nodes("new", [(1, 8, 8, 8)], nodes, [(0, 1)])
     child = replace_segment(tiny_graph, cut(tiny_graph, [2]), segment_from_subgraph(graph), [0], [0], "n")
     assert [node.label for node in child.nodes] == ["conv2d", "conv2d", "input", "add", "output", "tanh"]
+    assert (child.name, child.input_shape, child.normalisers) == ("tiny", (1, 8, 8, 3), tiny_graph.normalisers)
     assert child.edge_pairs == ((0, 1), (0, 3), (1, 5), (2, 0), (3, 4), (5, 3))
 
 
@@ -40,3 +41,11 @@ def test_a_merge_left_with_one_input_disappears(tiny_graph):
     add = ComputeGraph.from_nodes("add", [(1, 8, 8, 8)], [regular("x", "add", 9, 8, 8)], [])
     child = replace_segment(tiny_graph, cut(tiny_graph, [2]), Segment(add, ((0,),), ((8, 8, 8),), (0,)), [0], [0], "n")
     assert [node.label for node in child.nodes] == ["conv2d", "input", "output"]
+
+
+def test_a_concat_that_lost_an_input_is_not_complete():
+    nodes = [conv("c", 8, 8, 8), regular("k", "concat", 11, 8, 8, c_out=16)]
+    graph = ComputeGraph.from_nodes("k", [(1, 8, 8, 8)], nodes, [(0, 1)])
+    both = Segment(graph, ((0,), (1,)), ((8, 8, 8), (8, 8, 8)), (1,))
+    assert both.is_complete and not segment_from_subgraph(graph).is_complete
+    assert segment_from_subgraph(ComputeGraph.from_nodes("c", [(1, 8, 8, 8)], nodes[:1], [])).is_complete

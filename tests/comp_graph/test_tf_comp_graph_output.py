@@ -3,54 +3,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 tf = pytest.importorskip("tensorflow")
 
 from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, WeightedNode  # noqa: E402
-from model_src.comp_graph.tf_comp_graph_output import build_tf_network, cg_to_pb, layer_name  # noqa: E402
-from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network  # noqa: E402
+from model_src.comp_graph.tf_comp_graph_output import build_tf_network, cg_to_pb  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream  # noqa: E402
 from model_src.comp_graph.tf_import import load_pb  # noqa: E402
 from model_src.files import InputError  # noqa: E402
+from tests.comp_graph.twins import outputs  # noqa: E402
 from tests.conftest import conv, regular  # noqa: E402
-
-
-def with_random_statistics(network: TorchNetwork) -> TorchNetwork:
-    generator = torch.Generator().manual_seed(0)
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.running_mean.normal_(0, 0.1, generator=generator)
-            layer.running_var.uniform_(0.5, 1.5, generator=generator)
-            torch.nn.init.uniform_(layer.weight, 0.5, 1.5, generator=generator)
-    return network.eval()
-
-
-def copy_weights(source: TorchNetwork, target) -> None:
-    for step in source.plan.steps:
-        layer = source.layers[step.name]
-        weights = [parameter.detach().numpy() for parameter in layer.parameters()]
-        if step.op in ("conv", "depthwise"):
-            weights[0] = weights[0].transpose((2, 3, 1, 0) if step.op == "conv" else (2, 3, 0, 1))
-        elif step.op == "matmul":
-            weights[0] = weights[0].T
-        elif step.op == "batchnorm":
-            weights += [layer.running_mean.numpy(), layer.running_var.numpy()]
-        target.get_layer(layer_name(step)).set_weights(weights)
-
-
-def outputs(cg: ComputeGraph, **options) -> tuple[np.ndarray, np.ndarray]:
-    """What both networks make of the same images with the same weights."""
-    network = with_random_statistics(build_torch_network(cg, seed=0, **options))
-    twin = build_tf_network(cg, **options)
-    copy_weights(network, twin)
-    _, h, w, c = cg.input_shape
-    images = torch.randn(2, c, h, w, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        first = network(images).numpy()
-    second = np.asarray(twin(images.permute(0, 2, 3, 1).numpy(), training=False))
-    return first, second if second.ndim == 2 else second.transpose(0, 3, 1, 2)
 
 
 def window(kernel: int, stride: int, padding: str = "same") -> dict:
@@ -121,20 +85,6 @@ def test_windows_agree_at_the_borders(kernel, stride, size, padding):
     first, second = outputs(ComputeGraph.from_nodes("w", (1, size, size, 3), nodes, edges), squeeze_output=False)
     assert first.shape == (2, 9, out, out)
     np.testing.assert_allclose(first, second, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["hiaml_best", "two_path_best", "nb201_best", "samples/inception/best_autogo"])
-def test_published_networks_compute_the_same_in_both(reference, name):
-    first, second = outputs(load_cg(reference / "published" / "architectures" / f"{name}.pkl"))
-    assert first.shape == (2, 10) and np.abs(first).max() > 0.01
-    np.testing.assert_allclose(first, second, atol=1e-4)
-
-
-def test_the_superresolution_network_computes_the_same_in_both(reference):
-    cg = load_cg(reference / "published" / "architectures" / "samples" / "edsr" / "autogo_arch1.pkl")
-    first, second = outputs(replace(cg, input_shape=(1, 12, 10, 64)), squeeze_output=False)
-    assert first.shape == (2, 64, 12, 10)
-    np.testing.assert_allclose(first, second, atol=1e-4)
 
 
 def test_kernels_start_he_uniform_with_a_penalty_and_depthwise_too():

@@ -127,19 +127,6 @@ def test_published_encoder(encoder):
     assert UNKNOWN not in encoder.pool
 
 
-def test_reference_orders_labels_and_strings(encoder, numbered):
-    for cg, record in numbered:
-        for graph in both_kinds(cg):
-            order = generation_order(graph)
-            labels = encoder.token_labels(graph, order)
-            assert order == record["topological_order"]
-            assert labels == record["token_labels"]
-            text = encoder.encode_graph(graph)
-            assert len({label for label in labels if label not in encoder.op2vocab}) == record["new_tokens"]
-            assert text == (record["string"] or text)
-            assert (UNKNOWN in text) == bool(record["new_tokens"])
-
-
 def test_a_long_reversed_chain_is_ordered():
     count = 5000
     nodes = [regular(str(index), "relu", 6, 8, 8) for index in range(count)]

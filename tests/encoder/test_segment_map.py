@@ -5,6 +5,7 @@ import networkx as nx
 import pytest
 
 from model_src.comp_graph.nx_bridge import cg_to_nx
+from model_src.comp_graph.segment import cut_segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_map import SegmentMap, build_database
@@ -86,3 +87,17 @@ def test_the_rule_tested_with_networkx(encoder, tokenizer, family, name):
         text: [[part.nodes[node]["resolution"] for node in sorted(part.nodes)] for part in parts]
         for text, parts in expected.items()
     }
+
+
+def test_every_segment_is_found_by_its_own_ports(tiny_graph):
+    """Also those with a merge that reads one tensor from inside and one from outside."""
+    for indices in ([2, 3], [3, 4], [0, 2, 3], [0, 2], [2]):
+        segments = SegmentMap()
+        segments.add(tiny_graph, indices, "text")
+        own, database = cut_segment(tiny_graph, indices), segments.database()
+        for found in (
+            database.by_arity(len(own.inputs), len(own.outputs)),
+            database.by_resolution(own.input_shapes, own.output_shapes),
+        ):
+            assert [segment.identity for segment in found] == [own.identity]
+            assert (found[0].inputs, found[0].outputs) == (own.inputs, own.outputs)

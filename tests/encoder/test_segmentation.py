@@ -106,14 +106,6 @@ def test_groups_are_consecutive_nodes_in_topological_order(tiny_graph):
     assert segment_with_text(tiny_graph, encoder, tokenizer)[0] == (text[:3], [1, 0, 2])
 
 
-def test_reference_pieces(encoder, tokenizer, numbered):
-    for cg, record in numbered:
-        for graph in (cg, *cg_to_nx([cg])):
-            groups = segment(graph, encoder, tokenizer)
-            assert [len(group) for group in groups] == record["pieces"]
-            assert sum(groups, []) == record["topological_order"]
-
-
 def test_published_vocabulary_has_816_pieces_to_mask(tokenizer):
     segmenter = tokenizer.segmenter
     assert len(segmenter.multi_pieces) == 816

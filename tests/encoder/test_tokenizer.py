@@ -133,3 +133,16 @@ def test_published_model(tokenizer, encoder):
     assert [score for _, score in tokenizer.pieces[3:]] == [-rank for rank in range(1997)]
     assert set(names[816:]) == set(encoder.vocab2op)
     assert max(map(len, names)) == 16
+
+
+def test_a_model_with_a_dummy_prefix_cuts_no_extra_piece():
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus()), model_writer=model, vocab_size=120, model_type="bpe", minloglevel=2
+    )
+    assert (
+        sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).encode("xy", out_type=str)[0][0] == "\u2581"
+    )
+    segmenter = Tokenizer.from_bytes(model.getvalue()).segmenter
+    for line in corpus(seed=1):
+        assert "".join(segmenter.pieces(line[3:-4])) == line[3:-4]

@@ -4,21 +4,14 @@ import numpy as np
 import pytest
 
 from model_src.comp_graph.graph_ops import induced_subgraph
-from model_src.comp_graph.load import load_cg
 from model_src.files import InputError
 from model_src.predictor import scoring
 from model_src.predictor.scoring import load_predictor
 from model_src.predictor.settings import ModelConfig
 from tests.predictor.helpers import (
     make_checkpoint,
-    parts_of,
     random_graph,
-    read_lines,
-    reference_bounds,
-    reference_networks,
 )
-
-FAMILIES = ("hiaml", "two_path", "nb101", "nb201", "inception")
 
 
 @pytest.fixture
@@ -30,55 +23,6 @@ def load(tmp_path):
         return load_predictor(tmp_path / "p.pt", predictor_type, "cpu")
 
     return make
-
-
-@pytest.fixture(scope="module")
-def published(reference):
-    folder = reference / "published" / "saved_models"
-    return (
-        load_predictor(folder / "gnn_chkpt.pt", "GNN", "cpu"),
-        load_predictor(folder / "psc_chkpt.pt", "PSC_predictor", "cpu"),
-    )
-
-
-def published_networks(reference):
-    numbers = read_lines(reference / "numbers" / "published.jsonl")
-    return [(load_cg(reference / "published" / entry["file"]), entry) for entry in numbers]
-
-
-def networks_of(reference, source):
-    return published_networks(reference) if source == "published" else reference_networks(reference, source)
-
-
-@pytest.mark.parametrize("source", [*FAMILIES, "published"])
-def test_reference_numbers_of_whole_networks(reference, published, source):
-    networks = networks_of(reference, source)
-    predicted = published[0].score_graphs([graph for graph, _ in networks])
-    assert predicted == pytest.approx([entry["gnn_prediction"] for _, entry in networks], abs=1e-6)
-
-
-def check_splits(psc, graph, entry, step):
-    expected = sorted((line for line in entry["psc"] if line["prediction"] is not None), key=lambda line: line["n_p"])
-    bounds = reference_bounds(entry)
-    assert len(bounds) == len(expected)
-    triples, expected = parts_of(graph, bounds[::step]), expected[::step]
-    assert [[part.n_nodes for part in triple] for triple in triples] == [
-        [line[key] for key in ("n_p", "n_s", "n_c")] for line in expected
-    ]
-    assert psc.score_psc(triples) == pytest.approx([line["prediction"] for line in expected], abs=1e-5)
-
-
-@pytest.mark.parametrize("source", [*FAMILIES, "published"])
-def test_reference_numbers_of_some_splits(reference, published, source):
-    for graph, entry in networks_of(reference, source):
-        check_splits(published[1], graph, entry, step=1 + len(entry["psc"]) // 15)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("source", [*FAMILIES, "published"])
-def test_reference_numbers_of_all_splits(reference, published, source):
-    for graph, entry in networks_of(reference, source):
-        check_splits(published[1], graph, entry, step=1)
 
 
 def test_values_come_in_input_order_and_do_not_depend_on_the_batch(load):

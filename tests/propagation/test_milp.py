@@ -1,7 +1,6 @@
 """Resolution propagation: the specification's table, corrected defects, memory and counts, the reference cases."""
 
 import pickle
-from collections import Counter
 
 import networkx as nx
 import pytest
@@ -12,13 +11,9 @@ from model_src.propagation.milp_highs import solve_in_process
 from model_src.propagation.problem import problem_of_graph, smallest_stride
 from tests.propagation.cases import (
     by_id,
-    case_to_segment,
     make_node,
     make_segment,
     random_problem,
-    reference_cases,
-    required_of,
-    state_to_nx,
 )
 from tests.propagation.judge import violations
 
@@ -167,51 +162,14 @@ def test_a_time_out_is_no_solution():
     assert solve_in_process(problem, time_limit=0.0) == ("time limit reached", None)
 
 
-def test_reference_cases(reference):
-    """Same feasibility and cost wherever the published code built the model; half of the others have a solution."""
-    statuses = Counter()
-    for case in reference_cases(reference):
-        if case["forward_ok"]:
-            status, _, objective = resolution_propagate(state_to_nx(case["after_forward"]), required_of(case))
-            statuses[case["status"], status] += 1
-            if case["status"] == "optimal":
-                assert objective == pytest.approx(case["objective"], abs=1e-6)
-    assert statuses == {
-        ("optimal", "optimal"): 122,
-        ("infeasible", "infeasible"): 59,
-        ("rejected", "optimal"): 9,
-        ("rejected", "infeasible"): 8,
-    }
-
-
-def test_every_answer_satisfies_the_constraints(reference, rng):
+def test_every_answer_satisfies_the_constraints(rng):
     """Judged by the constraints as the specification words them, not by the solver."""
-    problems = [case_to_segment(case) for case in reference_cases(reference)]
-    problems += [random_problem(rng) for _ in range(500)]
     propagator = Propagator()
-    for segment, inputs, outputs in problems:
+    for segment, inputs, outputs in [random_problem(rng) for _ in range(700)]:
         resolved = propagator.resolve(segment, inputs, outputs).segment
         if resolved is not None:
             assert violations(segment, forward_propagate(segment, inputs), resolved, inputs, outputs) == []
     assert propagator.statistics.successes.count > 200
-
-
-def test_reference_cases_end_to_end(reference):
-    """Case 161 failed in forward propagation only for the order of its walk."""
-    propagator, answers = Propagator(), Counter()
-    for case in reference_cases(reference):
-        answer = propagator.resolve(*case_to_segment(case))
-        answers[case["status"], answer.status] += 1
-        if case["status"] == "optimal":
-            assert answer.objective == pytest.approx(case["objective"], abs=1e-6)
-    assert answers == {
-        ("optimal", "optimal"): 122,
-        ("infeasible", "infeasible"): 59,
-        ("rejected", "optimal"): 9,
-        ("rejected", "infeasible"): 8,
-        ("forward_failed", "forward failed"): 1,
-        ("forward_failed", "optimal"): 1,
-    }
 
 
 def down_segment():

@@ -1,13 +1,22 @@
 """Mutations give valid, connected, consistent networks, and the seed decides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from model_src.comp_graph.graph_ops import canonical_hash, topological_order
+from model_src.comp_graph.segment import Segment, cut_segment, segment_from_subgraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops, correct_cg_for_downstream
+from model_src.encoder.network_encoder import NetworkEncoder
+from model_src.encoder.segment_db import SegmentDatabase
 from model_src.files import InputError
+from model_src.search.candidates import find_candidates
+from model_src.search.mutator import MutationConfig, Mutator
 from model_src.search.objectives import Objectives
-from tests.search.conftest import TinyFactory
+from tests.conftest import conv, regular
+from tests.search.conftest import CountingPredictor, TinyFactory
 
 ANYTHING = Objectives(-100.0, 312.767892, -1000, 1000)
 
@@ -75,3 +84,92 @@ def test_a_network_without_replaceable_segments_is_refused(tiny_graph):
     mutator._allowed = frozenset()
     with pytest.raises(InputError, match="no segment of tiny"):
         mutator.baseline(only_ends, np.random.default_rng(0))
+
+
+# ---- one candidate and a literal database ----
+
+
+def chain(h, *ops, c=8, **metadata):
+    """Operations one behind the other on an h x h map of c channels, as a segment without recorded ports."""
+    numbers = {"relu": 6, "identity": 25, "fusedbatchnorm": 5}
+    nodes = [
+        conv(f"{i}", h, c, c, **metadata) if op == "conv" else regular(f"{i}", op, numbers[op], h, c)
+        for i, op in enumerate(ops)
+    ]
+    edges = [(i, i + 1) for i in range(len(nodes) - 1)]
+    graph = ComputeGraph.from_nodes("chain", [(1, h, h, c)], nodes, edges)
+    return segment_from_subgraph(graph, f"{h} {' '.join(ops)} {metadata}")
+
+
+@pytest.fixture
+def candidate():
+    """conv 8x8x8 -> 4x4x16 and relu, between an input with a convolution and an output."""
+    nodes = [
+        conv("a", 8, 3, 8), conv("b", 8, 8, 16, stride=2), regular("i", "input", 1, 8, 3),
+        regular("r", "relu", 6, 4, 16), regular("o", "output", 2, 4, 16),
+    ]  # fmt: skip
+    normalisers = {"max_hidden_size": 512, "max_kernel_size": 7, "max_derived_H": 256, "max_derived_W": 256}
+    cg = ComputeGraph.from_nodes("net", (1, 8, 8, 3), nodes, [(2, 0), (0, 1), (1, 3), (3, 4)], normalisers)
+    return find_candidates(cg, [[2], [0], [1, 3], [4]], 1, frozenset({"conv2d", "relu"}))[1]
+
+
+class RecordingPredictor(CountingPredictor):
+    """Remembers the segments that it scored."""
+
+    def __init__(self):
+        self.segments = []
+
+    def score_psc(self, triples):
+        self.segments += [part for _, part, _ in triples]
+        return super().score_psc(triples)
+
+
+def mutator_on(segments: list[Segment], unit="segment", most=8) -> Mutator:
+    config = MutationConfig("generic", mutation_unit=unit, max_target_per_iter=most)
+    database = SegmentDatabase.from_segments(segments)
+    return Mutator(config, NetworkEncoder(), None, database, RecordingPredictor(), uses_parts=True)
+
+
+GOOD = [chain(16, "conv", "relu", "conv"), chain(8, "conv", "fusedbatchnorm", "relu"), chain(4, "relu", "conv", "relu")]
+BAD = [chain(16, "conv", "relu", "conv", padding="valid"), chain(32, "relu", "identity", "relu")]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_targets_that_cannot_be_made_to_fit_leave_the_others(candidate, seed):
+    order = np.random.default_rng(seed).permutation(5)
+    swaps = mutator_on([(GOOD + BAD)[i] for i in order])._swaps(candidate, np.random.default_rng(seed))
+    assert sorted(swap.segment.text for swap in swaps) == sorted(segment.text for segment in GOOD)
+
+
+def test_what_is_scored_is_what_is_built(candidate):
+    mutator = mutator_on(GOOD)
+    swaps = mutator._swaps(candidate, np.random.default_rng(0))
+    mutator._predictor.segments.clear()
+    mutator._score(candidate, swaps)
+    for swap, scored in zip(swaps, mutator._predictor.segments, strict=True):
+        child = swap.apply(candidate.parent, "new")
+        new = {node.str_id: node.resolution for node in child.nodes if node.str_id.startswith("new")}
+        assert sorted(new.values()) == sorted(node.resolution for node in scored.nodes)
+        assert scored.normalisers == child.normalisers == candidate.parent.normalisers
+
+
+def test_a_segment_is_not_replaced_by_itself_nor_by_one_with_lost_inputs(candidate):
+    itself = replace(cut_segment(candidate.parent, candidate.indices), text="itself")
+    renumbered = ComputeGraph.from_nodes(
+        "copy", [(1, 8, 8, 8)], [replace(node, str_id=f"x{node.str_id}") for node in itself.graph.nodes[::-1]], [(1, 0)]
+    )
+    fitting = [conv("c", 8, 8, 8, stride=2), regular("k", "concat", 11, 4, 8, c_out=16)]
+    lost = segment_from_subgraph(ComputeGraph.from_nodes("k", [(1, 8, 8, 8)], fitting, [(0, 1)]), "lost")
+    other = segment_from_subgraph(ComputeGraph.from_nodes("c", [(1, 8, 8, 8)], [conv("c", 8, 8, 16, 2)], []), "other")
+    segments = [itself, segment_from_subgraph(renumbered, "copy"), lost, other]
+    swaps = mutator_on(segments)._swaps(candidate, np.random.default_rng(0))
+    assert [swap.segment.text for swap in swaps] == ["other"]
+
+
+def test_single_operations_are_picked_before_the_limit(candidate):
+    cg = candidate.parent
+    (relu,) = find_candidates(cg, [[2, 0, 1], [3], [4]], 1, frozenset({"relu"}))
+    singles = [chain(4, op, c=16) for op in ("relu", "identity", "fusedbatchnorm")]
+    longer = [chain(4, *["relu"] * length, c=16) for length in range(2, 20)]
+    swaps = mutator_on([*longer, *singles], "op", most=4)._swaps(relu, np.random.default_rng(0))
+    assert sorted(swap.segment.text for swap in swaps) == ["4 fusedbatchnorm {}", "4 identity {}"]

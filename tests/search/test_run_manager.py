@@ -1,8 +1,17 @@
 """The loop: same seed, same result; budget; interruption; empty results."""
 
+import io
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
+from model_src.search.mutator import Child, Mutation
+from model_src.search.objectives import Objectives
+from model_src.search.pareto import Individual
 from model_src.search.report import (
     frontier_table,
     pareto_rows,
@@ -11,7 +20,7 @@ from model_src.search.report import (
     save_networks,
     save_pareto_csv,
 )
-from model_src.search.run_manager import SearchConfig, run_search, with_run_normalisers
+from model_src.search.run_manager import SearchConfig, SearchResult, _State, run_search, with_run_normalisers
 from model_src.search.workers import Workers
 from tests.search.conftest import TinyFactory
 
@@ -52,6 +61,18 @@ def test_another_seed_gives_another_result(source, result):
     assert rows_of(run(source, SearchConfig(epoch=1, top_k=3, seed=1))) != rows_of(result)
 
 
+def test_a_network_found_twice_counts_once(source):
+    swap = SimpleNamespace(apply=lambda *_: source)
+    found = [Child(swap, identity, 2.0, mflops) for identity, mflops in (("x", 9), ("x", 9), ("y", 8), ("input", 10))]
+    origin = Individual(lambda: source, "input", 1.0, 10, 0)
+    result = SearchResult(origin, Objectives(1.0, 10, -10, 100), visited=[(1.0, 10, 0)])
+    mutate = SimpleNamespace(mutate=lambda *_: [Mutation(found, 4)])
+    state = _State(result, CONFIG, lambda _: None)
+    state.run_iteration(1, mutate)
+    assert len(result.visited) == 5 and state.known == {"input", "x", "y"}
+    assert [one.identity for one in state.latest] == ["x", "y"]
+
+
 def test_the_budget_ends_the_search_and_keeps_the_results(source):
     seen = []
     config = SearchConfig(epoch=5, top_k=3, max_visited_architecture=1, min_flops_decrease_percent=-10)
@@ -80,7 +101,9 @@ def test_an_empty_result_is_reported(source, tmp_path):
 def test_report_files(result, tmp_path):
     ranked = rank_networks(result, 32, 32, 3)
     save_networks(ranked, tmp_path)
-    save_mutation_result(result, ranked, tmp_path / "mutation_result.txt")
+    with redirect_stdout(io.StringIO()) as redirected:
+        save_mutation_result(result, ranked, tmp_path / "mutation_result.txt")
+        assert sys.stdout is redirected and not redirected.getvalue()
     text = (tmp_path / "mutation_result.txt").read_text().splitlines()
     assert text[1].startswith("User cg perfs: Accuracy ") and text[2] == f"Number of results: {len(ranked)}"
     assert text[3].startswith("Rank 0: Accuracy ") and text[-1].endswith(str(result.n_distinct))
@@ -88,6 +111,15 @@ def test_report_files(result, tmp_path):
     assert len(table.splitlines()) == len(ranked) + 2 and "accuracy" not in table
     assert "94.00 %" in frontier_table(pareto_rows(result, ranked), lambda score: 0.94)
     assert len(list(tmp_path.glob("rank_*.pkl"))) == len(ranked)
+
+
+def test_a_result_that_cannot_be_corrected_is_kept_and_said(result, caplog):
+    good = result.front[0].graph
+    first, *others = good.weighted_nodes
+    broken = replace(good, weighted_nodes=(replace(first, strides=(1, 1.5, 1.5, 1)), *others))
+    found = replace(result.front[0], build=lambda: broken)
+    (ranked,) = rank_networks(replace(result, front=[found]), 32, 32, 3)
+    assert ranked.graph is broken and "rank 0: kept uncorrected: node" in caplog.text
 
 
 def test_normalisers_of_a_run(source, tiny_graph):

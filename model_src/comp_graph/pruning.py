@@ -1,0 +1,41 @@
+"""Taking operations out of a graph that a network is to be built from."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from model_src.comp_graph.graph_ops import bypass
+from model_src.comp_graph.tf_comp_graph import WEIGHTED, ComputeGraph, Node
+
+
+def bypass_labels(cg: ComputeGraph, labels: Collection[str]) -> ComputeGraph:
+    """Bypass every node whose label is one of these; resolutions stay as they are (conversion, section 5)."""
+    return bypass(cg, [index for index, node in enumerate(cg.nodes) if node.label in labels])
+
+
+def merge_dilations(cg: ComputeGraph) -> ComputeGraph:
+    """Make every spacetobatchnd -> convolution -> batchtospacend one dilated convolution with SAME padding.
+
+    It takes its input size from the first of the three, and its output size, its bias and its dilation rate, the number
+    of pixels per block, from the last (conversion, section 5).
+    """
+    nodes, merged = list(cg.nodes), []
+    for index, node in enumerate(cg.nodes):
+        before, after = cg.predecessors[index], cg.successors[index]
+        if node.type_idx != WEIGHTED or len(before) != 1 or len(after) != 1:
+            continue
+        first, last = cg.nodes[before[0]], cg.nodes[after[0]]
+        is_triple = first.label.startswith("spacetobatch") and last.label.startswith("batchtospace")
+        if is_triple and len(cg.successors[before[0]]) == len(cg.predecessors[after[0]]) == 1:
+            nodes[index] = _dilated(node, first, last)
+            merged += [before[0], after[0]]
+    graph = ComputeGraph.from_nodes(cg.name, cg.input_shape, nodes, cg.edge_pairs, cg.normalisers)
+    return bypass(graph, merged)
+
+
+def _dilated(node: Node, first: Node, last: Node) -> Node:
+    h_block, h, *_ = last.resolution
+    metadata = {**(node.metadata or {}), "padding": "same", "dil_rate": -(-h // h_block)}
+    if last.use_bias:
+        metadata["use_bias"] = True
+    resolution = tuple(size for pair in zip(first.in_shape, last.out_shape, strict=True) for size in pair)
+    return replace(node, resolution=resolution, metadata=metadata)
