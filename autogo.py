@@ -1,6 +1,7 @@
 """Search for networks that are more accurate and cheaper than a given one."""
 
 import argparse
+import logging
 import math
 import sys
 import time
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from model_src.search.workers import Workers
     from model_src.training.cifar10_data import Cifar10
 
+logger = logging.getLogger(__name__)
 SHIPPED = vocabulary_files(constants.SHIPPED_FAMILIES)
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
@@ -35,7 +37,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = FlagParser(__doc__)
     add = parser.add_argument
-    add("-model_path", required=True, help="input network: a computation graph (.pkl, .json) or a frozen .pb")
+    add("-model_path", required=True, help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
     add("-model_family", required=True, help=f"operations allowed: {', '.join(constants.FAMILY_OPS)}")
     add("-predictor_path", required=True, help="checkpoint of the predictor")
     add("-predictor_type", required=True, help=f"kind of the checkpoint: {' or '.join(PREDICTOR_TYPES)}")
@@ -71,6 +73,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-train_type", choices=["PyTorch"], default="PyTorch", help="framework of the training")
     add("-train_dataset", choices=["CIFAR10"], default="CIFAR10", help="data set of the training")
     add("-device_str", default=None, help="cpu, cuda, cuda:1, ...; a GPU if there is one")
+    add("-export", nargs="+", choices=("onnx", "torch", "tf"), default=(), help="also write results in these formats")
     add("-no_drawings", action="store_true", help="do not draw the networks")
     # Published flags whose values are read from the checkpoint.
     sizes = ("out_embed_size", "shape_embed_size", "kernel_embed_size", "n_unique_kernels", "n_shape_vals")
@@ -167,6 +170,7 @@ def report(args: argparse.Namespace, result: "SearchResult", predictor: Any, fol
     ranked = reports.rank_networks(result, args.input_h, args.input_w, args.input_c)
     rows = reports.pareto_rows(result, ranked)
     reports.save_networks(ranked, folder)
+    export(args.export, ranked, folder)
     reports.save_mutation_result(result, ranked, folder / "mutation_result.txt")
     reports.save_pareto_csv(rows, folder / "pareto.csv")
     reports.draw_pareto(result, folder / "pareto.png")
@@ -179,6 +183,19 @@ def report(args: argparse.Namespace, result: "SearchResult", predictor: Any, fol
         sys.stdout.write("No network is better than the input inside the FLOPs window.\n")
     sys.stdout.write(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted\n")
     return ranked
+
+
+def export(formats: Sequence[str], ranked: "list[RankedNetwork]", folder: Path) -> None:
+    """Write every result in the given formats; one that cannot be written is logged."""
+    if not formats:
+        return
+    from model_src.comp_graph.export import export_network
+
+    for one in ranked:
+        try:
+            export_network(one.graph, folder / f"rank_{one.rank}", formats)
+        except ValueError as error:
+            logger.warning("rank %d is not exported: %s", one.rank, error)
 
 
 def draw(args: argparse.Namespace, result: "SearchResult", ranked: "list[RankedNetwork]", folder: Path) -> None:
@@ -242,6 +259,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     allowed_ops(args.model_family, args.graph_encoder_family)  # refuses unknown names before anything is loaded
     cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
     predictor = load_predictor(args.predictor_path, args.predictor_type, args.device_str)
+    if args.export:
+        from model_src.comp_graph.export import check_formats
+
+        check_formats(args.export)
     data = training_data(args)
     given = {field.name: getattr(args, field.name) for field in fields(MutatorFiles) if field.name != "config"}
     files = MutatorFiles(config_from(args, MutationConfig), **given)

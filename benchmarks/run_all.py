@@ -1,6 +1,7 @@
-"""Run all benchmarks, each in a fresh process, and append their tables to benchmarks/results.md."""
+"""Run all benchmarks or those named, each in a fresh process, and append their rows to benchmarks/results.md."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -13,8 +14,18 @@ from pathlib import Path
 from harness import ROOT, Row, table
 
 SCRIPTS = (
-    "startup", "search", "parent", "child", "targets", "milp", "database", "psc_cache", "training", "scoring", "growth"
-)  # fmt: skip
+    "startup",
+    "search",
+    "parent",
+    "child",
+    "targets",
+    "milp",
+    "psc_cache",
+    "training",
+    "scoring",
+    "growth",
+    "database",
+)
 PACKAGES = ("torch", "numpy", "highspy", "rustworkx", "sentencepiece")
 RESULTS = ROOT / "benchmarks" / "results.md"
 HEAD = """# Measured times
@@ -38,8 +49,10 @@ def _memory() -> str:
 
 def _rows(script: str, folder: Path) -> list[Row]:
     path, start = folder / f"{script}.json", time.perf_counter()
-    subprocess.run([sys.executable, f"benchmarks/{script}.py", "-json", path], cwd=ROOT, check=True)
+    done = subprocess.run([sys.executable, f"benchmarks/{script}.py", "-json", path], cwd=ROOT)
     print(f"{script}: {time.perf_counter() - start:.0f} s", flush=True)
+    if done.returncode:
+        return [Row(f"`{script}.py` failed", "", (math.nan,), math.nan)]
     return [Row(**row) for row in json.loads(path.read_text())]
 
 
@@ -47,7 +60,7 @@ def main() -> int:
     """Measure, print and append."""
     start, load = time.perf_counter(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        rows = [row for script in SCRIPTS for row in _rows(script, Path(folder))]
+        rows = [row for script in sys.argv[1:] or SCRIPTS for row in _rows(script, Path(folder))]
     judged = [row for row in rows if row.target is not None]
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     words = (

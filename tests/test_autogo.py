@@ -110,6 +110,13 @@ def test_gnn_guidance_and_single_operations(tmp_path, unit):
     assert (result_folder(tmp_path) / "pareto.csv").exists()
 
 
+def test_export(tmp_path):
+    autogo.main([*arguments(tmp_path, epoch=1, max_target_per_iter=4), "-export", "onnx", "torch"])
+    names = {path.name for path in result_folder(tmp_path).iterdir()}
+    ranks = [name[5:-4] for name in names if name.startswith("rank_") and name.endswith(".pkl")]
+    assert ranks and {f"rank_{rank}.{kind}" for rank in ranks for kind in ("onnx", "py", "pt")} <= names
+
+
 def test_drawings(tmp_path):
     autogo.main(arguments(tmp_path, epoch=1, max_candidate_per_iter=3, max_target_per_iter=4, no_drawings=None))
     names = {path.name for path in result_folder(tmp_path).iterdir()}

@@ -1,6 +1,7 @@
 """A computation graph leaves as ONNX, as a PyTorch module of its own and for TensorFlow, all with the same weights."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
@@ -51,6 +52,20 @@ EXPORTERS: dict[str, Callable[[ComputeGraph, Path, TorchNetwork], list[Path]]] =
     "torch": _torch,
     "tf": _tf,
 }
+_PACKAGES = {"onnx": "onnx", "torch": "torch", "tf": "tensorflow"}
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Check that networks can be written in these formats here.
+
+    Raises:
+        InputError: A format is unknown, or the package that it needs is not installed.
+    """
+    for name in formats:
+        if name not in EXPORTERS:
+            raise InputError(f"unknown export format {name!r}; choose from {', '.join(EXPORTERS)}")
+        if find_spec(_PACKAGES[name]) is None:
+            raise InputError(f"export format {name!r} needs a package: pip install {_PACKAGES[name]}")
 
 
 def export_network(
@@ -69,10 +84,9 @@ def export_network(
         The paths written.
 
     Raises:
-        InputError: A format is unknown, or the package that it needs is missing.
+        InputError: See `check_formats`; or something that is no SavedModel has the folder's name.
         ValueError: The graph has a cycle, an unknown operation or a node whose sizes contradict each other.
     """
-    if unknown := [name for name in formats if name not in EXPORTERS]:
-        raise InputError(f"unknown export format {unknown[0]!r}; choose from {', '.join(EXPORTERS)}")
+    check_formats(formats)
     network = network or network_of(cg)
     return [path for name in formats for path in EXPORTERS[name](cg, Path(stem), network)]

@@ -29,8 +29,10 @@ def trace(cg: ComputeGraph, network: TorchNetwork) -> list[TracedStep]:
     """Run a network on shapes alone (no memory, no arithmetic), for an image of the graph's input size.
 
     Raises:
-        ValueError: A node gets fewer channels than it needs.
+        ValueError: A node gets fewer channels than it needs, or the network does more than run the graph's nodes.
     """
+    if type(network) is not TorchNetwork:
+        raise ValueError(f"a {type(network).__name__} is more than its graph; only a TorchNetwork can be written")
     _, h, w, c = cg.input_shape
     twin = copy.deepcopy(network).to("meta").eval()
     sizes: dict[str, tuple[Shape, Shape]] = {}

@@ -185,7 +185,9 @@ class Builder:
         Raises:
             ValueError: There is not one input and one output.
         """
-        result = self.values[self._model.output_name]
+        result = self.values.get(self._model.output_name)
+        if result is None:
+            raise ValueError(f"the output {self._model.output_name!r} does not depend on the image")
         self.node("output", "output", [result], self.size(result))
         nodes = [node_from_state(state, "shape" in state) for state in self._states]
         edges = [(source, at) for at, sources in enumerate(self._sources) for source in sources]

@@ -137,20 +137,24 @@ def _softmax(builder: Builder, op: OnnxOp) -> Value:
     return builder.value(op)
 
 
-@_converts("GlobalAveragePool", "ReduceMean")
-def _mean(builder: Builder, op: OnnxOp) -> Value:
-    x, keeps = builder.value(op), True
-    if op.type == "ReduceMean":
-        axes = builder.constant(op, 1)
-        axes = op.attributes.get("axes", ()) if axes is None else axes.ravel()
-        keeps = bool(op.attributes.get("keepdims", 1))
-        letters = sorted(x.axes[int(axis)] for axis in axes) if len(x.axes) == 4 else []
-        if letters != ["H", "W"]:
-            raise op.error(
-                f"it averages axes {[int(axis) for axis in axes]} of {x.axes}; only all pixels can be averaged"
-            )
+@_converts("GlobalAveragePool")
+def _global_mean(builder: Builder, op: OnnxOp) -> Value:
+    return _mean(builder, op, builder.map(op), "NCHW")
+
+
+@_converts("ReduceMean")
+def _reduce_mean(builder: Builder, op: OnnxOp) -> Value:
+    x, axes = builder.value(op), builder.constant(op, 1)
+    axes = [int(axis) for axis in (op.attributes.get("axes", ()) if axes is None else axes.ravel())]
+    letters = sorted(x.axes[axis] for axis in axes) if len(x.axes) == 4 else []
+    if letters != ["H", "W"]:
+        raise op.error(f"it averages axes {axes} of {x.axes}; only all pixels can be averaged")
+    return _mean(builder, op, x, x.axes if op.attributes.get("keepdims", 1) else "NC")
+
+
+def _mean(builder: Builder, op: OnnxOp, x: Value, axes: str) -> Value:
     size = (1, 1, builder.size(x)[2])
-    return builder.node("mean", op.name, [x], size, x.axes if keeps else "NC", positive=builder.is_positive(x))
+    return builder.node("mean", op.name, [x], size, axes, positive=builder.is_positive(x))
 
 
 @_converts("Add", "Sum", "Mul")
@@ -173,6 +177,8 @@ def _merge(builder: Builder, op: OnnxOp) -> Value:
 
 def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: list[int]) -> Value:
     """Add a bias, or multiply by zero."""
+    if len(op.inputs) != 2:
+        raise op.error("a constant among several operands cannot be represented")
     (x,), constant = values, builder.constant(op, places[0])
     if op.type == "Mul" and not constant.any():
         return builder.node("zero", op.name, [x], builder.size(x), positive=True)
@@ -180,7 +186,7 @@ def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: li
     shape = (1,) * (len(axes) - constant.ndim) + constant.shape
     per_channel = [channels if axis == "C" else 1 for axis in axes] if len(shape) == len(axes) else None
     fits = op.type == "Add" and (constant.size == 1 or shape == tuple(per_channel or ()))
-    if not fits or len(op.inputs) != 2 or builder.only_reader(op.inputs[1 - places[0]]) is None:
+    if not fits or builder.only_reader(op.inputs[1 - places[0]]) is None:
         raise op.error("a constant operand; only the bias of a convolution or dense layer can be represented")
     if not builder.add_bias(x, constant):
         raise op.error("a constant is added to what is no convolution or dense layer, or has a bias already")

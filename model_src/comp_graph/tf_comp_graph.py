@@ -74,6 +74,8 @@ def _as_value(item: Any) -> Any:
     if type(item) is int:  # nearly everything
         return item
     if isinstance(item, (list, tuple)):
+        if set(map(type, item)) == {int}:
+            return tuple(item)
         return tuple([_as_value(entry) for entry in item])
     if isinstance(item, float) and item.is_integer():
         return int(item)

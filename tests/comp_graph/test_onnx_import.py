@@ -202,6 +202,12 @@ def test_files_that_are_no_model_are_refused_in_one_line(tmp_path):
             model("y = Clip(x, a, b)", weights={"a": np.float32(-1), "b": np.float32(1)}),
             r"\(Clip\): it clips to -1 ... 1",
         ),
+        (model("y = Identity(c)", weights={"c": (1, 3, 2, 2)}), "the output 'y' does not depend on the image"),
+        (model("y = Sum(x, x, c)", weights={"c": (1,)}), r"\(Sum\): a constant among several operands"),
+        (
+            model("t = Transpose<perm=[0,2,3,1]>(x) y = GlobalAveragePool(t)"),
+            r"\(GlobalAveragePool\): its input is laid out as NHWC",
+        ),
         (model("y = Transpose<perm=[1,0,2,3]>(x)"), r"\(Transpose\): it reorders NCHW"),
         (
             model("y = Relu(z) z = Relu(y)"),

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import constants  # noqa: E402
+from model_src.comp_graph.network_trace import trace  # noqa: E402
 from model_src.comp_graph.task_networks import (  # noqa: E402
     CONFIGS,
     SegmentationNetwork,
@@ -143,6 +144,12 @@ def test_odd_nodes():
     for node, reason in ((resized, "node r .*resized maps"), (odd, "node d .*kernel 5; known are 2, 3 and 4")):
         with pytest.raises(ValueError, match=reason):
             SegmentationNetwork(ComputeGraph.from_nodes("n", (1, 8, 8, 2), [node], []))
+
+
+def test_only_plain_networks_can_be_exported():
+    network = SegmentationNetwork(ComputeGraph.from_nodes("n", (1, 8, 8, 2), [conv("c", 8, 2, 2)], []))
+    with pytest.raises(ValueError, match="a SegmentationNetwork is more than its graph"):
+        trace(ComputeGraph.from_nodes("n", (1, 8, 8, 2), [conv("c", 8, 2, 2)], []), network)
 
 
 def test_a_graph_without_the_auxiliary_map_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
+from model_src.comp_graph.onnx_import import load_onnx  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream  # noqa: E402
@@ -206,6 +207,23 @@ def test_the_structure_of_the_small_networks():
     dense = from_torch(VggLike(), torch.zeros(1, 3, 30, 30)).graph.weighted_nodes[1]
     assert (dense.label, dense.shape, dense.padding) == ("conv2d", (6, 12, 5, 5), "valid")
     assert cg.normalisers == {"max_hidden_size": 48, "max_kernel_size": 3, "max_derived_H": 33, "max_derived_W": 33}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["inception", "vgg"])
+def test_files_of_pytorchs_own_exporter_with_open_sizes(tmp_path, name):
+    """It folds normalisations into convolutions, so the graph is another, but the result is not."""
+    torch.manual_seed(0)
+    kind, shape = NETWORKS[name]
+    module, image = with_statistics(kind()).eval(), torch.randn(1, *shape)
+    open_sizes = ({0: torch.export.Dim("n"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(module, (torch.cat([image, image]),), path, dynamic_shapes=open_sizes, verbose=False)
+    c, h, w = shape
+    found = load_onnx(path, h, w, c)
+    with torch.inference_mode():
+        expected = module(image)
+        torch.testing.assert_close(rebuild(found)(image).reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_gated_network_can_be_corrected():
