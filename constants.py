@@ -6,6 +6,7 @@ ROOT = Path(__file__).resolve().parent
 DATA_DIR = ROOT / "data"
 CACHE_DIR = ROOT / "cache"
 LOGS_DIR = ROOT / "logs"
+OUTPUTS_DIR = ROOT / "outputs"
 SAVED_MODELS_DIR = ROOT / "saved_models"
 SENTENCE_PIECE_DIR = ROOT / "cache_sentence_piece"
 OP_VOCABULARY_FILE = DATA_DIR / "tf_primitive_ops_simplified.txt"

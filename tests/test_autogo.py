@@ -67,6 +67,12 @@ def test_published_flags_without_effect_are_accepted(tmp_path):
     assert {name: given[name] for name in plain} == plain
 
 
+def test_default_folders_do_not_depend_on_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = autogo.parse_args(arguments(tmp_path, output_dir=None, logs_dir=None))
+    assert Path(args.output_dir) == Path(args.logs_dir) == ROOT / "outputs"
+
+
 def test_folder_and_files(finished):
     assert finished.name.startswith("nb201_segment_epoch_2_max_target_10_top_k_2_PSC_predictor_20")
     rows = table_of(finished)
