@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from model_src.training.cifar10_data import Cifar10
 
 logger = logging.getLogger(__name__)
-SHIPPED = vocabulary_files(constants.SHIPPED_FAMILIES)
+SHIPPED = vocabulary_files()
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
 

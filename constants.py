@@ -36,9 +36,6 @@ FAMILY_ABBREVIATIONS = {
     "two_path": "t",
 }
 
-# The families that the shipped vocabulary and segment database are made of.
-SHIPPED_FAMILIES = "nb201"
-
 _COMMON_OPS = frozenset({"conv2d", "relu", "add", "matmul", "identity", "mean"})
 # Operations that a network of each family may be given by a mutation (paper, appendix A.5).
 FAMILY_OPS = {

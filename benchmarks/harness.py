@@ -120,10 +120,9 @@ def has_reference() -> bool:
 
 def shipped_files() -> "VocabularyFiles":
     """The shipped vocabulary and segment database."""
-    from constants import SHIPPED_FAMILIES
     from model_src.encoder.paths import vocabulary_files
 
-    return vocabulary_files(SHIPPED_FAMILIES)
+    return vocabulary_files()
 
 
 def shipped_mutator(

@@ -15,10 +15,10 @@ from model_src.search.run_manager import with_run_normalisers
 
 
 class CountingPredictor:
-    """Scores a graph by its share of batch norms: easy to improve, and different for most graphs."""
+    """Scores a graph by its share of convolutions: easy to improve, and different for most graphs."""
 
     def score_graphs(self, graphs):
-        return [sum(node.op_name == "fusedbatchnorm" for node in graph.nodes) / graph.n_nodes for graph in graphs]
+        return [sum(node.op_name == "conv2d" for node in graph.nodes) / graph.n_nodes for graph in graphs]
 
     def score_psc(self, triples):
         whole = [self.score_graphs(triple) for triple in triples]
@@ -33,7 +33,7 @@ class TinyFactory:
     uses_parts: bool = True
 
     def __call__(self) -> Mutator:
-        files = vocabulary_files(constants.SHIPPED_FAMILIES)
+        files = vocabulary_files()
         config = MutationConfig("nb201", mutation_unit=self.unit, max_candidate_per_iter=4, max_target_per_iter=12)
         return Mutator(
             config,
