@@ -3,10 +3,13 @@
 import csv
 
 import pytest
+import torch
 
 from constants import DATA_DIR, ROOT
+from model_src.comp_graph.export import network_of
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.task_networks import cg_hpe
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.search_space import nb101, nb201
 from model_src.search_space.labels import read_label_table
@@ -39,6 +42,36 @@ def test_sizes(op2i, family, name, nodes, mflops):
     graph = graph_of(family)
     assert (graph.name, graph.n_nodes, graph.input_shape) == (name, nodes, (1, 32, 32, 3))
     assert compute_cg_flops(graph, op2i) == pytest.approx(mflops, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "gflops"),
+    [
+        ("edsr/found_1", 130.816),
+        ("edsr/found_2", 130.336),
+        ("resnet50/found_1", 5.983),
+        ("resnet50/found_2", 5.303),
+        ("resnet101/found_1", 13.754),
+        ("resnet101/found_2", 13.162),
+        ("vgg/found_1", 26.088),
+        ("vgg/found_2", 24.848),
+    ],
+)
+def test_found_networks(op2i, name, gflops):
+    graph = load_cg(ROOT / "architectures" / "samples" / f"{name}.pkl")
+    assert compute_cg_flops(graph, op2i, div=1e9) == pytest.approx(gflops, abs=5e-4)
+    assert (ROOT / "architectures" / "samples" / f"{name}.png").stat().st_size > 10_000
+    h, w, c = (32, 18, 64) if name.startswith("edsr") else graph.input_shape[1:]
+    with torch.inference_mode():
+        output = network_of(graph).eval()(torch.rand(1, c, h, w))
+    assert output.shape == ((1, 64, 32, 18) if name.startswith("edsr") else (1, 1000)) and output.isfinite().all()
+
+
+def test_a_found_network_is_a_pose_backbone():
+    path = ROOT / "architectures" / "samples" / "resnet50" / "found_1.pkl"
+    backbone, channels = cg_hpe(path, config_name="resnet50.pkl")
+    with torch.inference_mode():
+        assert channels == 2048 and backbone.eval()(torch.rand(1, 3, 256, 256)).shape == (1, 2048, 8, 8)
 
 
 def test_benchmark_cells():
