@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -15,18 +14,22 @@ from model_src.cli import FlagParser, fraction, non_negative_int, positive_int, 
 from model_src.encoder.paths import vocabulary_files
 from model_src.files import InputError, save_pickle
 from model_src.predictor.settings import add_ignored_flags
+from model_src.training.flags import add_training_flags, execution, frontier_config, resumed_flags, trains
 
 if TYPE_CHECKING:
+    from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.search.mutator import MutationConfig, Mutator
     from model_src.search.report import RankedNetwork
     from model_src.search.run_manager import SearchResult
     from model_src.search.workers import Workers
     from model_src.training.cifar10_data import Cifar10
+    from model_src.training.frontier import FrontierNetwork
 
 logger = logging.getLogger(__name__)
 SHIPPED = vocabulary_files()
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
+REQUIRED = ("model_path", "model_family", "predictor_path", "predictor_type", "input_h", "input_w", "input_c")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -37,10 +40,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = FlagParser(__doc__)
     add = parser.add_argument
-    add("-model_path", required=True, help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
-    add("-model_family", required=True, help=f"operations allowed: {', '.join(constants.FAMILY_OPS)}")
-    add("-predictor_path", required=True, help="checkpoint of the predictor")
-    add("-predictor_type", required=True, help=f"kind of the checkpoint: {' or '.join(PREDICTOR_TYPES)}")
+    add("-model_path", help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
+    add("-model_family", help=f"operations allowed: {', '.join(constants.FAMILY_OPS)}")
+    add("-predictor_path", help="checkpoint of the predictor")
+    add("-predictor_type", help=f"kind of the checkpoint: {' or '.join(PREDICTOR_TYPES)}")
     add("-graph_encoder_path", default=str(SHIPPED.encoder), help="encoder: node label -> character")
     add("-tokenizer_path", default=str(SHIPPED.model), help="SentencePiece model")
     add("-segment_database_path", default=str(SHIPPED.database), help="segments to put in")
@@ -48,9 +51,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-seed", type=non_negative_int, default=0, help="same seed, same result")
     add("-output_dir", default=str(constants.OUTPUTS_DIR), help="parent of the result folder")
     add("-logs_dir", default=str(constants.OUTPUTS_DIR), help="parent of the folder that params.pkl goes to")
-    add("-input_h", type=positive_int, required=True, help="input height in pixels")
-    add("-input_w", type=positive_int, required=True, help="input width in pixels")
-    add("-input_c", type=positive_int, required=True, help="input channels")
+    add("-input_h", type=positive_int, help="input height in pixels")
+    add("-input_w", type=positive_int, help="input width in pixels")
+    add("-input_c", type=positive_int, help="input channels")
     add("-top_k", type=positive_int, default=10, help="parents per iteration")
     add("-epoch", type=positive_int, default=5, help="iterations")
     add("-n_jobs", type=positive_int, default=1, help="worker processes; the result does not depend on it")
@@ -60,18 +63,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-milp_solver", default=None, help="a solver that Pyomo knows; HiGHS in this process if not given")
     add("-mutation_unit", choices=["segment", "op"], default="segment", help="what is swapped")
     add("-max_visited_architecture", type=positive_int, default=None, help="stop after scoring so many networks")
-    add("-iteration_min_percent", type=fraction, default=0.0, help="train only results of later iterations")
     add("-num_consecutive_segs", type=positive_int, default=3, help="most neighbouring segments taken out at once")
     add("-segment_sparsity", type=fraction, default=0.5, help="share of multi-node pieces left out when cutting")
     add("-min_flops_decrease_percent", type=float, default=0, help="results are cheaper by more than this; < 0: growth")
     add("-max_flops_decrease_percent", type=float, default=20, help="results are cheaper by less than this")
-    add("-num_train_cgs", type=int, default=0, help="results to train on CIFAR-10 afterwards; -1: all")
-    add("-num_runs_cg", type=positive_int, default=3, help="trainings of each")
-    add("-train_input_cg", action="store_true", help="also train the input")
-    add("-train_epochs", type=positive_int, default=200, help="epochs of a training")
-    add("-train_batch_size", type=positive_int, default=256, help="images per step")
-    add("-train_type", choices=["PyTorch"], default="PyTorch", help="framework of the training")
-    add("-train_dataset", choices=["CIFAR10"], default="CIFAR10", help="data set of the training")
     add("-device_str", default=None, help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-export", nargs="+", choices=("onnx", "torch", "tf"), default=(), help="also write results in these formats")
     add("-no_drawings", action="store_true", help="do not draw the networks")
@@ -79,13 +74,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     sizes = ("out_embed_size", "shape_embed_size", "kernel_embed_size", "n_unique_kernels", "n_shape_vals")
     others = ("hidden_size", "out_channels", "gnn_activ", "n_gnn_layers", "aggr_method", "dropout_prob")
     add_ignored_flags(parser, *(f"predictor_{name}" for name in sizes + others))
+    add_training_flags(parser)
     args = parser.parse_args(argv)
+    if args.resume:
+        args = resumed_flags(parser, args, sys.argv[1:] if argv is None else argv)
+    missing = [f"-{name}" for name in REQUIRED if getattr(args, name) is None]
+    if missing:
+        parser.error(f"these flags are required: {', '.join(missing)}")
     if args.min_flops_decrease_percent >= args.max_flops_decrease_percent:
         raise InputError("-min_flops_decrease_percent must be below -max_flops_decrease_percent")
     if args.predictor_type not in PREDICTOR_TYPES:
         raise InputError(f"-predictor_type: unknown {args.predictor_type!r}; choose {' or '.join(PREDICTOR_TYPES)}")
-    if args.num_train_cgs < -1:
-        raise InputError(f"-num_train_cgs must be at least -1, got {args.num_train_cgs}")
+    trains(args)  # refuses what cannot be meant
     return args
 
 
@@ -217,38 +217,62 @@ def training_data(args: argparse.Namespace) -> "Cifar10 | None":
     """The images, where results are to be trained.
 
     Raises:
-        InputError: They are not where they should be.
+        InputError: They are not there and cannot be downloaded, or framework or device are not there.
     """
-    if args.num_train_cgs == 0 and not args.train_input_cg:
+    if not trains(args):
         return None
-    from model_src.training.cifar10_data import load_cifar10
+    from model_src.training.cifar10_download import fetch_cifar10
+    from model_src.training.loop import check_execution
 
-    return load_cifar10()
+    check_execution(frontier_config(args).recipe, execution(args))
+    return fetch_cifar10(args.train_data_dir)
 
 
 def train(
     args: argparse.Namespace, data: "Cifar10", result: "SearchResult", ranked: "list[RankedNetwork]", folder: Path
 ) -> None:
     """Train the corrected results on CIFAR-10."""
-    from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
-    from model_src.training.cifar10 import TrainConfig
-    from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
+    from model_src.training.frontier import FrontierNetwork
 
-    config = FrontierConfig(
-        TrainConfig(args.train_epochs, args.train_batch_size),
-        None if args.num_train_cgs == -1 else args.num_train_cgs,
-        args.num_runs_cg,
-        args.train_input_cg,
-        math.ceil(args.epoch * args.iteration_min_percent),
-    )
-    source = correct_cg_for_downstream(result.source.graph, args.input_h, args.input_w, args.input_c)
     networks = [FrontierNetwork(one.rank, one.graph, one.found.iteration) for one in ranked]
-    train_frontier(networks, source, config, data, folder, args.device_str)
+    train_networks(args, data, result.source.graph, networks, folder)
+
+
+def train_networks(
+    args: argparse.Namespace, data: "Cifar10", cg: "ComputeGraph", networks: "list[FrontierNetwork]", folder: Path
+) -> None:
+    """Train corrected results, and the input if asked to; after Ctrl-C, say how to go on."""
+    from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
+    from model_src.training.frontier import train_frontier
+
+    source = correct_cg_for_downstream(cg, args.input_h, args.input_w, args.input_c)
+    try:
+        train_frontier(networks, source, frontier_config(args), data, folder, execution(args))
+    except KeyboardInterrupt:
+        sys.stdout.write(f"Finished trainings are kept; go on with the same training flags and -resume {folder}\n")
+        raise
+
+
+def resume(args: argparse.Namespace) -> None:
+    """Train what is left to train of a finished search.
+
+    Raises:
+        InputError: A file of the folder is missing or damaged, or the input is no longer the same.
+    """
+    from model_src.comp_graph.load import load_cg
+    from model_src.training.finished_search import read_results
+
+    cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
+    networks = read_results(args.resume, cg)
+    train_networks(args, training_data(args), cg, networks, Path(args.resume))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Search, report, and train the results if asked to."""
+    """Search, report, and train the results if asked to; or only train those of a finished search."""
     args = parse_args(argv)
+    if args.resume:
+        resume(args)
+        return 0
 
     from model_src.comp_graph.load import load_cg
     from model_src.predictor.scoring import load_predictor

@@ -1,6 +1,11 @@
 import csv
 import logging
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -13,7 +18,9 @@ from model_src.family_data import FAMILY_FILES, load_family
 from model_src.files import InputError
 from model_src.search_space import hiaml, nb201
 from model_src.search_space.labels import config_hash
+from model_src.training import loop
 from tests.predictor.helpers import make_checkpoint
+from tests.training.conftest import cifar_folder, one_thread_per_test_process  # noqa: F401
 
 
 def generate(tmp_path, family, *flags):
@@ -80,6 +87,12 @@ def test_the_traced_form_has_no_identities(tmp_path):
         (["-family", "hiaml", "-label", "teacher"], "-label teacher and -teacher_path need each other"),
         (["-family", "hiaml", "-teacher_path", "x.pt"], "-label teacher and -teacher_path need each other"),
         (["-family", "hiaml", "-label_table", "t.csv", "-save_labels", "l.csv"], "-save_labels is for -label teacher"),
+        (["-family", "hiaml", "-label", "train", "-teacher_path", "x.pt"], "need each other"),
+        (["-family", "hiaml", "-label", "train", "-label_table", "t.csv"], "exclude each other"),
+        (["-family", "hiaml", "-epochs", "8"], "-epochs is for -label train"),
+        (["-family", "hiaml", "-label_table", "t.csv", "-n_jobs", "2"], "-n_jobs is for -label train"),
+        (["-family", "hiaml", "-label", "train", "-epochs", "0"], "-epochs: must be at least 1"),
+        (["-family", "hiaml", "-label", "train", "-runs", "few"], "-runs: invalid"),
         (["-family", "hiaml", "-label_table", "t.csv", "-save_best", "b.json"], r"b\.json: must be a \.pkl file"),
         (["-family", "hiaml", "-save_best", "b.pkl"], "-save_best needs -label or -label_table"),
     ],
@@ -165,3 +178,78 @@ def test_unusable_teachers_leave_nothing(tmp_path, teacher, file, content):
     with pytest.raises(InputError, match=re.escape(str(broken))):
         generate(tmp_path / "out", "hiaml", "-num", "2", *teacher, f"-{file}", str(broken))
     assert not any((tmp_path / "out").glob("*"))
+
+
+BUDGET = ["-label", "train", "-epochs", "1", "-train_images", "10", "-batch_size", "5", "-device_str", "cpu"]
+
+
+def rows_of(path) -> list[dict]:
+    """The rows of a table that end in a line feed."""
+    text = path.read_text() if path.exists() else ""
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+
+
+def test_labels_by_training(tmp_path, cifar_folder, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("constants.DATA_DIR", tmp_path / "data")
+    flags = ["-seed", "3", *BUDGET, "-train_data_dir", str(cifar_folder)]
+    networks = generate(tmp_path / "a", "two_path", "-num", "2", "-runs", "2", *flags)
+    table = tmp_path / "data" / "labels" / "two_path_measured.csv"
+    rows = rows_of(table)
+    assert [(row["config_hash"], row["graph_hash"], row["seed"]) for row in rows] == [
+        (config_hash(network.config), canonical_hash(network.graph), seed) for seed in "01" for network in networks
+    ]
+    assert {(row["source"], row["epochs"], row["images"], row["batch_size"]) for row in rows} == {
+        ("train", "1", "10", "5")
+    }
+    for at, network in enumerate(networks):
+        mean = (float(rows[at]["accuracy"]) + float(rows[at + 2]["accuracy"])) / 2
+        assert network.accuracy == pytest.approx(mean) and 0 <= mean <= 1
+
+    known = generate(tmp_path / "b", "two_path", "-num", "2", "-seed", "3", "-label_table", str(table))
+    assert [(n.config, n.accuracy) for n in known] == [(n.config, pytest.approx(n.accuracy)) for n in networks]
+
+    monkeypatch.setattr(loop, "train_network", None)  # nothing is left to train
+    again = generate(tmp_path / "c", "two_path", "-num", "2", "-runs", "2", *flags)
+    assert [n.accuracy for n in again] == [n.accuracy for n in networks]
+    with pytest.raises(InputError, match="its rows are of 1 epochs of 10 images, batches of 5, not of 2 epochs"):
+        generate(tmp_path / "d", "two_path", "-num", "2", *flags, "-epochs", "2")
+
+
+def test_networks_that_cannot_be_trained_are_left_out(tmp_path, cifar_folder, monkeypatch):  # noqa: F811
+    def train_network(cg, *_):
+        if cg.name.endswith("0"):
+            raise MemoryError("too large")
+        return loop.RunResult(0, 0.5, 0.5, 1.0, 1.0, "cpu")
+
+    monkeypatch.setattr(loop, "train_network", train_network)
+    table = tmp_path / "table.csv"
+    flags = [*BUDGET, "-train_data_dir", str(cifar_folder), "-save_labels", str(table)]
+    networks = generate(tmp_path, "two_path", "-num", "3", *flags)
+    assert [network.accuracy for network in networks] == [0.5, 0.5]
+    assert [row["failure"] for row in rows_of(table)] == ["MemoryError: too large", "", ""]
+    (tmp_path / FAMILY_FILES["two_path"]).write_text("old")
+    with pytest.raises(InputError, match="table.csv: none of the networks could be trained"):
+        generate(tmp_path, "two_path", "-num", "1", *flags)
+    assert (tmp_path / FAMILY_FILES["two_path"]).read_text() == "old"
+
+
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_killed_measurements_go_on(tmp_path, cifar_folder, n_jobs):  # noqa: F811
+    table, output = tmp_path / "table.csv", tmp_path / FAMILY_FILES["two_path"]
+    flags = [*BUDGET, "-train_images", "40", "-n_jobs", str(n_jobs)]  # a second each
+    flags += ["-train_data_dir", str(cifar_folder), "-save_labels", str(table)]
+    command = [sys.executable, "gen_families.py", "-family", "two_path", "-num", "4", "-output", str(output), *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    folder = os.path.dirname(gen_families.__file__)
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 120
+        while not rows_of(table) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.stderr.read()  # ends when the last process that holds it does: none of them survives
+    assert process.returncode == -signal.SIGKILL
+    kept = rows_of(table)
+    assert 1 <= len(kept) < 4 and not output.exists()
+    networks = generate(tmp_path, "two_path", "-num", "4", *flags)
+    assert rows_of(table)[: len(kept)] == kept and len(rows_of(table)) == 4
+    assert len(networks) == 4 and all(network.accuracy is not None for network in networks)

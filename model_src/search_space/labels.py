@@ -1,4 +1,4 @@
-"""Accuracies of networks, from a table or from the `analog-nasbench` package, as fractions; and the tables we write."""
+"""Accuracies of networks, from a table or from the `analog-nasbench` package, as fractions; and teachers' tables."""
 
 import csv
 import gzip
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
+from statistics import fmean
 from types import SimpleNamespace
 from typing import IO, Any, NamedTuple
 
@@ -21,6 +22,8 @@ _ANALOG_CLASSES = {("analognasbench.data", name): SimpleNamespace for name in ("
 _ANALOG_OPS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
 # Its cells list the edges 0->1, 0->2, 0->3, 1->2, 1->3, 2->3; this is where each edge of a config stands there.
 _ANALOG_POSITIONS = (0, 1, 3, 2, 4, 5)
+# Columns of our tables that must not change from row to row: they say what kind of accuracy it is.
+_KIND_COLUMNS = ("source", "epochs", "images", "batch_size")
 
 
 class LabelRow(NamedTuple):
@@ -30,9 +33,9 @@ class LabelRow(NamedTuple):
         config_hash: What it was built from, see `config_hash`.
         graph_hash: The canonical hash of its graph.
         accuracy: A fraction.
-        source: `train`, or `teacher` where a predictor estimated it.
-        epochs: Epochs that it was trained for; None for a teacher.
-        seed: Seed of the training, or of the draw that a teacher's networks come from.
+        source: `teacher`: a predictor estimated it. Tables of measured accuracies have `train` and more columns.
+        epochs: Epochs of a training; None for a teacher.
+        seed: Seed of a training, or of the draw that a teacher's networks come from.
     """
 
     config_hash: str
@@ -64,44 +67,55 @@ def read_label_table(path: str | Path) -> dict[str, float]:
     """Read the accuracies of a CSV file (`.csv` or `.csv.gz`) with a header: network key -> accuracy.
 
     The first column is the key; the accuracy is the last column whose name contains `acc`. If any accuracy of that
-    column exceeds 1, the whole column is taken as percent.
+    column exceeds 1, the whole column is taken as percent. Where there is a column `seed`, a network's accuracy is the
+    mean over its seeds; rows that name a `failure` are left out.
 
     Raises:
-        InputError: The file cannot be read, has no such column, or a value is no accuracy or not the only one of
-            its network.
+        InputError: The file cannot be read, has no such column, a value is no accuracy or not the only one of its
+            network and seed, or rows differ in their source or in what their trainings were given.
     """
     path = Path(path)
     try:
         opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(newline="")
         with opened as file:
-            labels = {}
-            for line, key, accuracy in _rows(path, file):
-                if labels.setdefault(key, accuracy) != accuracy:
+            found: dict[str, dict[str, float]] = {}
+            for line, key, seed, accuracy in _rows(path, file):
+                if found.setdefault(key, {}).setdefault(seed, accuracy) != accuracy:
                     raise InputError(f"{path}, line {line}: a second accuracy for {key}")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except (EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: damaged, or not a CSV file: {error}") from error
-    if not labels:
+    if not found:
         raise InputError(f"{path}: has no rows")
-    unit = 100 if max(labels.values()) > 1 else 1
-    return {key: accuracy / unit for key, accuracy in labels.items()}
+    unit = 100 if max(max(accuracies.values()) for accuracies in found.values()) > 1 else 1
+    return {key: fmean(accuracies.values()) / unit for key, accuracies in found.items()}
 
 
-def _rows(path: Path, file: IO[str]) -> Iterator[tuple[int, str, float]]:
+def _rows(path: Path, file: IO[str]) -> Iterator[tuple[int, str, str, float]]:
+    """Line number, key, seed (empty where there is no such column), accuracy."""
     reader = csv.reader(file)
     header = next(reader, [])
     columns = [index for index, name in enumerate(header) if index and "acc" in name.lower()]
     if not columns:
         raise InputError(f"{path}: needs a header with a key and an accuracy column, has {', '.join(header) or 'none'}")
+    kind_columns = _KIND_COLUMNS if "source" in header else ()
+    kind = None
     for row in filter(None, reader):
+        named = dict(zip(header, row, strict=False))
+        if named.get("failure"):
+            continue
         try:
-            key, accuracy = row[0], float(row[columns[-1]])
+            accuracy = float(row[columns[-1]])
         except (IndexError, ValueError):
             accuracy = math.nan
         if not 0 <= accuracy <= 100:
             raise InputError(f"{path}, line {reader.line_num}: no accuracy in column {header[columns[-1]]}")
-        yield reader.line_num, key, accuracy
+        own = {name: named[name] for name in kind_columns if name in named}
+        kind = kind or own
+        if own != kind:
+            raise InputError(f"{path}, line {reader.line_num}: {own} in a table of {kind}, which differ in level")
+        yield reader.line_num, row[0], named.get("seed", ""), accuracy
 
 
 def read_analog_nasbench(path: str | Path | None = None) -> dict[str, float]:

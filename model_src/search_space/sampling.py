@@ -104,7 +104,7 @@ def _table_key(space: Space, labels: Mapping[str, float]) -> Callable[[Any], str
         return config_hash
     if _LONG_HASH.fullmatch(first):
         return None
-    raise InputError(f"the label table is not of this family; its first network is {first!r}")
+    raise InputError(f"-label_table: the label table is not of this family; its first network is {first!r}")
 
 
 def distinct_networks(

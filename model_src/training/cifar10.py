@@ -1,118 +1,123 @@
-"""Training of one network on CIFAR-10 (search, section 12; paper, appendix A.6).
+"""The network of a graph in training with PyTorch.
 
-200 epochs at batch size 256 without crop, mean or standard deviation: zoom and flip, centred RMSprop, cosine decay.
+The images lie on the device as bytes and are zoomed and flipped there; maps are channels-last, and on a GPU the network
+computes in bfloat16 with float32 weights.
 """
 
-import math
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
+from model_src.runtime import choose_device
 from model_src.training.cifar10_data import N_CLASSES, Cifar10
+from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, TrainConfig
 from model_src.training.rmsprop import CentredRMSprop
 
-TEST_BATCH_SIZE = 1000
-STEPS_BETWEEN_REPORTS = 20
+# How PyTorch's libraries say that the memory is used up, where it is no torch.OutOfMemoryError.
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """The recipe; the defaults are the published ones."""
+class TorchLearner:
+    """A network, its optimiser and its images; see `model_src.training.loop.Learner`."""
 
-    epochs: int = 200
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 1e-6  # the cosine ends here, after the last step
-    momentum: float = 0.9
-    zoom: float = 0.2  # each axis is scaled by a factor from 1 - zoom to 1 + zoom
-    kernel_l2: float = 1e-5  # times the sum of squares of every convolution kernel
+    def __init__(self, cg: ComputeGraph, config: TrainConfig, seed: int, data: Cifar10, how: Execution):
+        self._device = choose_device(how.device)
+        self._network = initial_network(cg, seed).to(self._device, memory_format=torch.channels_last)
+        self._whole, self._batch_size = self._network, config.batch_size
+        if how.compile:
+            mode = "reduce-overhead" if self._device.type == "cuda" else "default"  # the former: CUDA graphs
+            self._whole = torch.compile(self._network, dynamic=False, mode=mode)
+        self._bfloat16 = has_bfloat16(self._device) if how.bfloat16 is None else how.bfloat16
+        self._optimiser = make_optimiser(self._network, config)
+        self._data = Cifar10(*(torch.from_numpy(part).to(self._device) for part in data))
+        self._order = self._scales = None
+        self.n_train, self.n_test = len(data.train_images), len(data.test_images)
+        on_gpu = self._device.type == "cuda"
+        self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
+        self.test_batch_size = GPU_TEST_BATCH if on_gpu else CPU_TEST_BATCH
+
+    def start_epoch(self, order: np.ndarray, scales: np.ndarray) -> None:
+        """Take the plan of an epoch."""
+        self._order, self._scales = (torch.from_numpy(part).to(self._device) for part in (order, scales))
+
+    def add_gradients(self, start: int, stop: int, share: float) -> tuple[Tensor, Tensor]:
+        """Add the gradients of these positions of the plan; returns sums of loss and of right answers."""
+        with _memory_errors():
+            chosen = self._order[start:stop]
+            images = zoom(self._data.train_images[chosen].float() / 255, self._scales[start:stop])
+            self._network.train()
+            # Other sizes, those of a last batch or of parts, would be compiled anew.
+            network = self._whole if stop - start == self._batch_size else self._network
+            logits, labels = self._logits(network, images), self._data.train_labels[chosen]
+            loss = functional.cross_entropy(logits, labels)
+            (loss * share).backward()
+            return loss.detach() * (stop - start), (logits.argmax(1) == labels).sum()
+
+    def apply_gradients(self, rate: float) -> None:
+        """Do a step at this learning rate."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients."""
+        self._optimiser.zero_grad()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def test(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Sums of loss and of right answers of these test images."""
+        with _memory_errors():
+            self._network.eval()
+            images, labels = self._data.test_images[start:stop].float() / 255, self._data.test_labels[start:stop]
+            logits = self._logits(self._network, images)
+            return functional.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(1) == labels).sum()
+
+    def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = network(images)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < N_CLASSES:
+            shapes = [tuple(output.shape[1:]) for output in (logits if isinstance(logits, list) else [logits])]
+            raise ValueError(f"the network ends in {shapes} per image, not in one vector of {N_CLASSES} classes")
+        return logits.float()
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """One training.
-
-    Attributes:
-        seed: Seed of weights, order and augmentation.
-        last_accuracy: Share of the test images that are right after the last epoch: the result.
-        best_accuracy: The highest such share after any epoch; chosen on the test images, so a little optimistic.
-        seconds: Wall time.
-    """
-
-    seed: int
-    last_accuracy: float
-    best_accuracy: float
-    seconds: float
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device is a GPU that computes in bfloat16 itself."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-class TrainingError(RuntimeError):
-    """A training went wrong; the text is one line."""
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn whatever says that the memory is used up into MemoryError, which holds on to no tensor."""
+    try:
+        yield
+        return
+    except RuntimeError as error:
+        message = str(error)
+        if not isinstance(error, torch.OutOfMemoryError) and not any(words in message for words in _OUT_OF_MEMORY):
+            raise
+    raise MemoryError(message)
 
 
-def default_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def initial_network(cg: ComputeGraph, seed: int) -> TorchNetwork:
+    """The network of a graph with weights as the published TensorFlow network draws them.
 
-
-def train_network(
-    cg: ComputeGraph,
-    config: TrainConfig,
-    seed: int,
-    data: Cifar10,
-    device: torch.device | str | None = None,
-    progress: bool = False,
-    title: str = "",
-) -> RunResult:
-    """Train the network of a graph from scratch.
-
-    Args:
-        cg: A graph with input (32, 32, 3) and at least ten output channels.
-        config: The recipe.
-        seed: Seed of weights, order and augmentation.
-        data: The images.
-        device: Where to train; None takes the GPU if there is one.
-        progress: Show loss, training accuracy and images per second.
-        title: Name of the progress bar.
+    He for convolutions, Glorot for dense layers, zero biases; drawn on the CPU, so that every device has the same.
 
     Raises:
-        ValueError: The network cannot be built or does not fit the data.
-        TrainingError: The loss is no longer a number.
-        RuntimeError: Raised by PyTorch, as when the memory is used up.
+        ValueError: The network cannot be built.
     """
-    started = time.perf_counter()
-    if tuple(cg.input_shape[1:]) != (32, 32, 3):
-        raise ValueError(f"{cg.name}: input {tuple(cg.input_shape[1:])}, but CIFAR-10 images are 32x32x3")
-    device = torch.device(device) if device is not None else default_device()
-    generator = torch.Generator().manual_seed(seed)  # on the CPU, so that every device draws the same
-    network = build_torch_network(cg, seed=seed)
-    initialise(network, generator)
-    network.to(device)
-    train_images, train_labels, test_images, test_labels = (torch.from_numpy(part).to(device) for part in data)
-    optimiser = make_optimiser(network, config)
-    n_steps = config.epochs * math.ceil(len(train_images) / config.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps, config.final_learning_rate)
-    accuracies = []
-    with tqdm(
-        total=config.epochs * len(train_images), unit=" images", unit_scale=True, desc=title, disable=not progress
-    ) as bar:
-        for epoch in range(1, config.epochs + 1):
-            batches = augmented_batches(train_images, train_labels, config, generator)
-            if not _train_epoch(network, batches, optimiser, schedule, bar):
-                raise TrainingError(f"the loss is not a finite number in epoch {epoch}")
-            accuracies.append(accuracy_on(network, test_images, test_labels))
-            bar.set_description_str(f"{title} epoch {epoch}, test {accuracies[-1]:.4f}".strip())
-    return RunResult(seed, accuracies[-1], max(accuracies), time.perf_counter() - started)
-
-
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw weights as the published TensorFlow network does: He for convolutions, Glorot for dense, zero biases."""
+    network, generator = build_torch_network(cg, seed=seed), torch.Generator().manual_seed(seed)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
@@ -120,6 +125,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
+    return network
 
 
 def make_optimiser(network: nn.Module, config: TrainConfig) -> CentredRMSprop:
@@ -129,26 +135,6 @@ def make_optimiser(network: nn.Module, config: TrainConfig) -> CentredRMSprop:
     others = [weight for weight in network.parameters() if id(weight) not in chosen]
     groups = [{"params": kernels, "weight_decay": 2 * config.kernel_l2}, {"params": others}]
     return CentredRMSprop(groups, lr=config.learning_rate, momentum=config.momentum)
-
-
-def augmented_batches(
-    images: Tensor, labels: Tensor, config: TrainConfig, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of shuffled, zoomed and flipped batches: float (n, 3, 32, 32) in [0, 1], int64 (n,).
-
-    Args:
-        images: uint8 (N, 3, 32, 32).
-        labels: int64 (N,), on the same device.
-        config: The batch size and the zoom.
-        generator: A CPU generator; all random numbers of the epoch are drawn at once.
-    """
-    count = len(images)
-    order = torch.randperm(count, generator=generator)
-    scales = 1 + config.zoom * (2 * torch.rand(count, 2, generator=generator) - 1)
-    scales[:, 0] *= 1 - 2 * torch.randint(0, 2, (count,), generator=generator)  # a negative width is a flip
-    order, scales = order.to(images.device), scales.to(images.device)
-    for chosen, scale in zip(order.split(config.batch_size), scales.split(config.batch_size), strict=True):
-        yield zoom(images[chosen].float() / 255, scale), labels[chosen]
 
 
 def zoom(images: Tensor, scales: Tensor) -> Tensor:
@@ -161,50 +147,3 @@ def zoom(images: Tensor, scales: Tensor) -> Tensor:
     maps = functional.pad(torch.diag_embed(scales), (0, 1))
     grid = functional.affine_grid(maps, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-def _train_epoch(
-    network: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    bar: tqdm,
-) -> bool:
-    """Run one epoch; False where the loss stopped being finite."""
-    network.train()
-    losses = []
-    for step, (images, labels) in enumerate(batches):
-        logits = _logits(network, images)
-        loss = functional.cross_entropy(logits, labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        losses.append(loss.detach())
-        bar.update(len(images))
-        # Reading a number waits for the GPU, so it is done now and then.
-        if step % STEPS_BETWEEN_REPORTS == 0:
-            if not math.isfinite(loss.item()):
-                return False
-            accuracy = (logits.argmax(1) == labels).float().mean().item()
-            bar.set_postfix_str(f"loss {loss.item():.4f}, accuracy {accuracy:.4f}", refresh=False)
-    return bool(torch.stack(losses).isfinite().all())
-
-
-def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    logits = network(images)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < N_CLASSES:
-        shapes = [tuple(output.shape[1:]) for output in (logits if isinstance(logits, list) else [logits])]
-        raise ValueError(f"the network ends in {shapes} per image, not in one vector of {N_CLASSES} classes")
-    return logits
-
-
-@torch.inference_mode()
-def accuracy_on(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of the uint8 images (n, 3, 32, 32) that the network classifies as labelled."""
-    network.eval()
-    right = sum(
-        (_logits(network, part.float() / 255).argmax(1) == truth).sum()
-        for part, truth in zip(images.split(TEST_BATCH_SIZE), labels.split(TEST_BATCH_SIZE), strict=True)
-    )
-    return right.item() / len(images)

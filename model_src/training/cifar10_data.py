@@ -12,6 +12,7 @@ CIFAR10_DIR = DATA_DIR / "cifar-10-batches-py"
 N_CLASSES = 10
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_BATCHES = ("test_batch",)
+BATCHES = (*TRAIN_BATCHES, *TEST_BATCHES)
 
 _MULTIARRAY = {
     (f"numpy.{core}.multiarray", "_reconstruct"): np.empty((0,)).__reduce__()[0] for core in ("core", "_core")
@@ -27,29 +28,32 @@ class Cifar10(NamedTuple):
     test_images: np.ndarray
     test_labels: np.ndarray
 
+    def first(self, count: int | None) -> "Cifar10":
+        """The same with only the first training images; None keeps all."""
+        return self._replace(train_images=self.train_images[:count], train_labels=self.train_labels[:count])
 
-def check_cifar10(folder: str | Path = CIFAR10_DIR) -> None:
-    """Check that the files are there, before hours of work that need them afterwards.
 
-    Raises:
-        InputError: A file is missing; the text says what to put where.
-    """
-    missing = [name for name in (*TRAIN_BATCHES, *TEST_BATCHES) if not (Path(folder) / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{folder}: CIFAR-10 is not there (no {missing[0]}): unpack cifar-10-python.tar.gz from "
-            "https://www.cs.toronto.edu/~kriz/cifar.html so that this folder holds its six batch files"
-        )
+def is_complete(folder: str | Path) -> bool:
+    """Whether all batch files are there."""
+    return all((Path(folder) / name).is_file() for name in BATCHES)
+
+
+def what_to_put(folder: str | Path) -> str:
+    """What a user does where the images cannot be downloaded."""
+    page = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    return f"unpack cifar-10-python.tar.gz from {page} so that {folder} holds its six batch files"
 
 
 def load_cifar10(folder: str | Path = CIFAR10_DIR) -> Cifar10:
     """Read the training and test images.
 
     Raises:
-        InputError: A file is missing, damaged or of another layout.
+        InputError: A file is missing (the text says what to put where), damaged or of another layout.
     """
-    check_cifar10(folder)
-    return Cifar10(*_load_batches(Path(folder), TRAIN_BATCHES), *_load_batches(Path(folder), TEST_BATCHES))
+    folder = Path(folder)
+    if not is_complete(folder):
+        raise InputError(f"CIFAR-10 is not there: {what_to_put(folder)}")
+    return Cifar10(*_load_batches(folder, TRAIN_BATCHES), *_load_batches(folder, TEST_BATCHES))
 
 
 def _load_batches(folder: Path, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

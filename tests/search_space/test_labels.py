@@ -57,14 +57,32 @@ def test_unusable_tables(tmp_path, text, reason):
 
 def test_tables_of_ours(tmp_path):
     path = tmp_path / "labels" / "hiaml.csv"
-    rows = [LabelRow("a" * 16, "b" * 32, 0.91234567, "teacher", None, 7), LabelRow("c", "d", 0.5, "train", 200, 1)]
+    rows = [LabelRow("a" * 16, "b" * 32, 0.91234567, "teacher", None, 7), LabelRow("c", "d", 0.5, "teacher", None, 1)]
     write_label_table(path, rows)
     assert path.read_text() == (
         "config_hash,graph_hash,accuracy,source,epochs,seed\n"
         f"{'a' * 16},{'b' * 32},0.912346,teacher,,7\n"
-        "c,d,0.500000,train,200,1\n"
+        "c,d,0.500000,teacher,,1\n"
     )
     assert read_label_table(path) == {"a" * 16: 0.912346, "c": 0.5}
+
+
+MEASURED = "config_hash,accuracy,source,epochs,seed,images,failure\n"
+
+
+def test_accuracies_are_averaged_over_seeds_without_failures(tmp_path):
+    rows = "a,0.5,train,8,0,100,\na,0.7,train,8,1,100,\na,,train,8,2,100,NaN\nb,,train,8,0,100,NaN\n"
+    assert read_label_table(table(tmp_path, MEASURED + rows)) == {"a": pytest.approx(0.6)}
+
+
+@pytest.mark.parametrize("other", ["b,0.9,teacher,8,0,100,", "b,0.9,train,9,0,100,", "b,0.9,train,8,0,200,"])
+def test_accuracies_of_different_levels_are_not_mixed(tmp_path, other):
+    with pytest.raises(InputError, match=r"table.csv, line 3: .* which differ in level"):
+        read_label_table(table(tmp_path, f"{MEASURED}a,0.5,train,8,0,100,\n{other}\n"))
+
+
+def test_epochs_of_foreign_tables_may_differ(tmp_path):
+    assert read_label_table(table(tmp_path, "key,epochs,acc\na,4,0.5\nb,108,0.9\n")) == {"a": 0.5, "b": 0.9}
 
 
 def test_an_interrupted_table_is_not_written(tmp_path):
@@ -83,7 +101,7 @@ def test_the_hash_of_a_config():
     assert config_hash({"b": [2, 1], "a": ["x"]}) != config_hash(config)
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"key,acc\na,0.9\n")[:-9], b"key,acc\n"])
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"key,acc\na,0.9\n", mtime=0)[:-9], b"key,acc\n"])
 def test_damaged_gzip(tmp_path, content):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(content)

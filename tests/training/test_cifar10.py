@@ -1,23 +1,19 @@
-from dataclasses import replace
-
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork  # noqa: E402
-from model_src.training import cifar10  # noqa: E402
 from model_src.training.cifar10 import (  # noqa: E402
-    TrainConfig,
-    TrainingError,
-    accuracy_on,
-    augmented_batches,
-    initialise,
+    TorchLearner,
+    has_bfloat16,
+    initial_network,
     make_optimiser,
-    train_network,
     zoom,
 )
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
-from tests.training.conftest import classifier  # noqa: E402
+from model_src.training.loop import train_network  # noqa: E402
+from model_src.training.recipe import Execution, TrainConfig  # noqa: E402
+from tests.training.conftest import classifier, small_network  # noqa: E402
 
 SHORT = TrainConfig(epochs=2, batch_size=32)
 
@@ -36,37 +32,15 @@ def test_zoom_keeps_mirrors_and_shrinks():
     torch.testing.assert_close(wide[0, 0, 0], torch.tensor([0.0, 0.5, 2.5, 3.0]))
 
 
-def test_an_epoch_shows_every_image_once_zoomed_and_flipped(data):
-    images = torch.from_numpy(data.train_images)
-    identity = torch.arange(len(images))
-    batches = list(augmented_batches(images, identity, SHORT, torch.Generator().manual_seed(0)))
-    assert [len(labels) for _, labels in batches] == [32, 32, 32, 4]
-    order = torch.cat([labels for _, labels in batches])
-    assert order.tolist() != identity.tolist() and sorted(order.tolist()) == identity.tolist()
-    # The made-up images are of one colour each, which no zoom and no flip changes.
-    torch.testing.assert_close(torch.cat([pixels for pixels, _ in batches]), images[order].float() / 255)
-
-
-def test_zoom_factors_and_flips_are_drawn_as_the_recipe_says(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(cifar10, "zoom", lambda images, scales: drawn.append(scales) or images)
-    images = torch.zeros(2000, 3, 1, 1, dtype=torch.uint8)
-    list(augmented_batches(images, torch.zeros(2000), SHORT, torch.Generator().manual_seed(0)))
-    scales = torch.cat(drawn)
-    assert 0.8 <= scales.abs().min() < 0.81 and 1.19 < scales.abs().max() <= 1.2
-    assert 0.45 < (scales[:, 0] < 0).float().mean() < 0.55 and (scales[:, 1] > 0).all()
-
-
 def test_initial_weights_are_he_and_glorot_and_repeat():
-    networks = [TorchNetwork(classifier(64), enable_bias=True) for _ in range(2)]
-    for network in networks:
-        initialise(network, torch.Generator().manual_seed(1))
-    kernel, bias = networks[0].layers["op_1/conv"].weight, networks[0].layers["op_1/conv"].bias
-    assert 0.98 * (6 / 27) ** 0.5 < kernel.max() < (6 / 27) ** 0.5 and not bias.any()
-    dense = networks[0].layers["op_3/matmul"].weight
-    assert 0.98 * (6 / 74) ** 0.5 < dense.max() < (6 / 74) ** 0.5
+    networks = [initial_network(classifier(64), 1) for _ in range(2)]
+    kernel = networks[0].layers["op_1/conv"].weight
+    assert 0.98 * (6 / 27) ** 0.5 < kernel.max() < (6 / 27) ** 0.5
+    dense = networks[0].layers["op_3/matmul"]
+    assert 0.98 * (6 / 74) ** 0.5 < dense.weight.max() < (6 / 74) ** 0.5 and not dense.bias.any()
     for first, second in zip(*(network.parameters() for network in networks), strict=True):
         assert torch.equal(first, second)
+    assert not torch.equal(kernel, initial_network(classifier(64), 2).layers["op_1/conv"].weight)
 
 
 def test_the_penalty_lies_on_kernels_only():
@@ -77,52 +51,78 @@ def test_the_penalty_lies_on_kernels_only():
     assert kernels["momentum"] == 0.9 and kernels["lr"] == 1e-3
 
 
-def test_the_learning_rate_falls_along_a_cosine_to_a_thousandth(data, monkeypatch):
-    rates = []
-    step = cifar10.CentredRMSprop.step
-    monkeypatch.setattr(
-        cifar10.CentredRMSprop, "step", lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))
+def learner(data, **how):
+    made = TorchLearner(small_network(), SHORT, 0, data, Execution("cpu", **how))
+    made.start_epoch(
+        torch.randperm(100, generator=torch.Generator().manual_seed(0)).numpy(), torch.ones(100, 2).numpy()
     )
-    train_network(classifier(), replace(SHORT, epochs=3), 0, data, "cpu")
-    assert len(rates) == 12 and rates[0] == 1e-3
-    assert rates[6] == pytest.approx((1e-3 + 1e-6) / 2) and 1e-6 < rates[-1] < 2e-5
+    return made
 
 
-def test_colours_are_learnt_and_a_seed_repeats(data):
-    config = TrainConfig(epochs=100, batch_size=25)
-    first = train_network(classifier(), config, 0, data, "cpu")
-    assert first.last_accuracy > 0.6 and first.best_accuracy >= first.last_accuracy and first.seconds > 0
-    short = [train_network(classifier(), SHORT, seed, data, "cpu").last_accuracy for seed in (0, 0)]
-    assert short[0] == short[1]
+def test_a_step_follows_the_gradient(data):
+    ours = learner(data)
+    first, _ = ours.add_gradients(0, 32, 1.0)
+    ours.apply_gradients(1e-4)
+    second, right = ours.add_gradients(0, 32, 1.0)
+    assert second < first and 0 <= right <= 32
 
 
-def test_accuracy_is_the_share_of_right_answers(data):
-    images, labels = torch.from_numpy(data.test_images), torch.from_numpy(data.test_labels)
-    answers = torch.nn.functional.one_hot((labels + (torch.arange(20) < 5)) % 10, 10).float()
-    network = torch.nn.Identity()
-    network.forward = lambda x: answers
-    assert accuracy_on(network, images, labels) == 0.75
+def test_dropped_gradients_leave_no_trace(data):
+    clean, retried = learner(data), learner(data)
+    retried.add_gradients(0, 10, 1.0)
+    retried.drop_gradients()
+    for one in (clean, retried):
+        one.add_gradients(0, 32, 1.0)
+        one.apply_gradients(1e-2)
+    assert torch.equal(clean.test(0, 20)[0], retried.test(0, 20)[0])
 
 
-@pytest.mark.parametrize(
-    ("graph", "reason"),
-    [
-        (classifier(n_classes=4), "ends in .*4,.* not in one vector of 10 classes"),
-        (replace(classifier(), input_shape=(1, 224, 224, 3)), "CIFAR-10 images are 32x32x3"),
-    ],
-)
-def test_networks_that_do_not_fit_are_refused(data, graph, reason):
-    with pytest.raises(ValueError, match=reason):
-        train_network(graph, SHORT, 0, data, "cpu")
+def test_a_test_counts_right_answers_in_evaluation_mode(data, monkeypatch):
+    ours = learner(data)
+    labels = torch.from_numpy(data.test_labels)
+    answers = 50 * torch.nn.functional.one_hot((labels + (torch.arange(20) < 5)) % 10, 10).float()
+    modes = []
+    monkeypatch.setattr(ours._network, "forward", lambda x: modes.append(ours._network.training) or answers)
+    loss, right = ours.test(0, 20)
+    assert right == 15 and loss == pytest.approx(250) and modes == [False]
 
 
-def test_a_loss_that_is_no_number_ends_the_training(data):
-    with pytest.raises(TrainingError, match="not a finite number in epoch"):
-        train_network(classifier(), replace(SHORT, learning_rate=1e38, epochs=5), 0, data, "cpu")
+def test_maps_are_channels_last(data):
+    seen = []
+    ours = learner(data)
+    ours._network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    ours.add_gradients(0, 32, 1.0)
+    ours.test(0, 20)
+    assert [images.is_contiguous(memory_format=torch.channels_last) for images in seen] == [True, True]
+    assert all(images.min() >= 0 and images.max() <= 1 and images.dtype == torch.float32 for images in seen)
 
 
-def test_the_bar_shows_loss_accuracy_and_rate(data, capsys):
-    train_network(classifier(), SHORT, 0, data, "cpu", progress=True, title="rank 3")
-    text = capsys.readouterr().err
-    for part in ("rank 3 epoch 2, test 0.", "loss ", "accuracy ", "images/s"):
-        assert part in text
+def test_bfloat16_is_for_the_network_and_not_for_weights_and_loss(data):
+    types = []
+    ours = learner(data, bfloat16=True)
+    ours._network.layers["op_1/conv"].register_forward_hook(lambda *args: types.append(args[2].dtype))
+    loss, _ = ours.add_gradients(0, 32, 1.0)
+    ours.apply_gradients(1e-3)
+    ours.test(0, 20)
+    assert types == [torch.bfloat16] * 2 and loss.dtype == torch.float32
+    assert {weight.dtype for weight in ours._network.parameters()} == {torch.float32}
+    assert not has_bfloat16(torch.device("cpu"))
+
+
+def test_a_compiled_network_trains_on_whole_batches(data, monkeypatch):
+    sizes = []
+
+    def compile(network, **options):
+        assert options == {"dynamic": False, "mode": "default"}
+        return lambda images: sizes.append(len(images)) or network(images)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    plain, compiled = (train_network(small_network(), SHORT, 0, data, Execution("cpu", compile=on)) for on in (0, 1))
+    assert sizes == [32] * 6 and compiled.last_loss == plain.last_loss
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of the compiler itself
+def test_the_compiler_changes_nothing_but_rounding(data):
+    plain, compiled = (train_network(small_network(), SHORT, 0, data, Execution("cpu", compile=on)) for on in (0, 1))
+    assert compiled.last_loss == pytest.approx(plain.last_loss, rel=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model_src.files import InputError
-from model_src.training.cifar10_data import check_cifar10, load_cifar10
+from model_src.training.cifar10_data import load_cifar10
 from tests.training.conftest import coloured_images
 
 
@@ -17,9 +17,17 @@ def test_both_pickle_dialects_are_read(cifar_folder):
 
 
 def test_an_absent_set_says_what_to_put_where(tmp_path):
-    with pytest.raises(InputError, match=rf"{tmp_path}: CIFAR-10 is not there .* cifar-10-python.tar.gz") as error:
-        check_cifar10(tmp_path)
+    words = f"CIFAR-10 is not there: unpack cifar-10-python.tar.gz .* so that {tmp_path} holds its six batch files"
+    with pytest.raises(InputError, match=words) as error:
+        load_cifar10(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_the_first_images_leave_the_tests_alone(cifar_folder):
+    data = load_cifar10(cifar_folder)
+    few = data.first(30)
+    assert few.train_images.shape == (30, 3, 32, 32) and few.train_labels.tolist() == data.train_labels[:30].tolist()
+    assert len(few.test_images) == len(few.test_labels) == 20 and len(data.first(None).train_images) == 100
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import logging
 from dataclasses import replace
 
 import pytest
@@ -6,10 +7,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from model_src.files import InputError  # noqa: E402
-from model_src.training import frontier  # noqa: E402
-from model_src.training.cifar10 import RunResult, TrainConfig, TrainingError  # noqa: E402
+from model_src.training import frontier, loop  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier  # noqa: E402
+from model_src.training.recipe import Execution, RunResult, TrainConfig, TrainingError  # noqa: E402
 from tests.training.conftest import classifier  # noqa: E402
 
 SOURCE = classifier(16)
@@ -18,6 +19,7 @@ NETWORKS = [
     FrontierNetwork(0, classifier(8), 2),
     FrontierNetwork(1, classifier(4), 3),
 ]
+CPU = Execution("cpu")
 FAIRLY_SHORT = FrontierConfig(TrainConfig(epochs=1, batch_size=50), n_runs=2)
 
 
@@ -26,15 +28,20 @@ def calls(monkeypatch):
     """Replaces the training; returns the list of (graph, seed, title) it was asked for. hidden4 fails in run 1."""
     asked = []
 
-    def train_network(cg, config, seed, data, device, progress, title):
+    def train_network(cg, config, seed, data, how, progress, title):
         asked.append((cg.name, seed, title))
         if (cg.name, seed) == ("hidden4", 1):
             raise TrainingError("the loss is not\na finite number")
         accuracy = {"hidden16": 0.5, "hidden12": 0.7, "hidden8": 0.6, "hidden4": 0.9}[cg.name]
-        return RunResult(seed, accuracy + seed / 100, accuracy + 0.05, 1.0)
+        return RunResult(seed, accuracy + seed / 100, accuracy + 0.05, 1.5, 1.0, "cpu")
 
-    monkeypatch.setattr(frontier, "train_network", train_network)
+    monkeypatch.setattr(loop, "train_network", train_network)
+    monkeypatch.setattr(frontier, "say_cost", lambda graphs, *_: asked.append([graph.name for graph in graphs]))
     return asked
+
+
+def trained(calls):
+    return [call for call in calls if isinstance(call, tuple)]
 
 
 def lines(folder):
@@ -43,21 +50,27 @@ def lines(folder):
 
 def test_networks_are_trained_in_rank_order_and_reported(calls, tmp_path):
     result = train_frontier(NETWORKS, SOURCE, replace(FAIRLY_SHORT, train_input=True), None, tmp_path / "out")
-    assert [call[0] for call in calls] == ["hidden16"] * 2 + ["hidden8"] * 2 + ["hidden4"] * 2 + ["hidden12"] * 2
-    assert calls[0] == ("hidden16", 0, "input") and calls[3] == ("hidden8", 1, "rank 0")
+    order = ["hidden16"] * 2 + ["hidden8"] * 2 + ["hidden4"] * 2 + ["hidden12"] * 2
+    assert calls[0] == order and [call[0] for call in calls[1:]] == order
+    assert calls[1] == ("hidden16", 0, "input") and calls[4] == ("hidden8", 1, "rank 0")
     assert result.best.rank == 2
-    first, best, failed = lines(tmp_path / "out")
+    first, best, *summaries = lines(tmp_path / "out")
     assert first == "[[0.5, 0.51], [[0.6, 0.61], [-1.0, -1.0], [0.7, 0.71]]]"
     assert best == (
         f"Best: Rank 2, Accuracy 0.7050, Flops {result.best.mflops:.4f}, Delta Flops -24.9910%, "
         "Iteration 1, 5 Nodes, Delta Nodes 0"
     )
-    assert failed == "Failed: rank 1: TrainingError: the loss is not a finite number"
+    assert summaries == [
+        "input: last epoch 50.50 ± 0.71 %, best epoch 55.00 ± 0.00 % (2 runs, 0.1 MFLOPs)",
+        "rank 0: last epoch 60.50 ± 0.71 %, best epoch 65.00 ± 0.00 % (2 runs, 0.0 MFLOPs)",
+        "rank 1: TrainingError: the loss is not a finite number",
+        "rank 2: last epoch 70.50 ± 0.71 %, best epoch 75.00 ± 0.00 % (2 runs, 0.0 MFLOPs)",
+    ]
 
 
 def test_a_failure_is_replaced_by_the_next_and_early_results_are_left_out(calls, tmp_path):
     train_frontier(NETWORKS, SOURCE, replace(FAIRLY_SHORT, n_networks=1, first_iteration=2), None, tmp_path)
-    assert {name for name, _, _ in calls} == {"hidden8"}
+    assert calls[0] == ["hidden8"] * 2 and {call[0] for call in calls[1:]} == {"hidden8"}
     train_frontier(NETWORKS[1:], SOURCE, replace(FAIRLY_SHORT, n_networks=1, first_iteration=3), None, tmp_path)
     assert lines(tmp_path)[:2] == ["[None, [[-1.0, -1.0]]]", "None"]
 
@@ -72,44 +85,80 @@ def test_finished_runs_are_not_repeated_and_failed_ones_are(calls, tmp_path):
     before = (tmp_path / "train_result.json").read_text()
     calls.clear()
     train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, tmp_path)
-    assert calls == [("hidden4", 1, "rank 1")] and (tmp_path / "train_result.json").read_text() == before
+    assert calls == [["hidden4"], ("hidden4", 1, "rank 1")]
+    assert (tmp_path / "train_result.json").read_text() == before
+    calls.clear()
     train_frontier(NETWORKS[1:2], SOURCE, replace(FAIRLY_SHORT, n_runs=3), None, tmp_path)
-    assert calls[1:] == [("hidden8", 2, "rank 0")]
+    assert calls == [["hidden8"], ("hidden8", 2, "rank 0")]
 
 
-def test_another_recipe_starts_anew(calls, tmp_path):
+def test_another_recipe_starts_anew_and_loses_nothing(calls, tmp_path):
     train_frontier(NETWORKS[1:2], SOURCE, FAIRLY_SHORT, None, tmp_path)
-    other = replace(FAIRLY_SHORT, recipe=TrainConfig(epochs=2))
-    train_frontier(NETWORKS[1:2], SOURCE, other, None, tmp_path)
-    assert len(calls) == 4
+    for other in (TrainConfig(epochs=2), TrainConfig(epochs=1, batch_size=50, framework="TensorFlow")):
+        calls.clear()
+        train_frontier(NETWORKS[1:2], SOURCE, replace(FAIRLY_SHORT, recipe=other), None, tmp_path)
+        assert len(trained(calls)) == 2
+    calls.clear()
+    train_frontier(NETWORKS[1:2], SOURCE, FAIRLY_SHORT, None, tmp_path)
+    assert not calls
+    assert len(json.loads((tmp_path / "train_result.json").read_text())["other_runs"]) == 4
+
+
+def test_runs_that_are_not_reached_again_stay_in_the_file(calls, tmp_path, monkeypatch):
+    train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, None, tmp_path)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train_network", interrupted)
+    with pytest.raises(KeyboardInterrupt):  # in the third run of rank 0; rank 2 was not reached
+        train_frontier(NETWORKS[:2], SOURCE, replace(FAIRLY_SHORT, n_runs=3), None, tmp_path)
+    calls.clear()
+    train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, None, tmp_path)
+    assert not calls
 
 
 def test_results_are_on_disk_after_every_run(tmp_path, monkeypatch):
     def train_network(cg, config, seed, *rest):
         if seed == 1:
             raise KeyboardInterrupt
-        return RunResult(seed, 0.5, 0.6, 1.0)
+        return RunResult(seed, 0.5, 0.6, 1.5, 1.0, "cpu")
 
-    monkeypatch.setattr(frontier, "train_network", train_network)
+    monkeypatch.setattr(loop, "train_network", train_network)
+    monkeypatch.setattr(frontier, "say_cost", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, tmp_path)
     (trained,) = json.loads((tmp_path / "train_result.json").read_text())["trained"]
     assert trained["rank"] == 0
-    assert trained["runs"] == [{"seed": 0, "last_accuracy": 0.5, "best_accuracy": 0.6, "seconds": 1.0}]
+    assert trained["runs"] == [
+        {"seed": 0, "last_accuracy": 0.5, "best_accuracy": 0.6, "last_loss": 1.5, "seconds": 1.0, "device": "cpu"}
+    ]
 
 
-def test_a_foreign_result_file_is_refused(tmp_path):
-    (tmp_path / "train_result.json").write_text("[]")
+@pytest.mark.parametrize(
+    "content", ["[]", '{"trained": [], "recipe": {}}', '{"trained": [{"runs": [{}], "graph_hash": ""}], "recipe": {}}']
+)
+def test_a_foreign_result_file_is_refused(tmp_path, content):
+    (tmp_path / "train_result.json").write_text(content)
     with pytest.raises(InputError, match="train_result.json: not a training result"):
         train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, tmp_path)
 
 
-def test_networks_that_cannot_be_built_do_not_stop_the_others(cifar_folder, tmp_path):
+def test_networks_that_cannot_be_built_do_not_stop_the_others(cifar_folder, tmp_path, caplog):
     broken = classifier(4)
     broken = replace(broken, regular_nodes=tuple(replace(node, op_type_idx=0) for node in broken.regular_nodes))
     networks = [FrontierNetwork(0, broken, 1), FrontierNetwork(1, classifier(8), 1)]
-    result = train_frontier(
-        networks, SOURCE, FAIRLY_SHORT, load_cifar10(cifar_folder), tmp_path, device="cpu", progress=False
-    )
+    data = load_cifar10(cifar_folder)
+    with caplog.at_level(logging.INFO):
+        result = train_frontier(networks, SOURCE, FAIRLY_SHORT, data, tmp_path, CPU, progress=False)
     assert "unknown operation" in result.trained[0].failure and result.best.rank == 1
     assert 0 <= result.best.runs[1].last_accuracy <= 1
+    messages = [record.message for record in caplog.records]
+    assert messages[0].startswith("4 trainings on the CPU will take about ") and messages[0].endswith(" MFLOPs)")
+    assert messages[-2:] == result.summaries
+
+
+def test_a_device_that_is_not_there_ends_everything(tmp_path):
+    with pytest.raises(InputError, match="-device_str abacus"):
+        train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, tmp_path, Execution("abacus"))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,57 @@
+"""What trainings will cost, said before they start."""
+
+import logging
+from collections.abc import Sequence
+
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.runtime import choose_device
+from model_src.training.cifar10_data import Cifar10
+from model_src.training.loop import images_per_second
+from model_src.training.recipe import Execution, TrainConfig
+
+logger = logging.getLogger(__name__)
+
+PASSES = 3  # training on an image costs three times a test of it: forward, and backward to maps and to weights
+
+
+def say_cost(trainings: Sequence[ComputeGraph], config: TrainConfig, data: Cifar10, how: Execution) -> None:
+    """Log how long trainings on a CPU will take: their FLOPs, at the speed of the first network that can be built.
+
+    Args:
+        trainings: The network of each training; networks may repeat.
+        config: The recipe.
+        data: The images.
+        how: Where and how to compute.
+    """
+    if choose_device(how.device).type != "cpu":
+        return
+    op2i = OP2I().build_from_file()
+    mflops = [compute_cg_flops(cg, op2i, allow_zero=True) for cg in trainings]
+    for cg, own in zip(trainings, mflops, strict=True):
+        try:
+            speed = images_per_second(cg, config, data, how)
+        except (ValueError, RuntimeError, MemoryError):
+            continue  # its training will say why
+        seconds = sum(mflops) / max(own, 1e-6) * images_per_training(config, data) / speed
+        logger.info(
+            "%d trainings on the CPU will take about %s (measured: %.0f images/s with %s of %.1f MFLOPs)",
+            len(trainings), duration(seconds), speed, cg.name, own,
+        )  # fmt: skip
+        return
+
+
+def images_per_training(config: TrainConfig, data: Cifar10) -> float:
+    """Images that a training goes through, tested ones counted by their cost."""
+    n_tests = -(-config.epochs // config.epochs_per_test)
+    return config.epochs * len(data.first(config.train_images).train_images) + n_tests * len(data.test_images) / PASSES
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    hours = round(seconds / 3600)
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days {hours % 24} h"

@@ -1,0 +1,89 @@
+"""Accuracies of networks by training them: our own labels."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.training.cifar10_data import CIFAR10_DIR
+from model_src.training.cifar10_download import fetch_cifar10
+from model_src.training.cost import say_cost
+from model_src.training.label_table import SOURCE, Budget, MeasuredRow, MeasuredTable
+from model_src.training.loop import check_execution
+from model_src.training.pool import Job, train_jobs
+from model_src.training.recipe import AUTOMATIC, Execution, RunResult, TrainConfig
+
+logger = logging.getLogger(__name__)
+
+
+class Subject(NamedTuple):
+    """A network to measure: its graph, the hash of what it was built from, and the canonical hash of the graph."""
+
+    graph: ComputeGraph
+    config_hash: str
+    graph_hash: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How networks are measured.
+
+    Attributes:
+        recipe: Of every training.
+        n_runs: Trainings of each network, with seeds 0, 1, ...
+        n_jobs: Trainings at a time.
+        data_dir: Folder of the images.
+        how: Where and how to compute.
+    """
+
+    recipe: TrainConfig
+    n_runs: int = 1
+    n_jobs: int = 1
+    data_dir: str | Path = CIFAR10_DIR
+    how: Execution = AUTOMATIC
+
+
+def measure(subjects: Sequence[Subject], measurement: Measurement, path: str | Path) -> dict[str, float]:
+    """Train networks; a row per training is in the table when it ends, and what is there already is not repeated.
+
+    Returns:
+        Canonical hash -> mean accuracy (fraction) of the networks that could be trained.
+
+    Raises:
+        InputError: There are no images, no such device, or `path` is a table of something else.
+    """
+    recipe, how = measurement.recipe, measurement.how
+    check_execution(recipe, how)
+    data = fetch_cifar10(measurement.data_dir)
+    budget = Budget(recipe.epochs, len(data.first(recipe.train_images).train_images), recipe.batch_size)
+    table = MeasuredTable(path, budget)
+    left = {
+        Job(subject.graph, seed): subject
+        for seed, subject in product(range(measurement.n_runs), subjects)
+        if not table.has(subject.graph_hash, seed)
+    }
+    say_cost([job.graph for job in left], recipe, data, how)
+    for job, outcome in train_jobs(list(left), recipe, measurement.data_dir, how, measurement.n_jobs):
+        table.append(_row(left[job], job.seed, budget, outcome))
+    return table.accuracies()
+
+
+def _row(subject: Subject, seed: int, budget: Budget, outcome: RunResult | str) -> MeasuredRow:
+    """What a table says of a training; `outcome` is a text where it failed."""
+    known = {
+        "config_hash": subject.config_hash, "graph_hash": subject.graph_hash, "source": SOURCE, "seed": seed,
+        **budget._asdict(),
+    }  # fmt: skip
+    if isinstance(outcome, str):
+        logger.warning("%s, seed %d: %s", subject.graph.name, seed, outcome)
+        return MeasuredRow(**known, failure=outcome)
+    return MeasuredRow(
+        **known,
+        accuracy=round(outcome.last_accuracy, 6),
+        loss=round(outcome.last_loss, 6),
+        seconds=round(outcome.seconds, 1),
+        device=outcome.device,
+    )

@@ -1,0 +1,155 @@
+"""The trainings of a search's results, on disk: everything as JSON, and the published text (search, section 11)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from model_src.files import InputError, load_json, save_text
+from model_src.training.recipe import RunResult, TrainConfig
+
+JSON_NAME = "train_result.json"
+TEXT_NAME = "train_result.txt"
+
+
+@dataclass
+class TrainedNetwork:
+    """The trainings of one network; `rank` is None for the input, `failure` says why it could not be trained."""
+
+    rank: int | None
+    name: str
+    graph_hash: str
+    mflops: float
+    n_nodes: int
+    iteration: int
+    runs: list[RunResult] = field(default_factory=list)
+    failure: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The name in messages."""
+        return "input" if self.rank is None else f"rank {self.rank}"
+
+    def accuracies(self, n_runs: int) -> list[float]:
+        """Last-epoch test accuracy (fraction) of every run, or -1 for each of `n_runs` where the network failed."""
+        return [-1.0] * n_runs if self.failure else [run.last_accuracy for run in self.runs]
+
+    @property
+    def summary(self) -> str:
+        """Last-epoch and best test accuracy, mean and standard deviation over the runs, in percent."""
+        last, best = (_spread([getattr(run, f"{kind}_accuracy") for run in self.runs]) for kind in ("last", "best"))
+        count = f"{len(self.runs)} run{'s' if len(self.runs) > 1 else ''}"
+        return f"{self.title}: last epoch {last}, best epoch {best} ({count}, {self.mflops:.1f} MFLOPs)"
+
+
+@dataclass
+class FrontierResult:
+    """All trainings so far, the input's first; `source` is the input, whether it was trained or not."""
+
+    source: TrainedNetwork
+    trained: list[TrainedNetwork] = field(default_factory=list)
+
+    @property
+    def finished(self) -> list[TrainedNetwork]:
+        """The networks that have runs and did not fail."""
+        return [one for one in self.trained if one.runs and not one.failure]
+
+    @property
+    def best(self) -> TrainedNetwork | None:
+        """The result with the highest mean accuracy over its runs; None where there is none."""
+        candidates = [one for one in self.finished if one.rank is not None]
+        return max(candidates, key=lambda one: fmean(one.accuracies(0)), default=None)
+
+    @property
+    def summaries(self) -> list[str]:
+        """A line per network: its accuracies, or why it could not be trained."""
+        finished = self.finished
+        return [one.summary if one in finished else f"{one.title}: {one.failure}" for one in self.trained]
+
+
+class ResultFiles:
+    """`train_result.json` and `train_result.txt` of a folder.
+
+    No run is ever lost: those of an earlier call that are no part of this one stay in the JSON file.
+
+    Args:
+        folder: Where the files are, or will be.
+        recipe: Of the runs to come.
+
+    Raises:
+        InputError: `folder` holds a `train_result.json` that is not one.
+    """
+
+    def __init__(self, folder: str | Path, recipe: TrainConfig):
+        self._folder, self._recipe = Path(folder), asdict(recipe)
+        self._earlier = _read_runs(self._folder / JSON_NAME)
+
+    def run_of(self, graph_hash: str, seed: int) -> RunResult | None:
+        """The run of an earlier call with the same recipe; None where there is none."""
+        for entry in self._earlier:
+            if (entry["graph_hash"], entry["recipe"], entry["run"]["seed"]) == (graph_hash, self._recipe, seed):
+                return RunResult(**entry["run"])
+        return None
+
+    def save(self, result: FrontierResult, n_runs: int) -> None:
+        """Write both files."""
+        now = {(one.graph_hash, run.seed) for one in result.trained for run in one.runs}
+        best = result.best
+        content = {
+            "recipe": self._recipe,
+            "source": asdict(result.source),
+            "trained": [asdict(one) for one in result.trained],
+            "best_rank": best.rank if best else None,
+            "other_runs": [
+                entry
+                for entry in self._earlier
+                if entry["recipe"] != self._recipe or (entry["graph_hash"], entry["run"]["seed"]) not in now
+            ],
+        }
+        save_text(json.dumps(content, indent=1) + "\n", self._folder / JSON_NAME)
+        save_text(_report(result, n_runs), self._folder / TEXT_NAME)
+
+
+def _read_runs(path: Path) -> list[dict[str, Any]]:
+    """Every run in a file: graph_hash, recipe, run."""
+    if not path.exists():
+        return []
+    content = load_json(path)
+    try:
+        runs = [
+            {"graph_hash": one["graph_hash"], "recipe": content["recipe"], "run": run}
+            for one in content["trained"]
+            for run in one["runs"]
+        ]
+        runs += content["other_runs"]
+        for entry in runs:
+            asdict(RunResult(**entry["run"])), entry["graph_hash"], entry["recipe"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a training result ({type(error).__name__}: {error})") from error
+    return runs
+
+
+def _report(result: FrontierResult, n_runs: int) -> str:
+    """Accuracies of the input and of the results, the best result, and a line for each."""
+    source = result.source
+    of_source = source.accuracies(n_runs) if source in result.trained else None
+    of_results = [one.accuracies(n_runs) for one in result.trained if one.rank is not None]
+    best = result.best
+    lines = [str([of_source, of_results]), str(best and _best_line(best, source)), *result.summaries]
+    return "\n".join(lines) + "\n"
+
+
+def _best_line(best: TrainedNetwork, source: TrainedNetwork) -> str:
+    change = f"{100 * (best.mflops - source.mflops) / source.mflops:.4f}%" if source.mflops else "unknown"
+    return (
+        f"Best: Rank {best.rank}, Accuracy {fmean(best.accuracies(0)):.4f}, Flops {best.mflops:.4f}, "
+        f"Delta Flops {change}, Iteration {best.iteration}, {best.n_nodes} Nodes, "
+        f"Delta Nodes {best.n_nodes - source.n_nodes}"
+    )
+
+
+def _spread(fractions: Sequence[float]) -> str:
+    deviation = f" ± {100 * stdev(fractions):.2f}" if len(fractions) > 1 else ""
+    return f"{100 * fmean(fractions):.2f}{deviation} %"

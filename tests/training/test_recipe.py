@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from model_src.training.recipe import TrainConfig, TrainingError, epoch_plan, learning_rate, reason_of
+
+
+def test_the_defaults_are_the_published_recipe():
+    config = TrainConfig()
+    assert (config.epochs, config.batch_size, config.train_images) == (200, 256, None)
+    assert (config.learning_rate, config.final_learning_rate, config.momentum) == (1e-3, 1e-6, 0.9)
+    assert (config.zoom, config.kernel_l2) == (0.2, 1e-5)
+
+
+def test_the_learning_rate_falls_along_a_cosine_to_a_thousandth():
+    rates = [learning_rate(TrainConfig(), step, 100) for step in (0, 50, 100)]
+    assert rates == [1e-3, pytest.approx((1e-3 + 1e-6) / 2), pytest.approx(1e-6)]
+    assert learning_rate(TrainConfig(), 25, 100) == pytest.approx(1e-6 + 0.999e-3 * (1 + 0.5**0.5) / 2)
+
+
+def test_an_epoch_shows_every_image_once_and_flips_half():
+    order, scales = epoch_plan(2000, 0.2, np.random.default_rng(0))
+    assert order.tolist() != list(range(2000)) and sorted(order) == list(range(2000))
+    assert scales.shape == (2000, 2) and scales.dtype == np.float32
+    assert 0.8 <= abs(scales).min() < 0.81 and 1.19 < abs(scales).max() <= 1.2
+    assert 0.45 < (scales[:, 0] < 0).mean() < 0.55 and (scales[:, 1] > 0).all()
+
+
+def test_a_generator_decides_the_plan():
+    plans = [epoch_plan(50, 0.2, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert (plans[0][0] == plans[1][0]).all() and (plans[0][1] == plans[1][1]).all()
+    assert (plans[0][0] != plans[2][0]).any() and (plans[0][1] != plans[2][1]).any()
+
+
+def test_a_reason_is_one_line():
+    assert reason_of(TrainingError("the loss is\nno  number")) == "TrainingError: the loss is no number"
