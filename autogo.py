@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -293,7 +294,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Workers(files, args.n_jobs) as workers:
         workers.prepare()
         folder = make_folders(args)
-        result = search(args, workers, cg)
+        try:
+            result = search(args, workers, cg)
+        except InputError:
+            for parent in (args.output_dir, args.logs_dir):
+                shutil.rmtree(Path(parent) / folder.name, ignore_errors=True)
+            raise
     ranked = report(args, result, predictor, folder)
     if data is not None:
         train(args, data, result, ranked, folder)

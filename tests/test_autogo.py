@@ -120,6 +120,16 @@ def test_gnn_guidance_and_single_operations(tmp_path, unit):
     assert (result_folder(tmp_path) / "pareto.csv").exists()
 
 
+def test_a_search_that_cannot_begin_leaves_no_folder(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise InputError("no segment")
+
+    monkeypatch.setattr(autogo, "search", refuse)
+    with pytest.raises(InputError):
+        autogo.main(arguments(tmp_path, logs_dir=tmp_path / "logs"))
+    assert not any(path for parent in ("out", "logs") for path in (tmp_path / parent).iterdir())
+
+
 def test_export(tmp_path):
     autogo.main([*arguments(tmp_path, epoch=1, max_target_per_iter=4), "-export", "onnx", "torch"])
     names = {path.name for path in result_folder(tmp_path).iterdir()}
