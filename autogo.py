@@ -284,6 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     allowed_ops(args.model_family, args.graph_encoder_family)  # refuses unknown names before anything is loaded
     cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
     predictor = load_predictor(args.predictor_path, args.predictor_type, args.device_str)
+    logger.info("scoring with %s on %s", args.predictor_path, predictor.device)
     if args.export:
         from model_src.comp_graph.export import check_formats
 

@@ -1,7 +1,9 @@
 """Build the segment database that a search takes its replacements from."""
 
+import gc
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +68,18 @@ def read_graphs(families: Sequence[str], data_dir: Path) -> Iterator["ComputeGra
         yield from tqdm((network.graph for network in iter_family(family, data_dir)), family, unit="network")
 
 
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Leave out Python's search for cyclic garbage inside the block: graphs hold no cycles, and it costs a quarter."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def report(statistics: "DatabaseStatistics") -> str:
     """The database's size beside the paper's."""
     return (
@@ -83,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.encoder.tokenizer import Tokenizer
 
     encoder, tokenizer = NetworkEncoder.load(config.encoder_path), Tokenizer.load(config.tokenizer_path)
-    database = build_database(read_graphs(config.families, config.data_dir), encoder, tokenizer)
+    with no_garbage_collection():
+        database = build_database(read_graphs(config.families, config.data_dir), encoder, tokenizer)
     database.save(config.output)
     logging.info("%s\n%s", config.output, report(database.statistics()))
     return 0

@@ -1,9 +1,11 @@
-"""How a search's time grows: with the nodes of the input, and with parents x segments x targets."""
+"""How the processor time of a search grows: with the nodes of the input, and with parents × segments × targets."""
 
 import numpy as np
-from harness import Row, run, seconds_of, shipped_mutator, shipped_network
+from harness import Row, another_mutator, processor_seconds_of, run, shipped_mutator, shipped_network
 
 CELLS = (4, 9, 19, 40, 82)  # about 50, 100, 200, 400 and 800 nodes
+SWAPS = ((5, 50), (10, 50), (10, 100), (20, 100), (20, 200))  # segments, targets
+PARENTS = (1, 2, 4)
 REPEATS = 3
 
 
@@ -22,46 +24,65 @@ def _chain(n_cells: int):
     return with_run_normalisers(builder.classifier(x, dropout=False))
 
 
-def _seconds(cg, candidates: int, targets: int, seed: int) -> tuple[float, int]:
-    """Time of one parent whose children are all built, the database embedded before; and their number."""
+def _seconds(loaded, parents: list, candidates: int, targets: int, seed: int) -> tuple[float, int]:
+    """Processor time of mutating all parents, and the number of children; all are built, the database is embedded."""
     from model_src.comp_graph.tf_comp_graph import OP2I
     from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
     from model_src.search.objectives import Objectives
 
-    mutator = shipped_mutator(max_candidate_per_iter=candidates, max_target_per_iter=targets)
-    objectives = Objectives(-1e9, compute_cg_flops(cg, OP2I().build_from_file()), -1e9, 1e9)
-    mutator.mutate(cg, objectives, np.random.default_rng(1000 + seed))
-    children = []
-    seconds = seconds_of(
-        lambda: children.append(mutator.mutate(cg, objectives, np.random.default_rng(seed)).n_scored)
-    )  # fmt: skip
-    return seconds, children[0]
+    mutator = another_mutator(loaded, max_candidate_per_iter=candidates, max_target_per_iter=targets)
+    objectives = Objectives(-1e9, compute_cg_flops(parents[0], OP2I().build_from_file()), -1e9, 1e9)
+    mutator.mutate(parents[0], objectives, np.random.default_rng(1000 + seed))
+    n_scored = []
+
+    def work() -> None:
+        for number, cg in enumerate(parents):
+            n_scored.append(mutator.mutate(cg, objectives, np.random.default_rng((seed, number))).n_scored)
+
+    return processor_seconds_of(work), sum(n_scored)
 
 
-def _slope(sizes: list[float], seconds: list[float]) -> float:
-    """The exponent of growth by least squares; 1 is linear."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+def _children(mutator, cg, count: int) -> list:
+    """Different networks one swap away from the given one."""
+    from model_src.search.objectives import Objectives
+
+    mutation = mutator.mutate(cg, Objectives(-1e9, 1.0, -1e9, 1e9), np.random.default_rng(0))
+    different = {child.identity: child.swap for child in mutation.accepted}
+    chosen = list(different.values())[:: len(different) // count][:count]
+    return [swap.apply(cg, "new") for swap in chosen]
+
+
+def _slope(sizes: list[float], rows: list[Row]) -> float:
+    """The exponent of growth by least squares on the medians; 1 is linear."""
+    return float(np.polyfit(np.log(sizes), np.log([row.median for row in rows]), 1)[0])
 
 
 def measure() -> list[Row]:
-    """One parent, 10 segments x 100 targets unless said otherwise, every child built."""
-    rows, sizes, best = [], [], []
-    for cells in CELLS:
-        cg = _chain(cells)
-        measured = [_seconds(cg, 10, 100, seed) for seed in range(REPEATS)]
+    """Growth with the nodes of one parent, per child; with its segments and targets; and with the number of parents."""
+    loaded, by_nodes, by_targets, by_parents = shipped_mutator(), [], [], []
+    graphs = [_chain(cells) for cells in CELLS]
+    for cg in graphs:
+        measured = [_seconds(loaded, [cg], 10, 100, seed) for seed in range(REPEATS)]
         per_thousand = tuple(1e3 * seconds / children for seconds, children in measured)
-        rows.append(Row(f"1,000 children of one parent of {cg.n_nodes} nodes", "s", per_thousand))
-        sizes.append(cg.n_nodes)
-        best.append(min(rows[-1].values))
-    rows.append(Row("exponent of the growth with nodes (1: linear)", "", (_slope(sizes, best),), 1.1))
-    cg, sizes, best = shipped_network(), [], []
-    for candidates, targets in ((5, 50), (10, 50), (10, 100), (20, 100), (20, 200)):
-        measured = [_seconds(cg, candidates, targets, seed) for seed in range(REPEATS)]
-        rows.append(Row(f"one parent, {candidates} segments × {targets} targets", "s", tuple(s for s, _ in measured)))
-        sizes.append(candidates * targets)
-        best.append(min(rows[-1].values))
-    rows.append(Row("exponent of the growth with segments × targets", "", (_slope(sizes, best),), 1.1))
-    return rows
+        by_nodes.append(Row(f"1,000 children of one parent of {cg.n_nodes} nodes", "s", per_thousand))
+    cg = shipped_network()
+    for candidates, targets in SWAPS:
+        seconds = tuple(_seconds(loaded, [cg], candidates, targets, seed)[0] for seed in range(REPEATS))
+        by_targets.append(Row(f"one parent, {candidates} segments × {targets} targets", "s", seconds))
+    parents = _children(loaded, cg, max(PARENTS))
+    for count in PARENTS:
+        seconds = tuple(_seconds(loaded, parents[:count], 10, 100, seed)[0] for seed in range(REPEATS))
+        by_parents.append(Row(f"one iteration of top_k {count}, 10 segments × 100 targets", "s", seconds))
+    exponents = [
+        ("nodes (1: linear)", [cg.n_nodes for cg in graphs], by_nodes),
+        ("segments × targets", [segments * targets for segments, targets in SWAPS], by_targets),
+        ("top_k", PARENTS, by_parents),
+    ]
+    return [
+        row
+        for what, sizes, rows in exponents
+        for row in (*rows, Row(f"exponent of the growth with {what}", "", (_slope(sizes, rows),), 1.1))
+    ]
 
 
 if __name__ == "__main__":

@@ -111,6 +111,13 @@ def seconds_of(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def processor_seconds_of(work: Callable[[], Any]) -> float:
+    """Processor time of one call: its wall time where nothing else runs, for work on one thread."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def has_reference() -> bool:
     """Whether the reference folder is there; says so where it is not."""
     if not REFERENCE.is_dir():
@@ -132,6 +139,16 @@ def shipped_mutator(
     files = files or shipped_files()
     paths = files.encoder, files.model, database or files.database
     return _mutator(family, config, ROOT / "saved_models", *paths)
+
+
+def another_mutator(mutator: "Mutator", **config: Any) -> "Mutator":
+    """A mutator on the same files, which nothing is remembered of but the database's embeddings."""
+    from dataclasses import replace
+
+    from model_src.search.mutator import Mutator
+
+    parts = mutator._encoder, mutator._tokenizer, mutator._database, mutator._predictor
+    return Mutator(replace(mutator._config, **config), *parts, uses_parts=mutator._uses_parts)
 
 
 def reference_mutator(family: str) -> "Mutator":
@@ -179,10 +196,11 @@ def learn_vocabulary(folder: Path) -> "VocabularyFiles":
     return vocabulary_files(root=folder)
 
 
-def write_families(folder: Path, count: int) -> None:
-    """Write caches of `count` random networks per family, with made-up accuracies."""
+def write_families(folder: Path, counts: int | Sequence[int]) -> None:
+    """Write caches of random networks, equally many of all families or so many of each, with made-up accuracies."""
+    counts = [counts] * len(FAMILIES) if isinstance(counts, int) else counts
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        list(pool.map(_write_family, FAMILIES, [folder] * len(FAMILIES), [count] * len(FAMILIES)))
+        list(pool.map(_write_family, FAMILIES, [folder] * len(FAMILIES), counts))
 
 
 def _write_family(family: str, folder: Path, count: int) -> None:

@@ -25,6 +25,7 @@ SCRIPTS = (
     "scoring",
     "growth",
     "database",
+    "train_cifar10",
 )
 PACKAGES = ("torch", "numpy", "highspy", "rustworkx", "sentencepiece")
 RESULTS = ROOT / "benchmarks" / "results.md"

@@ -1,10 +1,20 @@
 """Scoring whole networks with the GNN and whole (predecessor, segment, successor) triples with the PSC predictor.
 
-The published figures were taken in searches, whose triples share predecessors, segments and successors.
+Times are processor times of the one thread that scores. The published figures were taken in searches, whose triples
+share predecessors, segments and successors.
 """
 
 import numpy as np
-from harness import ROOT, Row, random_networks, run, seconds_of, shipped_mutator, shipped_network, shipped_segments
+from harness import (
+    ROOT,
+    Row,
+    processor_seconds_of,
+    random_networks,
+    run,
+    shipped_mutator,
+    shipped_network,
+    shipped_segments,
+)
 
 FAMILIES, NETWORKS, REPEATS = ("hiaml", "nb201"), 100, 5  # networks per family
 
@@ -23,7 +33,7 @@ def _searched(predictor) -> tuple[float, ...]:
         chosen = [segments[number] for number in rng.integers(len(segments), size=100)]
         ends = source.predecessor, source.successor
         triples = [(ends[0], part.with_normalisers(cg.normalisers), ends[1]) for part in chosen]
-        rates.append(len(triples) / seconds_of(lambda triples=triples: predictor.score_psc(triples)))
+        rates.append(len(triples) / processor_seconds_of(lambda triples=triples: predictor.score_psc(triples)))
     return tuple(rates)
 
 
@@ -46,8 +56,8 @@ def measure() -> list[Row]:
     psc_rates, gnn_rates = [], []
     for _ in range(REPEATS + 1):
         new_triples, new_graphs = [tuple(_copies(triple)) for triple in triples], _copies(graphs)
-        psc_rates.append(len(triples) / seconds_of(lambda new=new_triples: psc.score_psc(new)))
-        gnn_rates.append(len(graphs) / seconds_of(lambda new=new_graphs: gnn.score_graphs(new)))
+        psc_rates.append(len(triples) / processor_seconds_of(lambda new=new_triples: psc.score_psc(new)))
+        gnn_rates.append(len(graphs) / processor_seconds_of(lambda new=new_graphs: gnn.score_graphs(new)))
     return [
         Row("PSC scoring, triples of a search", "triples/s", _searched(psc), 5050, more_is_better=True, published=505),
         Row(

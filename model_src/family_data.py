@@ -15,7 +15,8 @@ import numpy as np
 
 import constants
 from model_src.comp_graph.load import CG_CLASSES
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, node_from_state
+from model_src.comp_graph.node_pool import NodePool
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.files import InputError, atomic_write, iter_json_object, load_pickle, save_pickle
 
@@ -146,10 +147,10 @@ def save_state_cache(path: str | Path, networks: Iterable[LabelledGraph]) -> Non
 
 
 def _read_state_cache(path: Path) -> Iterator[LabelledGraph]:
-    op2i, known = OP2I().build_from_file(), {}
+    op2i, pool = OP2I().build_from_file(), NodePool()
 
     def network(entry: Any) -> LabelledGraph:
-        graph = _with_shared_nodes(ComputeGraph.from_state_dict(entry["cg"]), known)
+        graph = pool.graph_from_state(entry["cg"])
         flops = entry.get("flops") or 0
         return LabelledGraph(
             graph,
@@ -171,14 +172,14 @@ def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
     entries = load_pickle(path, {**CG_CLASSES, **_NUMPY_CLASSES})
     if not isinstance(entries, list):
         raise InputError(f"{path}: holds a {type(entries).__name__}, not a list of networks")
-    known = {}
+    pool = NodePool()
 
     def network(entry: Any) -> LabelledGraph:
         graph = entry["compute graph"]
         if not isinstance(graph, ComputeGraph):
             raise TypeError(f"it holds a {type(graph).__name__} where the graph belongs")
         return LabelledGraph(
-            _with_shared_nodes(graph, known),
+            pool.shared(graph),
             _fraction(entry["acc"]),
             float(entry["flops"]),
             entry.get("n_params"),
@@ -205,21 +206,6 @@ def _fraction(accuracy: float | None, unit: int = 1) -> float | None:
     if not 0 <= accuracy <= unit:
         raise ValueError(f"its accuracy is {accuracy}, which does not lie between 0 and {unit}")
     return float(accuracy) / unit
-
-
-def _with_shared_nodes(graph: ComputeGraph, known: dict[tuple, Node]) -> ComputeGraph:
-    """The graph with its nodes numbered by index; nodes that an earlier graph has, too, are that graph's objects.
-
-    The networks of a family have few different nodes, so a cache takes a fraction of the memory.
-    """
-    nodes = []
-    for index, node in enumerate(graph.nodes):
-        state = {**node.state_dict(), "str_id": str(index)}
-        key = (*({**state, "metadata": tuple((node.metadata or {}).items())}.values()),)
-        if key not in known:
-            known[key] = node_from_state(state, bool(node.type_idx))
-        nodes.append(known[key])
-    return ComputeGraph.from_nodes(graph.name, graph.input_shape, nodes, graph.edge_pairs, graph.normalisers)
 
 
 def _with_own_names(path: str | Path, networks: Iterable[LabelledGraph]) -> Iterator[LabelledGraph]:

@@ -19,6 +19,8 @@ CJK_POOL = "".join(map(chr, range(0x4E00, 0xA000)))
 # The geta mark, typographers' stand-in for a missing character: NFKC leaves it alone and no pool contains it.
 UNKNOWN = "\u3013"
 
+Feature = Callable[[Sequence[int], Sequence | None], str]
+
 _PUBLISHED_CLASS = "Network_Encoder"
 _PUBLISHED_MODULES = ("encoder.network_encoder", "model_src.encoder.network_encoder")
 
@@ -72,15 +74,10 @@ class NetworkEncoder:
     def token_labels(self, graph: "Graph", order: Iterable[Hashable] | None = None) -> list[str]:
         """Describe nodes by operation, feature and direct neighbours: `conv2d,3,in,input,,out,fusedbatchnorm,`."""
         order = generation_order(graph) if order is None else order
-        names, fields, predecessors, successors = _views(graph)
-        feature = _feature_text(self.encoding)
+        own, before, after = _views(graph, _feature_text(self.encoding))
         if "nio" in self.encoding:
-            return [names[node] + feature(*fields[node]) for node in order]
-        return [
-            f"{names[node]}{feature(*fields[node])},in,{''.join([names[other] + ',' for other in predecessors[node]])}"
-            f",out,{''.join([names[other] + ',' for other in successors[node]])}"
-            for node in order
-        ]
+            return [own[node] for node in order]
+        return [f"{own[node]},in,{before[node]},out,{after[node]}" for node in order]
 
     @classmethod
     def load(cls, path: str | Path) -> "NetworkEncoder":
@@ -124,19 +121,28 @@ def generation_order(graph: "Graph") -> list[Hashable]:
     return list(nx.topological_sort(graph))
 
 
-def _views(graph: "Graph") -> tuple:
-    """By node: operation name, (resolution, kernel shape or None), predecessors, successors."""
+def _views(graph: "Graph", feature: Feature) -> tuple:
+    """By node: operation name with feature, names of the predecessors, names of the successors, each with a comma."""
     if isinstance(graph, ComputeGraph):
         names = [node.op_name for node in graph.nodes]
-        fields = [(node.resolution, getattr(node, "shape", None)) for node in graph.nodes]
-        return names, fields, graph.predecessors, graph.successors
-    data = graph.nodes.items()
-    names = {node: attributes["op_name"] for node, attributes in data}
-    fields = {node: (attributes.get("resolution"), attributes.get("shape")) for node, attributes in data}
-    return names, fields, graph.pred, graph.succ
+        kernels = [*(node.shape for node in graph.weighted_nodes), *(None for _ in graph.regular_nodes)]
+        facts = zip(names, graph.nodes, kernels, strict=True)
+        before, after = [""] * graph.n_nodes, [""] * graph.n_nodes
+        for source, target in graph.edge_pairs:
+            before[target] += names[source] + ","
+            after[source] += names[target] + ","
+        return [name + feature(node.resolution, kernel) for name, node, kernel in facts], before, after
+    names = {node: attributes["op_name"] for node, attributes in graph.nodes.items()}
+    return (
+        {node: names[node] + feature(data.get("resolution"), data.get("shape")) for node, data in graph.nodes.items()},
+        *(
+            {node: "".join([names[other] + "," for other in others]) for node, others in neighbours.items()}
+            for neighbours in (graph.pred, graph.succ)
+        ),
+    )
 
 
-def _feature_text(encoding: str) -> Callable[[Sequence[int], Sequence | None], str]:
+def _feature_text(encoding: str) -> Feature:
     """How an encoding writes a node's resolution (six integers) or kernel shape (None where there is no kernel)."""
     if encoding == "res":
         return lambda resolution, shape: "," + ",".join(map(str, resolution))

@@ -1,6 +1,8 @@
 """Builds a segment database: cuts networks into segments and keeps one of each kind (tokenizer, sections 6-8)."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import count
 from operator import eq
 
 import rustworkx
@@ -11,7 +13,7 @@ from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_db import NodeTable, Row, SegmentDatabase
 from model_src.encoder.segmentation import HasSegmenter, segment_with_text
 
-Edges = tuple[tuple[int, int], ...]
+Form = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]  # colours by place, edges between places
 
 
 class SegmentMap:
@@ -20,8 +22,9 @@ class SegmentMap:
     def __init__(self):
         self._table = NodeTable()
         self._rows: dict[str, list[Row]] = {}
+        self._colours: defaultdict[tuple, int] = defaultdict(count().__next__)  # of operation and resolution
         self._seen: set[tuple] = set()
-        self._kept: dict[tuple, list[rustworkx.PyDiGraph]] = {}
+        self._kept: dict[tuple, list[Form]] = {}
 
     def add_graph(self, cg: ComputeGraph, encoder: NetworkEncoder, tokenizer: HasSegmenter) -> None:
         """Cut a network with the full vocabulary and add its segments."""
@@ -30,21 +33,19 @@ class SegmentMap:
 
     def add(self, cg: ComputeGraph, indices: Sequence[int], text: str) -> bool:
         """Add the segment that the given nodes (in topological order) form; False if there is one like it."""
-        colours = tuple([(cg.nodes[index].op_name, cg.nodes[index].resolution) for index in indices])
+        nodes, colour_of = cg.nodes, self._colours
+        colours = tuple([colour_of[nodes[index].op_name, nodes[index].resolution] for index in indices])
         position = {index: place for place, index in enumerate(indices)}
         edges = tuple([(position[i], position[j]) for i in indices for j in cg.successors[i] if j in position])
-        form = (text, colours, edges)
         # Nearly all segments are repeats in the very same order, which a look-up tells.
-        if form in self._seen:
+        if (text, colours, edges) in self._seen:
             return False
-        self._seen.add(form)
-        alike = self._kept.setdefault((text, _hash(colours, edges)), [])
-        graph = rustworkx.PyDiGraph()
-        graph.add_nodes_from(colours)
-        graph.add_edges_from_no_data(list(edges))
-        if any(rustworkx.is_isomorphic(graph, other, node_matcher=eq) for other in alike):
+        self._seen.add((text, colours, edges))
+        ends = tuple(sorted([(colours[source], colours[target]) for source, target in edges]))
+        alike = self._kept.setdefault((text, tuple(sorted(colours)), ends), [])
+        if any(_isomorphic((colours, edges), other) for other in alike):
             return False
-        alike.append(graph)
+        alike.append((colours, edges))
         self._rows.setdefault(text, []).append(self._table.row(cut_segment(cg, indices, text)))
         return True
 
@@ -61,13 +62,9 @@ def build_database(graphs: Iterable[ComputeGraph], encoder: NetworkEncoder, toke
     return segments.database()
 
 
-def _hash(colours: Sequence[tuple], edges: Edges) -> int:
-    """Equal for isomorphic graphs; nodes are in topological order."""
-    mixed = [hash(colour) for colour in colours]
-    for direction, nodes in ((0, range(len(mixed))), (1, reversed(range(len(mixed))))):
-        sources: dict[int, list[int]] = {}
-        for edge in edges:
-            sources.setdefault(edge[1 - direction], []).append(edge[direction])
-        for node in nodes:
-            mixed[node] = hash((mixed[node], *sorted([mixed[source] for source in sources.get(node, ())])))
-    return hash(tuple(sorted(mixed)))
+def _isomorphic(first: Form, second: Form) -> bool:
+    graphs = rustworkx.PyDiGraph(), rustworkx.PyDiGraph()
+    for graph, (colours, edges) in zip(graphs, (first, second), strict=True):
+        graph.add_nodes_from(colours)
+        graph.add_edges_from_no_data(list(edges))
+    return rustworkx.is_isomorphic(*graphs, node_matcher=eq)

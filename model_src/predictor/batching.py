@@ -7,6 +7,7 @@ then the mean of a range of originals in topological order, with the changed one
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,13 +39,38 @@ class GraphBatch:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "GraphBatch":
         """The batch on another device and with another type of floating-point numbers."""
-        op, resolution, kernel, bias = self.features
         return GraphBatch(
-            NodeFeatures(op.to(device), resolution.to(device, dtype), kernel.to(device), bias.to(device)),
+            features_to(self.features, device, dtype),
             self.rows.to(device),
             self.adjacency.to(device, dtype),
             self.pooling.to(device, dtype),
         )
+
+
+def features_to(features: NodeFeatures, device: torch.device, dtype: torch.dtype) -> NodeFeatures:
+    """Features, given as tensors, on another device and with another type of floating-point numbers."""
+    op, resolution, kernel, bias = features
+    return NodeFeatures(op.to(device), resolution.to(device, dtype), kernel.to(device), bias.to(device))
+
+
+class Selection(NamedTuple):
+    """Nodes and edges of some items, and their parts as weighted sums of nodes; a node goes by its place.
+
+    Attributes:
+        rows: (n,) row of every node in the features.
+        edges: (2, m) places of sources and targets.
+        members: (k,) places of the nodes that are summed up.
+        owners: (k,) the part that each of them belongs to.
+        weights: (k,) of each of them.
+        n_parts: Number of parts.
+    """
+
+    rows: np.ndarray
+    edges: np.ndarray
+    members: np.ndarray
+    owners: np.ndarray
+    weights: np.ndarray
+    n_parts: int
 
 
 @dataclass(frozen=True)
@@ -84,28 +110,34 @@ class Pack:
 
     def batch(self, items: np.ndarray | slice = slice(None)) -> GraphBatch:
         """The batch of the given items; its parts come item by item."""
-        parts = self.parts[items].reshape(-1, 6).astype(np.int64)
-        blocks = np.unique(parts[:, [0, 3]])
-        nodes = _ranges(self.node_start[blocks], self.node_start[blocks + 1])
-        edges = self.edges[:, _ranges(self.edge_start[blocks], self.edge_start[blocks + 1])]
-        place = np.empty(len(self.rows), dtype=np.int64)  # node id -> its place in the batch
-        place[nodes] = np.arange(len(nodes))
-        members, owners, weights = self._members(parts)
+        chosen = self.select(items)
+        n_nodes = len(chosen.rows)
         return GraphBatch(
             self.features,
-            torch.from_numpy(self.rows[nodes]),
-            _csr(np.ones(edges.shape[1]), place[edges[1]], place[edges[0]], (len(nodes), len(nodes))),
-            _csr(weights, owners, place[members], (len(parts), len(nodes))),
+            torch.from_numpy(chosen.rows),
+            _csr(np.ones(chosen.edges.shape[1]), *chosen.edges[::-1], (n_nodes, n_nodes)),
+            _csr(chosen.weights, chosen.owners, chosen.members, (chosen.n_parts, n_nodes)),
         )
+
+    def select(self, items: np.ndarray | slice = slice(None)) -> Selection:
+        """The nodes and edges that the given items need, and their parts, item by item."""
+        parts = self.parts[items].reshape(-1, 6).astype(np.int64)
+        blocks = np.unique(parts[:, [0, 3]])
+        nodes = ranges(self.node_start[blocks], self.node_start[blocks + 1])
+        edges = self.edges[:, ranges(self.edge_start[blocks], self.edge_start[blocks + 1])]
+        place = np.empty(len(self.rows), dtype=np.int64)  # node id -> its place in the selection
+        place[nodes] = np.arange(len(nodes))
+        members, owners, weights = self._members(parts)
+        return Selection(self.rows[nodes], place[edges], place[members], owners, weights, len(parts))
 
     def _members(self, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Node id, number of the part and weight of everything that is summed up for the parts."""
         network, start, stop, cut, n_copies, n_bypassed = parts.T
         first, first_copy, first_bypassed = self.node_start[network], self.node_start[cut], self.bypassed_start[cut]
-        copies = _ranges(first_copy, first_copy + n_copies)
-        bypassed = self.bypassed[_ranges(first_bypassed, first_bypassed + n_bypassed)]
+        copies = ranges(first_copy, first_copy + n_copies)
+        bypassed = self.bypassed[ranges(first_bypassed, first_bypassed + n_bypassed)]
         terms = [  # node ids, how many of each part, sign
-            (_ranges(first + start, first + stop), stop - start, 1),
+            (ranges(first + start, first + stop), stop - start, 1),
             (copies, n_copies, 1),
             (self.originals[copies], n_copies, -1),
             (bypassed, n_bypassed, -1),
@@ -118,7 +150,7 @@ class Pack:
         )
 
 
-def _ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+def ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """The numbers of many ranges, one range after the other: ([2, 7], [4, 8]) -> [2, 3, 7]."""
     lengths = stops - starts
     ends = np.cumsum(lengths)

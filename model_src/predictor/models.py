@@ -1,14 +1,16 @@
 """The GNN and PSC accuracy predictors (predictors, section 1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
 from model_src.files import InputError
-from model_src.predictor.batching import GraphBatch
+from model_src.predictor.batching import GraphBatch, Pack
+from model_src.predictor.folding import FoldedBatch, Sums, fold
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS, PREDICTOR_PARTS, ModelConfig
 
 SHAPE_SIZE, KERNEL_SIZE, BIAS_SIZE = 8, 4, 2  # of the embeddings; there are two kernel sides
@@ -30,6 +32,11 @@ class GraphConv(nn.Module):
     def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
         """(n, in_channels) and (n, n) [target, source] -> (n, out_channels)."""
         return self.lin_rel(torch.sparse.mm(adjacency, nodes)) + self.lin_root(nodes)
+
+    def folded(self, nodes: Tensor, step: Sums) -> Tensor:
+        """(n, in_channels), the rows of a layer -> (m, out_channels), those of the next one."""
+        both = functional.linear(nodes, torch.cat([self.lin_root.weight, self.lin_rel.weight]))
+        return step.of(both.view(2 * len(nodes), -1)) + self.lin_rel.bias
 
 
 def _of_pyg(name: str) -> Callable[..., nn.Module]:
@@ -110,6 +117,12 @@ class GraphEncoder(nn.Module):
             nodes = self.activation(layer(nodes, adjacency))
         return self.dropout(nodes)
 
+    def folded(self, nodes: Tensor, steps: Sequence[Sums]) -> Tensor:
+        """(n, in_channels), the first layer's rows -> (m, out_channels), the last one's."""
+        for layer, step in zip(self.gnn_layers, steps, strict=True):
+            nodes = self.activation(layer.folded(nodes, step))
+        return self.dropout(nodes)
+
 
 class Aggregator(nn.Module):
     """Pools nodes to parts; its one-layer encoder is unused but in every published file."""
@@ -146,9 +159,19 @@ class AccuracyPredictor(nn.Module):
         self.reg_activ = resolve("-reg_activ", config.reg_activ, ACTIVATIONS)() if config.reg_activ else nn.Identity()
         self.regressor = nn.Linear(width, 1)
 
-    def embed(self, batch: GraphBatch) -> Tensor:
+    def batch(self, pack: Pack, items: np.ndarray | slice = slice(None)) -> GraphBatch | FoldedBatch:
+        """The batch of the given items in the form that this predictor encodes fastest."""
+        layers, dropout = self.encoder.gnn_layers, self.encoder.dropout
+        drops = self.training and dropout.p > 0  # which makes equal nodes differ
+        if drops or not all(isinstance(layer, GraphConv) for layer in layers):
+            return pack.batch(items)
+        return fold(pack, len(layers), items)
+
+    def embed(self, batch: GraphBatch | FoldedBatch) -> Tensor:
         """(parts, out_channels), the embedding of every part of a batch."""
         nodes = self.embed_layer(batch.features).index_select(0, batch.rows)
+        if isinstance(batch, FoldedBatch):
+            return batch.pooling.of(self.encoder.folded(nodes, batch.steps))
         return self.aggregator(self.encoder(nodes, batch.adjacency), batch.pooling)
 
     def head(self, embeddings: Tensor) -> Tensor:
@@ -156,7 +179,7 @@ class AccuracyPredictor(nn.Module):
         items = embeddings.reshape(-1, self.regressor.in_features)
         return self.regressor(self.reg_activ(self.post_proj(items))).squeeze(-1)
 
-    def forward(self, batch: GraphBatch) -> Tensor:
+    def forward(self, batch: GraphBatch | FoldedBatch) -> Tensor:
         """(items,) predictions; a batch holds the parts of an item one after the other."""
         return self.head(self.embed(batch))
 

@@ -1,17 +1,23 @@
 """Putting networks, whole or split, into a `Pack` from which batches are drawn."""
 
+from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures, node_features
 from model_src.predictor.batching import Pack
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS
 from model_src.predictor.splits import Cut, cut_at, wire
+
+_normalisers_of = attrgetter(*ComputeGraph.NORMALISERS)
 
 
 class Network(NamedTuple):
@@ -36,8 +42,54 @@ def pack_graphs(graphs: Sequence[ComputeGraph]) -> Pack:
     Raises:
         ValueError: A graph has no normalisers, or an operation or a kernel that predictors do not know.
     """
-    features, rows = stack_features([checked_features(graph) for graph in graphs])
-    return pack_networks(features, map(Network, rows, map(edge_array, graphs)))
+    features, rows = _distinct_rows(graphs)
+    n_nodes, n_edges = [graph.n_nodes for graph in graphs], [len(graph.edge_pairs) for graph in graphs]
+    node_start, edge_start = np.cumsum([0, *n_nodes]), np.cumsum([0, *n_edges])
+    ends = chain.from_iterable(chain.from_iterable(graph.edge_pairs for graph in graphs))
+    edges = np.fromiter(ends, dtype=np.int64, count=2 * edge_start[-1]).reshape(-1, 2).T
+    numbers, zeros = np.arange(len(graphs)), np.zeros(len(graphs), dtype=np.int64)
+    return Pack(
+        features=NodeFeatures(*map(torch.from_numpy, features)),
+        rows=rows,
+        originals=np.arange(node_start[-1]),
+        edges=edges + np.repeat(node_start[:-1], n_edges),
+        bypassed=zeros[:0],
+        node_start=node_start,
+        edge_start=edge_start,
+        bypassed_start=np.zeros(len(graphs) + 1, dtype=np.int64),
+        network=numbers,
+        parts=np.stack([numbers, zeros, np.diff(node_start), numbers, zeros, zeros], axis=1)[:, None],
+    )
+
+
+def _distinct_rows(graphs: Sequence[ComputeGraph]) -> tuple[NodeFeatures, np.ndarray]:
+    """The features of the distinct nodes of graphs, and for every node of the graphs its row in them."""
+    fresh = count().__next__
+    tables = defaultdict(lambda: (defaultdict(fresh), {}))  # normalisers -> numbers by digest, nodes by number
+    numbers: list[int] = []
+    for graph in graphs:
+        number_of, node_of = tables[_normalisers_of(graph)]
+        n_known = len(number_of)
+        own = [number_of[node.digest] for node in graph.nodes]
+        numbers += own
+        if len(number_of) > n_known:
+            node_of |= zip(own, graph.nodes, strict=True)
+    by_kind = [sorted(node_of.items(), key=lambda entry: -entry[1].type_idx) for _, node_of in tables.values()]
+    try:
+        features, rows = stack_features([_features_of(key, items) for key, items in zip(tables, by_kind, strict=True)])
+    except ValueError:
+        for graph in graphs:
+            checked_features(graph)  # names the graph
+        raise
+    row_of = np.empty(sum(map(len, rows)), dtype=np.int64)
+    row_of[[number for items in by_kind for number, _ in items]] = np.concatenate(rows)
+    return features, row_of[numbers]
+
+
+def _features_of(normalisers: Sequence[int | None], numbered: Sequence[tuple[int, Node]]) -> NodeFeatures:
+    nodes = [node for _, node in numbered]
+    scale = dict(zip(ComputeGraph.NORMALISERS, normalisers, strict=True))
+    return checked_features(ComputeGraph.from_nodes("nodes", (), nodes, (), scale))
 
 
 def edge_array(graph: ComputeGraph) -> np.ndarray:
@@ -122,14 +174,16 @@ def _part(block: int, begin: int, end: int, cut: Cut, cut_block: int) -> tuple[i
 
 
 class _Builder:
-    """Collects the blocks of a pack."""
+    """Collects the blocks of a pack in flat arrays: there are millions of small ones."""
 
     def __init__(self):
-        self.n_nodes = 0
-        self._rows: list[np.ndarray] = []
-        self._originals: list[np.ndarray] = []
-        self._edges: list[np.ndarray] = []
-        self._bypassed: list[np.ndarray] = []
+        self._rows, self._originals, self._edges, self._bypassed = (array("i") for _ in range(4))
+        self._starts = [array("q", [0]) for _ in range(3)]
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes of all blocks so far."""
+        return len(self._rows)
 
     def add(
         self, rows: np.ndarray, edges: np.ndarray, originals: np.ndarray | None = None, bypassed: Sequence[int] = ()
@@ -139,18 +193,20 @@ class _Builder:
         for column, values in (
             (self._rows, rows),
             (self._originals, own if originals is None else originals),
-            (self._edges, edges),
+            (self._edges, edges.T),
             (self._bypassed, bypassed),
         ):
-            column.append(np.asarray(values, dtype=np.int32))
-        self.n_nodes += len(rows)
-        return len(self._rows) - 1
+            column.frombytes(np.asarray(values, dtype=np.int32).tobytes())
+        ends = len(self._rows), len(self._edges) // 2, len(self._bypassed)
+        for starts, end in zip(self._starts, ends, strict=True):
+            starts.append(end)
+        return len(self._starts[0]) - 2
 
     def add_cut(self, cut: Cut, block: int, rows: np.ndarray, first: int) -> int:
         """Add what a cut changes in the network of a block, whose nodes begin at `first`; nothing, if it is nothing."""
         if not cut.copies and not cut.bypassed:
             return block
-        ids = {node: self.n_nodes + number for number, node in enumerate(cut.copies)}
+        ids = dict(zip(cut.copies, count(self.n_nodes)))
         edges = [
             (ids.get(source, first + source), ids[node])
             for node, sources in zip(cut.copies, cut.sources, strict=True)
@@ -166,15 +222,16 @@ class _Builder:
     def pack(self, features: NodeFeatures, parts: list[np.ndarray], parts_per_item: int) -> Pack:
         """The finished pack, from the parts of every network, item by item."""
         parts = [entry.reshape(-1, parts_per_item, 6) for entry in parts]
+        node_start, edge_start, bypassed_start = map(np.asarray, self._starts)
         return Pack(
             features=NodeFeatures(*map(torch.from_numpy, features)),
-            rows=np.concatenate(self._rows),
-            originals=np.concatenate(self._originals),
-            edges=np.concatenate(self._edges, axis=1),
-            bypassed=np.concatenate(self._bypassed),
-            node_start=np.cumsum([0, *map(len, self._rows)]),
-            edge_start=np.cumsum([0, *(edges.shape[1] for edges in self._edges)]),
-            bypassed_start=np.cumsum([0, *map(len, self._bypassed)]),
+            rows=np.asarray(self._rows),
+            originals=np.asarray(self._originals),
+            edges=np.asarray(self._edges).reshape(-1, 2).T,
+            bypassed=np.asarray(self._bypassed),
+            node_start=node_start,
+            edge_start=edge_start,
+            bypassed_start=bypassed_start,
             network=np.repeat(np.arange(len(parts)), [len(entry) for entry in parts]),
             parts=np.concatenate(parts),
         )

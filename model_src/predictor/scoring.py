@@ -16,7 +16,7 @@ from model_src.runtime import choose_device, one_thread
 
 # Digits after the point that are kept. Sums in float64 vary with the batch from the 15th on, so what is kept does not.
 DECIMALS = 9
-MAX_NODES = 4_000  # encoded in one pass: few enough to stay in the processor's cache
+MAX_NODES = 40_000  # encoded in one pass: enough to share most of the work, few enough for some ten megabytes
 PART_NAMES = ("predecessor", "segment", "successor")
 
 
@@ -40,6 +40,7 @@ class Predictor:
     Attributes:
         predictor_type: `GNN` or `PSC_predictor`.
         target_normalisers: Family -> (mean, standard deviation) of accuracies as fractions, where the file says.
+        device: Where it computes.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device):
@@ -47,7 +48,7 @@ class Predictor:
         self.target_normalisers: Mapping[str, tuple[float, float]] = checkpoint.target_normalisers
         self._model = checkpoint.build().double().eval().to(device)
         self._map_size = checkpoint.config.get("map_size")
-        self._device = device
+        self.device = device
         self._embeddings: WeakKeyDictionary[ComputeGraph, Tensor] = WeakKeyDictionary()
 
     def score_graphs(self, graphs: Sequence[ComputeGraph]) -> list[float]:
@@ -99,8 +100,9 @@ class Predictor:
             return []
         unseen = dict.fromkeys(graph for graph in graphs if graph not in self._embeddings)
         for chunk in _chunks(unseen):
-            batch = pack_graphs([with_map_size(graph, self._map_size) for graph in chunk]).batch()
-            self._embeddings.update(zip(chunk, self._model.embed(batch.to(self._device, torch.float64)), strict=True))
+            pack = pack_graphs([with_map_size(graph, self._map_size) for graph in chunk])
+            batch = self._model.batch(pack).to(self.device, torch.float64)
+            self._embeddings.update(zip(chunk, self._model.embed(batch), strict=True))
         scores = self._model.head(torch.stack([self._embeddings[graph] for graph in graphs]))
         return [round(score, DECIMALS) for score in scores.tolist()]
 

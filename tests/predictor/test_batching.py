@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_src.predictor.batching import _ranges
+from model_src.predictor.batching import ranges
 from model_src.predictor.models import GRAPH_LAYERS, build_model
 from model_src.predictor.packing import pack_graphs
 from model_src.predictor.settings import ModelConfig
@@ -12,14 +12,14 @@ CPU = torch.device("cpu")
 FAMILIES = ("hiaml", "two_path", "nb101", "nb201", "inception")
 
 
-def test_ranges_are_written_one_after_the_other():
-    assert _ranges(np.array([2, 7, 5]), np.array([4, 8, 5])).tolist() == [2, 3, 7]
-    assert _ranges(np.array([], dtype=int), np.array([], dtype=int)).tolist() == []
+def testranges_are_written_one_after_the_other():
+    assert ranges(np.array([2, 7, 5]), np.array([4, 8, 5])).tolist() == [2, 3, 7]
+    assert ranges(np.array([], dtype=int), np.array([], dtype=int)).tolist() == []
 
 
 def test_a_batch_of_whole_graphs(tiny_graph):
     batch = pack_graphs([tiny_graph, tiny_graph]).batch()
-    assert batch.rows.tolist() == [0, 2, 3, 4, 5, 1, 6, 7, 8, 9]  # weighted nodes first in the features
+    assert batch.rows.tolist() == [0, 1, 2, 3, 4] * 2  # equal nodes share a row of the features
     assert batch.features.op[batch.rows].tolist() == [3, 1, 6, 9, 2] * 2
     adjacency = batch.adjacency.to_dense()
     assert adjacency[:5, :5].equal(adjacency[5:, 5:]) and not adjacency[:5, 5:].any() and not adjacency[5:, :5].any()

@@ -47,9 +47,23 @@ def test_every_split_knows_its_network():
 def test_what_predictors_do_not_know_is_named(tiny_graph, node, message):
     graph = ComputeGraph.from_nodes("big", (1, 8, 8, 3), [node], [], tiny_graph.normalisers)
     with pytest.raises(ValueError, match=message):
-        pack_graphs([graph])
+        pack_graphs([tiny_graph, graph])
+
+
+def test_graphs_share_the_features_of_equal_nodes_under_equal_normalisers(tiny_graph):
+    scaled = replace(tiny_graph, max_derived_H=64, max_derived_W=64)
+    graphs = [tiny_graph, scaled, replace(tiny_graph, name="again")]
+    pack = pack_graphs(graphs)
+    assert len(pack.features.op) == 2 * tiny_graph.n_nodes
+    start = 0
+    for graph in graphs:
+        own, expected = pack.rows[start : start + graph.n_nodes], checked_features(graph)
+        assert pack.features.op[own].tolist() == expected.op.tolist()
+        assert pack.features.resolution[own].tolist() == expected.resolution.tolist()
+        assert pack.features.kernel[own[:1]].tolist() == expected.kernel.tolist()
+        start += graph.n_nodes
 
 
 def test_a_graph_needs_normalisers(tiny_graph):
     with pytest.raises(ValueError, match="tiny: the graph has no feature normalisers"):
-        pack_graphs([replace(tiny_graph, max_derived_W=None)])
+        pack_graphs([replace(tiny_graph, name="fine"), replace(tiny_graph, max_derived_W=None)])

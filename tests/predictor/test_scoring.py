@@ -93,5 +93,6 @@ def test_the_map_size_of_the_training_is_used(load, tiny_graph):
 
 def test_unknown_devices_are_named(tmp_path):
     make_checkpoint("GNN").save(tmp_path / "p.pt")
+    assert str(load_predictor(tmp_path / "p.pt", "GNN", "cpu").device) == "cpu"
     with pytest.raises(InputError, match="-device_str abacus"):
         load_predictor(tmp_path / "p.pt", "GNN", "abacus")
