@@ -190,7 +190,7 @@ def export(formats: Sequence[str], ranked: "list[RankedNetwork]", folder: Path) 
     """Write every result in the given formats; one that cannot be written is logged."""
     if not formats:
         return
-    from model_src.comp_graph.export import export_network
+    from model_src.comp_graph.exporters.files import export_network
 
     for one in ranked:
         try:
@@ -286,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     predictor = load_predictor(args.predictor_path, args.predictor_type, args.device_str)
     logger.info("scoring with %s on %s", args.predictor_path, predictor.device)
     if args.export:
-        from model_src.comp_graph.export import check_formats
+        from model_src.comp_graph.exporters.files import check_formats
 
         check_formats(args.export)
     data = training_data(args)

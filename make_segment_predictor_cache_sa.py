@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import numpy as np
 
-    from model_src.predictor.psc_cache import cache_name, load_cache, sample_splits
+    from model_src.predictor.data.psc_cache import cache_name, load_cache, sample_splits
     from model_src.runtime import made_by
 
     encoders, family = family_abbreviation(config.encoder_families), family_abbreviation(config.family)

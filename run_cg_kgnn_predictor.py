@@ -45,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse_args(argv)
 
     from model_src.family_data import family_path, load_family, split_names
-    from model_src.predictor.examples import network_examples
-    from model_src.predictor.experiment import run_experiment
+    from model_src.predictor.data.examples import network_examples
     from model_src.predictor.models import build_model
+    from model_src.predictor.training.experiment import run_experiment
     from model_src.runtime import made_by
 
     run = config.experiment

@@ -92,10 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse_args(argv)
 
     from model_src.family_data import split_names
-    from model_src.predictor.examples import split_examples
-    from model_src.predictor.experiment import run_experiment
+    from model_src.predictor.data.examples import split_examples
+    from model_src.predictor.data.psc_cache import cache_name, load_cache
     from model_src.predictor.models import build_model
-    from model_src.predictor.psc_cache import cache_name, load_cache
+    from model_src.predictor.training.experiment import run_experiment
     from model_src.runtime import made_by
 
     run = config.experiment

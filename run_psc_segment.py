@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.encoder.segmentation import segment_with_text
     from model_src.encoder.tokenizer import Tokenizer
     from model_src.family_data import family_path, load_family
-    from model_src.predictor.psc_cache import build_cache, cache_name
+    from model_src.predictor.data.psc_cache import build_cache, cache_name
     from model_src.runtime import made_by
 
     files = vocabulary_files(config.encoder_families, config.encoding, config.vocab_size, config.vocabulary_dir)

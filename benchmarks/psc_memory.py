@@ -45,7 +45,7 @@ def row(step: str, measured: Sequence[tuple[float, float]], n_bytes: int) -> str
 
 def measure(folder: Path, size: int) -> list[str]:
     """The lines for one number of networks."""
-    from model_src.predictor.psc_cache import load_cache
+    from model_src.predictor.data.psc_cache import load_cache
 
     write_families(folder, [round(size * SHARES[family]) for family in FAMILIES])
     cache, models = folder / "cache", folder / "models"

@@ -13,8 +13,8 @@ def _examples():
     from model_src.encoder.network_encoder import NetworkEncoder
     from model_src.encoder.segmentation import segment_with_text
     from model_src.encoder.tokenizer import Tokenizer
-    from model_src.predictor.examples import split_examples
-    from model_src.predictor.psc_cache import build_cache, sample_splits
+    from model_src.predictor.data.examples import split_examples
+    from model_src.predictor.data.psc_cache import build_cache, sample_splits
     from model_src.predictor.settings import ModelConfig
 
     files, rng = shipped_files(), np.random.default_rng(0)
@@ -32,7 +32,7 @@ def measure() -> list[Row]:
     import torch
 
     from model_src.predictor.settings import ModelConfig, TrainingConfig
-    from model_src.predictor.training import Training
+    from model_src.predictor.training.loop import Training
 
     torch.set_num_threads(1)  # as `-num_workers 1` does; more threads wait for each other
     examples = _examples()

@@ -1,9 +1,14 @@
-"""Around a run: device, PyTorch's randomness, log file, missing input. PyTorch is imported where it is used."""
+"""Around a run: device, PyTorch's randomness, log file, missing input.
+
+PyTorch and TensorFlow are imported where they are used.
+"""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from model_src.files import InputError
@@ -29,6 +34,20 @@ def choose_device(name: str | None = None) -> "torch.device":
         # AssertionError: a PyTorch that was built without CUDA.
         raise InputError(f"-device_str {name}: {str(error).splitlines()[0]}") from error
     return device
+
+
+def import_tensorflow() -> ModuleType:
+    """Import TensorFlow without its greetings.
+
+    Raises:
+        InputError: TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it once, when it is imported
+    try:
+        import tensorflow
+    except ModuleNotFoundError as error:
+        raise InputError("TensorFlow is needed and is not installed: pip install tensorflow") from error
+    return tensorflow
 
 
 @contextmanager

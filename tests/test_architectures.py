@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from constants import DATA_DIR, ROOT
-from model_src.comp_graph.export import network_of
+from model_src.comp_graph.exporters.files import network_of
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
-from model_src.comp_graph.task_networks import cg_hpe
+from model_src.comp_graph.networks.tasks import cg_hpe
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.search_space import nb101, nb201
 from model_src.search_space.labels import read_label_table

@@ -2,7 +2,7 @@ import pytest
 
 import make_segment_predictor_cache_sa as script
 from model_src.files import InputError
-from model_src.predictor.psc_cache import build_cache, load_cache
+from model_src.predictor.data.psc_cache import build_cache, load_cache
 
 FLAGS = ["-data_family", "hiaml", "-encoder_families", "hiaml+two_path"]
 SOURCE = "gpi_comp_graph_cache_E-h+t_D-h_shp_2000.pkl"

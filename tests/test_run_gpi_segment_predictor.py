@@ -12,7 +12,7 @@ from model_src.comp_graph.graph_ops import part_of, topological_order
 from model_src.family_data import load_family, split_names
 from model_src.files import InputError
 from model_src.predictor.checkpoint import load_checkpoint
-from model_src.predictor.psc_cache import load_cache
+from model_src.predictor.data.psc_cache import load_cache
 from model_src.predictor.scoring import load_predictor
 from tests.test_run_psc_segment import VOCABULARY, make_workspace
 

@@ -5,7 +5,7 @@ import run_psc_segment
 from model_src.encoder import paths
 from model_src.family_data import LabelledGraph, family_path, load_family, save_family
 from model_src.files import InputError
-from model_src.predictor.psc_cache import load_cache
+from model_src.predictor.data.psc_cache import load_cache
 from model_src.search_space import nb201
 
 VOCABULARY = ("-encoder_families", "nb201", "-vocab_size", "120")

@@ -71,25 +71,25 @@ def _load_json(path: Path, *_: int | None) -> ComputeGraph:
 
 
 def _load_pb(path: Path, *size: int | None) -> ComputeGraph:
-    from model_src.comp_graph.tf_import import load_pb
+    from model_src.comp_graph.importers.tensorflow.frozen import load_pb
 
     return load_pb(path, *size)
 
 
 def _load_keras(path: Path, *size: int | None) -> ComputeGraph:
-    from model_src.comp_graph.tf_saved_model import load_keras
+    from model_src.comp_graph.importers.tensorflow.saved import load_keras
 
     return load_keras(path, *size)
 
 
 def _load_saved_model(path: Path, *size: int | None) -> ComputeGraph:
-    from model_src.comp_graph.tf_saved_model import load_saved_model
+    from model_src.comp_graph.importers.tensorflow.saved import load_saved_model
 
     return load_saved_model(path, *size)
 
 
 def _load_onnx(path: Path, *size: int | None) -> ComputeGraph:
-    from model_src.comp_graph.onnx_import import load_onnx
+    from model_src.comp_graph.importers.onnx.reader import load_onnx
 
     return load_onnx(path, *size).graph
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
-from model_src.comp_graph.network_plan import LayerRegistry, Step, check_convolution, plan_network, window_of
-from model_src.comp_graph.tensorflow_module import import_tensorflow
+from model_src.comp_graph.importers.tensorflow.frozen import freeze, part_feeding
+from model_src.comp_graph.networks.plan import LayerRegistry, Step, check_convolution, plan_network, window_of
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_import import freeze, part_feeding
 from model_src.files import InputError, atomic_write
+from model_src.runtime import import_tensorflow
 
 tf = import_tensorflow()
 import keras  # noqa: E402 - TensorFlow's settings must come first

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_src.comp_graph.network_plan import (
+from model_src.comp_graph.networks.plan import (
     LayerRegistry,
     Step,
     Window,

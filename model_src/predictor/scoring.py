@@ -10,7 +10,7 @@ from torch import Tensor
 from constants import FAMILY_ABBREVIATIONS
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.checkpoint import Checkpoint, load_checkpoint
-from model_src.predictor.packing import pack_graphs
+from model_src.predictor.data.packing import pack_graphs
 from model_src.predictor.settings import with_map_size
 from model_src.runtime import choose_device, one_thread
 

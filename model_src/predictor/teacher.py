@@ -8,10 +8,10 @@ import numpy as np
 from constants import FAMILY_ABBREVIATIONS
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.checkpoint import load_checkpoint
-from model_src.predictor.examples import split_examples
-from model_src.predictor.psc_cache import build_cache, sample_splits
+from model_src.predictor.data.examples import split_examples
+from model_src.predictor.data.psc_cache import build_cache, sample_splits
 from model_src.predictor.settings import ModelConfig
-from model_src.predictor.training import predict
+from model_src.predictor.training.loop import predict
 from model_src.runtime import one_thread
 
 # Mean and deviation of accuracy (fractions) that turn a z-score into an accuracy where the checkpoint does not say.

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from model_src.comp_graph.export_tf import tf_twin
-from model_src.comp_graph.tensorflow_module import import_tensorflow
+from model_src.comp_graph.exporters.tensorflow import tf_twin
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
+from model_src.runtime import import_tensorflow
 from model_src.training.cifar10 import initial_network
 from model_src.training.cifar10_data import N_CLASSES, Cifar10
 from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, TrainConfig

@@ -7,11 +7,11 @@ pytest.importorskip("torch")
 tf = pytest.importorskip("tensorflow")
 
 from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
+from model_src.comp_graph.importers.tensorflow.frozen import load_pb  # noqa: E402
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, WeightedNode  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_output import build_tf_network, cg_to_pb  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream  # noqa: E402
-from model_src.comp_graph.tf_import import load_pb  # noqa: E402
 from model_src.files import InputError  # noqa: E402
 from tests.comp_graph.twins import outputs  # noqa: E402
 from tests.conftest import conv, regular  # noqa: E402

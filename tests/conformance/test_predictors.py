@@ -6,7 +6,7 @@ import torch
 from model_src.encoder.network_encoder import UNKNOWN
 from model_src.encoder.segmentation import segment_with_text
 from model_src.predictor.checkpoint import load_checkpoint
-from model_src.predictor.psc_cache import split_texts
+from model_src.predictor.data.psc_cache import split_texts
 from model_src.predictor.scoring import load_predictor
 from tests.conformance.cases import Case
 from tests.predictor.helpers import packed, parts_of

@@ -10,12 +10,12 @@ import torch
 from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.graph_ops import is_merge, part_of, topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.predictor.batching import Pack
 from model_src.predictor.checkpoint import Checkpoint
+from model_src.predictor.data.batching import Pack
+from model_src.predictor.data.packing import Network, checked_features, edge_array, pack_splits, stack_features
+from model_src.predictor.data.splits import split_bounds
 from model_src.predictor.models import build_model
-from model_src.predictor.packing import Network, checked_features, edge_array, pack_splits, stack_features
 from model_src.predictor.settings import ModelConfig
-from model_src.predictor.splits import split_bounds
 from model_src.runtime import torch_seed
 from tests.conftest import conv, regular
 

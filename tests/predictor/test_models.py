@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from model_src.files import InputError
+from model_src.predictor.data.packing import pack_graphs
 from model_src.predictor.models import ACTIVATIONS, build_model, current_names
-from model_src.predictor.packing import pack_graphs
 from model_src.predictor.settings import ModelConfig
 from tests.predictor.helpers import packed, random_graph
 

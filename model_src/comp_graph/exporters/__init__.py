@@ -1,0 +1,1 @@
+"""Computation graphs -> files that other frameworks read."""

@@ -1,0 +1,92 @@
+"""A computation graph leaves as ONNX, as a PyTorch module of its own and for TensorFlow, all with the same weights."""
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
+from model_src.files import InputError
+
+
+def network_of(cg: ComputeGraph, seed: int = 0) -> TorchNetwork:
+    """The network of a graph with seeded weights, ready for inference; it gives (N, C) where the result is a 1x1 map.
+
+    Raises:
+        ValueError: See `TorchNetwork`.
+    """
+    results = [node for node, readers in zip(cg.nodes, cg.successors, strict=True) if not readers]
+    squeeze = len(results) == 1 and results[0].out_shape[:2] == (1, 1)
+    return build_torch_network(cg, seed, squeeze_output=squeeze).eval()
+
+
+def _onnx(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
+    from model_src.comp_graph.exporters.onnx import save_onnx
+
+    return [save_onnx(cg, stem.with_name(f"{stem.name}.onnx"), network)]
+
+
+def _torch(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
+    from model_src.comp_graph.exporters.torch import save_module, save_weights
+
+    return [
+        save_module(cg, stem.with_name(f"{stem.name}.py"), network),
+        save_weights(network, stem.with_name(f"{stem.name}.pt")),
+    ]
+
+
+def _tf(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
+    from model_src.comp_graph.exporters.tensorflow import save_saved_model, tf_twin
+    from model_src.comp_graph.tf_comp_graph_output import write_frozen_graph
+
+    _ = cg.output_index  # raises unless there is one, as a frozen graph must have
+    twin = tf_twin(cg, network)
+    return [
+        write_frozen_graph(cg, stem.with_name(f"{stem.name}.pb"), twin),
+        save_saved_model(twin, stem.with_name(f"{stem.name}_savedmodel")),
+    ]
+
+
+EXPORTERS: dict[str, Callable[[ComputeGraph, Path, TorchNetwork], list[Path]]] = {
+    "onnx": _onnx,
+    "torch": _torch,
+    "tf": _tf,
+}
+_PACKAGES = {"onnx": "onnx", "torch": "torch", "tf": "tensorflow"}
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Check that networks can be written in these formats here.
+
+    Raises:
+        InputError: A format is unknown, or the package that it needs is not installed.
+    """
+    for name in formats:
+        if name not in EXPORTERS:
+            raise InputError(f"unknown export format {name!r}; choose from {', '.join(EXPORTERS)}")
+        if find_spec(_PACKAGES[name]) is None:
+            raise InputError(f"export format {name!r} needs a package: pip install {_PACKAGES[name]}")
+
+
+def export_network(
+    cg: ComputeGraph, stem: str | Path, formats: Sequence[str], network: TorchNetwork | None = None
+) -> list[Path]:
+    """Write a graph's network in several formats; files of these names are replaced.
+
+    Args:
+        cg: The graph; for `tf` it must have one output.
+        stem: Path without a suffix, as `outputs/rank_0`.
+        formats: `onnx` writes `{stem}.onnx`; `torch` a standalone module `{stem}.py` and its weights `{stem}.pt`; `tf`
+            a frozen graph `{stem}.pb` and the folder `{stem}_savedmodel`.
+        network: The graph's network with the weights to write; None takes `network_of`.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        InputError: See `check_formats`; or something that is no SavedModel has the folder's name.
+        ValueError: The graph has a cycle, an unknown operation or a node whose sizes contradict each other.
+    """
+    check_formats(formats)
+    network = network or network_of(cg)
+    return [path for name in formats for path in EXPORTERS[name](cg, Path(stem), network)]

@@ -1,0 +1,1 @@
+"""Foreign networks -> computation graphs."""

@@ -1,0 +1,69 @@
+"""Weights for a network that concatenates its operands in another order than the one it was trained in.
+
+A graph does not say in which order a node reads its operands: its networks take them in the order of running. What
+reads a concatenation then finds its channels in another order, and needs its weights in that order too.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from model_src.comp_graph.networks.plan import NetworkPlan, Step
+
+Weights = dict[str, np.ndarray]
+_OWN_ORDER = ("conv", "matmul")  # their results are in the order of their own weights
+
+
+def in_running_order(
+    plan: NetworkPlan, operands: Mapping[str, tuple[str, ...]], weights: Mapping[str, Weights]
+) -> dict[str, Weights]:
+    """Permute weights along their channel axes.
+
+    Args:
+        plan: The network.
+        operands: Per id of a concat node, the ids of the nodes that it reads, in the order that the weights know.
+        weights: Per node id, the parameters of its layer.
+
+    Raises:
+        ValueError: Two operands of a sum or product, or the result, would have their channels in different orders.
+    """
+    orders: list[np.ndarray] = []  # per step, position j of its result holds channel orders[j]
+    permuted = {}
+    for step in plan.steps:
+        sources = [orders[source] for source in step.sources]
+        own = weights.get(step.node.str_id, {})
+        permuted[step.node.str_id] = _permuted(step, own, sources[0]) if own else {}
+        orders.append(_order(step, plan, sources, operands))
+    for position in plan.outputs:
+        if not _is_sorted(orders[position]):
+            raise plan.steps[position].error("its channels would come in another order than the model's")
+    return permuted
+
+
+def _permuted(step: Step, own: Weights, order: np.ndarray) -> Weights:
+    if step.op in _OWN_ORDER:
+        return {**own, "weight": own["weight"][:, order]}
+    return {name: value[order] if value.ndim else value for name, value in own.items()}
+
+
+def _order(
+    step: Step, plan: NetworkPlan, sources: list[np.ndarray], operands: Mapping[str, tuple[str, ...]]
+) -> np.ndarray:
+    if step.op in _OWN_ORDER or not sources:
+        return np.arange(step.node.resolution[5])
+    if step.op == "concat":
+        return _concat_order(step, plan, sources, operands[step.node.str_id])
+    if any(not np.array_equal(order, sources[0]) for order in sources[1:]):
+        raise step.error("its operands would have their channels in different orders")
+    return sources[0]
+
+
+def _concat_order(step: Step, plan: NetworkPlan, sources: list[np.ndarray], wanted: tuple[str, ...]) -> np.ndarray:
+    sizes = {plan.steps[at].node.str_id: len(order) for at, order in zip(step.sources, sources, strict=True)}
+    starts = dict(zip(wanted, np.cumsum([0, *(sizes[name] for name in wanted)])[:-1], strict=True))
+    names = [plan.steps[at].node.str_id for at in step.sources]
+    return np.concatenate([starts[name] + order for name, order in zip(names, sources, strict=True)])
+
+
+def _is_sorted(order: np.ndarray) -> bool:
+    return np.array_equal(order, np.arange(len(order)))

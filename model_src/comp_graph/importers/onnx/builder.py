@@ -1,0 +1,209 @@
+"""Collects the nodes of a computation graph while the operations of an ONNX model are read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from model_src.comp_graph.importers.onnx.model import OnnxOp, PreparedModel
+from model_src.comp_graph.importers.options import Size
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, node_from_state
+
+
+class Value(NamedTuple):
+    """A tensor of the model: the result of a graph node.
+
+    Attributes:
+        node: Number of the node, in creation order.
+        axes: What each axis is: "NCHW" in some order, "NC" for a vector, "N(CHW)" for a map that was flattened.
+    """
+
+    node: int
+    axes: str
+
+
+class Builder:
+    """The nodes made so far, and the tensors that they are the results of.
+
+    Attributes:
+        values: Tensor name -> value; filled by whoever reads the operations.
+        from_torch: See `PreparedModel`.
+        input_size: (H, W, C).
+    """
+
+    def __init__(self, model: PreparedModel):
+        self._model = model
+        self.from_torch = model.from_torch
+        self._op2i = OP2I().build_from_file()
+        self._states: list[dict[str, Any]] = []
+        self._sources: list[tuple[int, ...]] = []
+        self._is_positive: list[bool] = []
+        self._weights: dict[int, dict[str, np.ndarray]] = {}
+        self._producers = {name: op for op in model.ops for name in op.outputs}
+        self._readers: dict[str, list[OnnxOp]] = {model.output_name: []}
+        for op in model.ops:
+            for tensor in op.inputs:
+                self._readers.setdefault(tensor, []).append(op)
+        axes = "NHWC" if model.channels_last else "NCHW"
+        sizes = dict(zip(axes, model.shapes[model.input_name], strict=True))
+        self.input_size: Size = (sizes["H"], sizes["W"], sizes["C"])
+        self.values = {model.input_name: self.node("input", "input", (), self.input_size, axes)}
+
+    def node(
+        self,
+        label: str,
+        name: str,
+        sources: Sequence[Value],
+        size: Size,
+        axes: str | None = None,
+        before: Size | None = None,
+        positive: bool = False,
+        **fields: Any,
+    ) -> Value:
+        """Add a node.
+
+        Args:
+            label: Its label.
+            name: Name of the operation that it stands for.
+            sources: What it reads; a repeated operand goes through an identity, as two nodes share at most one edge.
+            size: (H, W, C) of its result.
+            axes: Axes of its result; None takes those of the first source.
+            before: (H, W, C) of its input; None takes that of the first source.
+            positive: Whether its result has no negative value.
+            **fields: strides, metadata, shape (the kernel's).
+        """
+        distinct: list[Value] = []
+        for source in sources:
+            repeated = source in distinct
+            distinct.append(
+                self.node("identity", f"{name}/repeat", [source], self.size(source)) if repeated else source
+            )
+        before = before or (self.size(distinct[0]) if distinct else size)
+        self._states.append(
+            {
+                "str_id": f"{len(self._states)}|{name.lower()}",
+                "label": label,
+                "op_type_idx": self._op2i[label],
+                "resolution": tuple(number for pair in zip(before, size, strict=True) for number in pair),
+                "strides": None,
+                **fields,
+            }
+        )
+        self._sources.append(tuple(source.node for source in distinct))
+        self._is_positive.append(positive)
+        return Value(len(self._states) - 1, axes or distinct[0].axes)
+
+    def size(self, value: Value) -> Size:
+        """(H, W, C) of a value."""
+        return self._states[value.node]["resolution"][1::2]
+
+    def is_positive(self, *values: Value) -> bool:
+        """Whether none of the values has a negative entry."""
+        return all(self._is_positive[value.node] for value in values)
+
+    def value(self, op: OnnxOp, index: int = 0) -> Value:
+        """The value of an operand.
+
+        Raises:
+            ValueError: It does not depend on the image.
+        """
+        if op.inputs[index] not in self.values:
+            raise op.error(f"its operand {op.inputs[index]!r} is a constant; only images can be read there")
+        return self.values[op.inputs[index]]
+
+    def map(self, op: OnnxOp) -> Value:
+        """The first operand, which must be a map (N, C, H, W).
+
+        Raises:
+            ValueError: It is laid out differently.
+        """
+        value = self.value(op)
+        if value.axes != "NCHW":
+            raise op.error(f"its input is laid out as {value.axes}; only NCHW can be read")
+        return value
+
+    def constant(self, op: OnnxOp, index: int) -> np.ndarray | None:
+        """An operand that does not depend on the image; None where there is none.
+
+        Raises:
+            ValueError: It depends on the image.
+        """
+        if len(op.inputs) <= index or not op.inputs[index]:
+            return None
+        if op.inputs[index] not in self._model.constants:
+            raise op.error(f"its operand {op.inputs[index]!r} depends on the image; only constants can be read there")
+        return self._model.constants[op.inputs[index]]
+
+    def bias(self, op: OnnxOp, index: int) -> np.ndarray | None:
+        """A bias operand; None too where it is zeros that are no parameter, as PyTorch writes for none."""
+        bias = self.constant(op, index)
+        is_none = bias is None or (op.inputs[index] not in self._model.stored and not bias.any())
+        return None if is_none else bias
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Shape of a tensor of the model."""
+        return self._model.shapes[tensor]
+
+    def is_output(self, op: OnnxOp) -> bool:
+        """Whether an operation gives the model's result."""
+        return self._model.output_name in op.outputs
+
+    def producer(self, tensor: str) -> OnnxOp | None:
+        """The operation that gives a tensor."""
+        return self._producers.get(tensor)
+
+    def only_reader(self, tensor: str) -> OnnxOp | None:
+        """The operation that reads a tensor, if there is only one, which reads it once; the model's result has none."""
+        readers = self._readers.get(tensor, ())
+        return readers[0] if len(readers) == 1 and tensor != self._model.output_name else None
+
+    def set_weights(self, value: Value, weights: Mapping[str, np.ndarray]) -> None:
+        """Give the layer behind a value its parameters."""
+        self._weights[value.node] = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+
+    def set_kernel(self, value: Value, kernel: np.ndarray, bias: np.ndarray | None) -> None:
+        """Give a convolution or dense layer its kernel (C_out, ...) and its bias, if it has one."""
+        self.set_weights(value, {"weight": kernel})
+        if self._states[value.node]["label"] == "matmul":  # its layer always has a bias
+            self._weights[value.node]["bias"] = np.zeros(len(kernel), np.float32)
+        if bias is not None:
+            self.add_bias(value, bias)
+
+    def add_bias(self, value: Value, bias: np.ndarray) -> bool:
+        """Give the layer behind a value a bias, one number for all channels or one each; False if it can have none."""
+        state, channels = self._states[value.node], self.size(value)[2]
+        metadata = state.get("metadata") or {}
+        if state["label"] not in ("conv2d", "depthwise", "matmul") or metadata.get("use_bias"):
+            return False
+        state["metadata"] = {**metadata, "use_bias": True}
+        self._weights[value.node]["bias"] = np.broadcast_to(bias.ravel(), (channels,)).astype(np.float32)
+        return True
+
+    def graph(self, name: str) -> ComputeGraph:
+        """The graph of all nodes, with an output node behind the model's result.
+
+        Raises:
+            ValueError: There is not one input and one output.
+        """
+        result = self.values.get(self._model.output_name)
+        if result is None:
+            raise ValueError(f"the output {self._model.output_name!r} does not depend on the image")
+        self.node("output", "output", [result], self.size(result))
+        nodes = [node_from_state(state, "shape" in state) for state in self._states]
+        edges = [(source, at) for at, sources in enumerate(self._sources) for source in sources]
+        graph = ComputeGraph.from_nodes(name, (1, *self.input_size), nodes, edges)
+        _ = graph.input_index, graph.output_index  # raises unless there is one of each
+        return graph
+
+    def weights(self) -> dict[str, dict[str, np.ndarray]]:
+        """Per node id, the parameters of its layer."""
+        return {self._states[at]["str_id"]: weights for at, weights in self._weights.items()}
+
+    def operands(self) -> dict[str, tuple[str, ...]]:
+        """Per concat node, the ids of the nodes that it reads, in the model's order."""
+        ids = [state["str_id"] for state in self._states]
+        return {
+            ids[at]: tuple(ids[source] for source in sources)
+            for at, sources in enumerate(self._sources)
+            if self._states[at]["label"] == "concat"
+        }

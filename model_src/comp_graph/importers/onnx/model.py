@@ -1,0 +1,278 @@
+"""An ONNX model made ready for import: sizes known, constants computed, composed activations recognised."""
+
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from onnx import helper, inliner, numpy_helper, reference, shape_inference
+from scipy.special import erf, expit
+
+from model_src.comp_graph.importers.options import Size
+
+_SCALAR_FUNCTIONS = {
+    "Add": np.add,
+    "Div": np.divide,
+    "Erf": erf,
+    "Identity": np.positive,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": np.multiply,
+    "Sigmoid": expit,
+    "Sub": np.subtract,
+}
+_PROBE = np.linspace(-8, 8, 65)
+_COMPOSED = {
+    "Clip": np.clip(_PROBE, 0, 6),
+    "Gelu": _PROBE * (1 + erf(_PROBE / np.sqrt(2))) / 2,
+    "Relu": np.maximum(_PROBE, 0),
+    "Swish": _PROBE * expit(_PROBE),
+}
+_COMPOSED_ATTRIBUTES = {"Clip": {"min": 0.0, "max": 6.0}}
+
+
+class OnnxOp(NamedTuple):
+    """A node of an ONNX graph."""
+
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+    def error(self, reason: str) -> ValueError:
+        """An error that names the node and its operation."""
+        return ValueError(f"node {self.name!r} ({self.type}): {reason}")
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """What an importer needs of an ONNX model.
+
+    Attributes:
+        ops: The operations that the output depends on and that depend on the image, in a topological order.
+        constants: Every tensor that does not depend on the image's pixels.
+        stored: Names of those constants that the model brings along, as parameters, rather than computes.
+        shapes: Shape of every tensor.
+        input_name: The image.
+        output_name: The result.
+        channels_last: Whether the image is (N, H, W, C).
+        from_torch: Whether PyTorch wrote the model; its identities stand for dropout, copies and the like.
+    """
+
+    ops: tuple[OnnxOp, ...]
+    constants: Mapping[str, np.ndarray]
+    stored: frozenset[str]
+    shapes: Mapping[str, tuple[int, ...]]
+    input_name: str
+    output_name: str
+    channels_last: bool
+    from_torch: bool
+
+
+def prepare(model: onnx.ModelProto, size: Size | None = None) -> PreparedModel:
+    """Make a model ready for import; it is changed.
+
+    Args:
+        model: The model; it has one image as its input and one output.
+        size: (H, W, C) of the image; None takes what the model says.
+
+    Raises:
+        ValueError: There is not one input and one output, a size is unknown, or ONNX does not accept the model.
+    """
+    from_torch = model.producer_name == "pytorch"
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    image, output = _image(model.graph), _output(model.graph)
+    _check_order(model.graph, image.name)
+    channels_last = _is_channels_last(model.graph, image.name)
+    _set_size(image, size, channels_last)
+    stored = frozenset(tensor.name for tensor in model.graph.initializer)
+    model, constants = _folded(model)
+    shapes = {name: shape for name, shape in _shapes(model.graph).items() if shape is not None}
+    shapes |= {name: value.shape for name, value in constants.items()}
+    ops = _needed([_operation(node, at) for at, node in enumerate(model.graph.node)], constants, output.name)
+    ops = _needed(_with_composed(ops, constants), constants, output.name)
+    for op in ops:
+        if unknown := [name for name in op.outputs if name and name not in shapes]:
+            raise op.error(f"the size of its result {unknown[0]!r} is unknown")
+    return PreparedModel(tuple(ops), constants, stored, shapes, image.name, output.name, channels_last, from_torch)
+
+
+def _image(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in stored]
+    images = [value for value in inputs if len(value.type.tensor_type.shape.dim) == 4]
+    if len(inputs) != 1 or len(images) != 1:
+        names = ", ".join(repr(value.name) for value in inputs) or "none"
+        raise ValueError(f"expected one input, an image of four axes; found {names}")
+    return images[0]
+
+
+def _output(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
+    if len(graph.output) != 1:
+        names = ", ".join(repr(value.name) for value in graph.output) or "none"
+        raise ValueError(f"expected one output, found {names}")
+    return graph.output[0]
+
+
+def _check_order(graph: onnx.GraphProto, image: str) -> None:
+    """ONNX wants every operation behind those that it reads, which no cycle can satisfy."""
+    known = {
+        "",
+        image,
+        *(tensor.name for tensor in graph.initializer),
+        *(t.values.name for t in graph.sparse_initializer),
+    }
+    for position, node in enumerate(graph.node):
+        if missing := [name for name in node.input if name not in known]:
+            reason = f"it reads {missing[0]!r}, which nothing before it gives: the graph has a cycle or is incomplete"
+            raise _operation(node, position).error(reason)
+        known.update(node.output)
+
+
+def _is_channels_last(graph: onnx.GraphProto, name: str) -> bool:
+    """Whether everything that reads the image first moves its channels to the front."""
+    readers = [node for node in graph.node if name in node.input]
+    perms = [
+        [list(a.ints) for a in node.attribute if a.name == "perm"] for node in readers if node.op_type == "Transpose"
+    ]
+    return bool(readers) and len(perms) == len(readers) and all(perm == [[0, 3, 1, 2]] for perm in perms)
+
+
+def _set_size(image: onnx.ValueInfoProto, size: Size | None, channels_last: bool) -> None:
+    """Fix the image's size; an open batch size becomes 1."""
+    dims = image.type.tensor_type.shape.dim
+    wanted = list(dims[i].dim_value for i in range(1, 4))
+    if size is not None:
+        wanted = list(size) if channels_last else [size[2], size[0], size[1]]
+    if min(wanted) < 1:
+        raise ValueError(f"the size of the input {image.name!r} is unknown; give its height, width and channels")
+    for dim, value in zip(dims, [max(1, dims[0].dim_value), *wanted], strict=True):
+        dim.Clear()
+        dim.dim_value = value
+
+
+def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The model with inferred sizes, and everything in it that does not depend on the image's pixels."""
+    graph = model.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    graph.ClearField("value_info")  # sizes of the image that it was exported for
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    while True:
+        try:
+            model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        except shape_inference.InferenceError as error:
+            raise ValueError(f"ONNX does not accept the model: {' '.join(str(error).split())}") from error
+        new = _computed(model.graph, constants)
+        if not new:
+            return model, constants
+        constants |= new
+        model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in new.items())
+        kept = [node for node in model.graph.node if node.output[0] not in new]
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
+
+
+def _computed(graph: onnx.GraphProto, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Results of the nodes that read constants only, or only the size or type of another tensor."""
+    shapes, new = _shapes(graph), {}
+    all_known = ChainMap(new, known)
+    for position, node in enumerate(graph.node):
+        op = _operation(node, position)
+        values = {name: all_known[name] for name in op.inputs if name in all_known}
+        if op.type == "Shape" and shapes.get(op.inputs[0]) is not None:
+            ends = (op.attributes.get("start", 0), op.attributes.get("end"))
+            new[op.outputs[0]] = np.array(shapes[op.inputs[0]][slice(*ends)], np.int64)
+        elif op.type == "CastLike" and op.inputs[0] in values:
+            new[op.outputs[0]] = values[op.inputs[0]].astype(np.float32)  # as images are
+        elif len(op.outputs) == 1 and values.keys() == set(filter(None, op.inputs)):
+            try:
+                (new[op.outputs[0]],) = reference.ReferenceEvaluator(node).run(None, values)
+            except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError) as error:
+                raise op.error(f"its constant result cannot be computed: {' '.join(str(error).split())}") from error
+    return new
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...] | None]:
+    """Shape of every tensor; None where a size is unknown."""
+    shapes = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        sizes = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
+        shapes[value.name] = sizes if kind.HasField("shape") and -1 not in sizes else None
+    return shapes
+
+
+def _operation(node: onnx.NodeProto, position: int) -> OnnxOp:
+    kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    scopes = [item.value for item in node.metadata_props if item.key == "pkg.torch.onnx.name_scopes"]
+    name = (
+        ".".join(filter(None, re.findall(r"'([^']*)'", scopes[0])[-2:])) if scopes else node.name
+    )  # where it is in the module
+    return OnnxOp(name or f"#{position}", kind, tuple(node.input), tuple(node.output), attributes)
+
+
+def _needed(ops: Iterable[OnnxOp], constants: Mapping[str, np.ndarray], output: str) -> list[OnnxOp]:
+    """The operations that the output depends on."""
+    wanted, kept = {output}, []
+    for op in reversed(list(ops)):
+        if wanted.intersection(op.outputs):
+            kept.append(op)
+            wanted.update(name for name in op.inputs if name not in constants)
+    return kept[::-1]
+
+
+def _with_composed(ops: list[OnnxOp], constants: Mapping[str, np.ndarray]) -> list[OnnxOp]:
+    """Name what is computed in several steps: x (1 + erf(x / sqrt 2)) / 2 is Gelu, min(max(x, 0), 6) is a Clip.
+
+    Whether steps give that is tried on numbers, so their order does not matter.
+    """
+    numbers = {name: float(value.reshape(())) for name, value in constants.items() if value.size == 1}
+    producers = {name: op for op in ops for name in op.outputs}
+    found: dict[str, OnnxOp] = {}
+    for op in ops:
+        if op.type in ("Erf", "Sigmoid", "Max", "Min"):
+            for root in _roots(op, producers, numbers):
+                last, kind = _composition(root, op, ops, numbers)
+                if last is not None:
+                    composed = OnnxOp(last.name, kind, (root,), last.outputs, _COMPOSED_ATTRIBUTES.get(kind, {}))
+                    found.setdefault(last.outputs[0], composed)
+                    break
+    return [found.get(op.outputs[0], op) for op in ops]
+
+
+def _roots(op: OnnxOp, producers: Mapping[str, OnnxOp], numbers: Mapping[str, float]) -> Iterator[str]:
+    """What an operation reads, and what that is a scaled or clipped form of."""
+    while True:
+        tensors = [name for name in op.inputs if name not in numbers]
+        if len(tensors) != 1:
+            return
+        yield tensors[0]
+        op = producers.get(tensors[0])
+        if op is None or op.type not in ("Div", "Max", "Min", "Mul"):
+            return
+
+
+def _composition(
+    root: str, through: OnnxOp, ops: list[OnnxOp], numbers: Mapping[str, float]
+) -> tuple[OnnxOp | None, str]:
+    """The operation whose result is a known function of `root`, computed through a given one; the function's name."""
+    values: dict[str, np.ndarray] = {root: _PROBE}
+    for op in ops:
+        function = _SCALAR_FUNCTIONS.get(op.type)
+        if function is None or not any(name in values for name in op.inputs):
+            continue
+        operands = [values.get(name, numbers.get(name)) for name in op.inputs]
+        if any(operand is None for operand in operands):
+            continue
+        result = values[op.outputs[0]] = function(*operands)
+        for kind, expected in _COMPOSED.items():
+            if through.outputs[0] in values and np.allclose(result, expected, rtol=0, atol=1e-5):
+                return op, kind
+    return None, ""

@@ -1,0 +1,268 @@
+"""One converter per ONNX operation: reads an operation, adds nodes, returns the value of its result."""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+
+from model_src.comp_graph.importers.onnx.builder import Builder, Value
+from model_src.comp_graph.importers.onnx.model import OnnxOp
+from model_src.comp_graph.importers.onnx.windows import UNPADDED, outer_padding, pad, pair, window
+
+logger = logging.getLogger(__name__)
+
+Converter = Callable[[Builder, OnnxOp], Value]
+
+CONVERTERS: dict[str, Converter] = {}
+BATCHNORM_EPSILON = 1e-3  # of every batch normalisation that a graph's network has
+
+
+def convert(builder: Builder, op: OnnxOp) -> Value:
+    """Read an operation.
+
+    Raises:
+        ValueError: It cannot be represented in a computation graph; the text names it.
+    """
+    if op.type not in CONVERTERS:
+        raise op.error(f"it cannot be represented; known are {', '.join(sorted(CONVERTERS))}")
+    return CONVERTERS[op.type](builder, op)
+
+
+def _converts(*types: str) -> Callable[[Converter], Converter]:
+    def register(converter: Converter) -> Converter:
+        CONVERTERS.update(dict.fromkeys(types, converter))
+        return converter
+
+    return register
+
+
+_converts("Pad")(pad)
+
+
+@_converts("Conv")
+def _conv(builder: Builder, op: OnnxOp) -> Value:
+    kernel = builder.constant(op, 1)
+    if kernel.ndim != 4:
+        raise op.error(f"a kernel of {kernel.ndim - 2} axes; only those of images can be read")
+    x, outer = outer_padding(builder, op, 0.0)
+    c, (c_out, c_group, *size), groups = builder.size(x)[2], kernel.shape, op.attributes.get("group", 1)
+    is_depthwise = groups > 1
+    if c_group * groups != c or (is_depthwise and (c_group != 1 or c_out != c)):
+        raise op.error(
+            f"{groups} groups of a {c_group} -> {c_out} kernel on {c} channels; "
+            "only plain and depthwise convolutions can be read"
+        )
+    x, fields = window(builder, op, x, tuple(size), True, True, outer)
+    fields["metadata"]["dilations"] = (1, *pair(op, "dilations"), 1)
+    fields["shape"] = (c, 1 if is_depthwise else c_out, *size)
+    after = (*builder.shape(op.outputs[0])[2:], c_out)
+    value = builder.node("depthwise" if is_depthwise else "conv2d", op.name, [x], after, **fields)
+    builder.set_kernel(value, kernel, builder.bias(op, 2))
+    return value
+
+
+@_converts("MaxPool", "AveragePool")
+def _pool(builder: Builder, op: OnnxOp) -> Value:
+    kernel = pair(op, "kernel_shape")
+    is_max = op.type == "MaxPool"
+    if pair(op, "dilations") != (1, 1) or any(op.outputs[1:]):
+        raise op.error("dilated windows and the places of maxima cannot be represented")
+    if is_max:
+        x, outer = outer_padding(builder, op, float("-inf"))
+        allowed = (True, builder.is_positive(x))
+    else:
+        x, outer = builder.map(op), UNPADDED
+        is_padded = any(op.attributes.get("pads", ())) or b"SAME" in op.attributes.get("auto_pad", b"")
+        counts_zeros = is_padded and bool(op.attributes.get("count_include_pad"))  # never those that ceil_mode adds
+        allowed = (not counts_zeros, counts_zeros and not op.attributes.get("ceil_mode"))
+    x, fields = window(builder, op, x, kernel, *allowed, outer)
+    fields["metadata"]["ksize"] = (1, *kernel, 1)
+    after = (*builder.shape(op.outputs[0])[2:], builder.size(x)[2])
+    positive = builder.is_positive(x)
+    return builder.node("maxpool" if is_max else "avgpool", op.name, [x], after, positive=positive, **fields)
+
+
+@_converts("BatchNormalization")
+def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
+    x = builder.value(op)
+    scale, shift, mean, variance = (builder.constant(op, index) for index in range(1, 5))
+    if x.axes[:2] != "NC" or op.attributes.get("training_mode"):
+        raise op.error(f"it normalises {x.axes} in training; only the channels of NCHW at inference can be read")
+    value = builder.node("fusedbatchnormv3", op.name, [x], builder.size(x), metadata={"data_format": "NHWC"})
+    epsilon = op.attributes.get("epsilon", 1e-5)
+    scale = scale * np.sqrt((variance + BATCHNORM_EPSILON) / (variance + epsilon))
+    weights = {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance}
+    builder.set_weights(value, {**weights, "num_batches_tracked": np.array(0)})
+    return value
+
+
+@_converts("Relu", "Sigmoid", "Tanh", "Gelu", "Swish")
+def _activation(builder: Builder, op: OnnxOp) -> Value:
+    x = builder.value(op)
+    if op.attributes.get("approximate", b"none") != b"none" or op.attributes.get("alpha", 1.0) != 1.0:
+        raise op.error("only the exact Gelu and the Swish of slope 1 can be represented")
+    positive = op.type in ("Relu", "Sigmoid")
+    return builder.node(op.type.lower(), op.name, [x], builder.size(x), positive=positive)
+
+
+@_converts("Clip")
+def _clip(builder: Builder, op: OnnxOp) -> Value:
+    x, lower, upper = builder.value(op), builder.constant(op, 1), builder.constant(op, 2)
+    lower = float(op.attributes.get("min", "-inf") if lower is None else lower.reshape(()))
+    upper = float(op.attributes.get("max", "inf") if upper is None else upper.reshape(()))
+    label = {(0, 6): "relu6", (0, np.inf): "relu"}.get((lower, upper))
+    if label is None and (lower != 0 or upper < np.finfo(np.float32).max):
+        raise op.error(f"it clips to {lower:g} ... {upper:g}; only 0 ... 6 (relu6) and 0 ... inf can be represented")
+    return builder.node(label or "relu", op.name, [x], builder.size(x), positive=True)
+
+
+@_converts("Identity")
+def _identity(builder: Builder, op: OnnxOp) -> Value:
+    x = builder.value(op)
+    if builder.is_output(op) or builder.from_torch:
+        return x
+    return builder.node("identity", op.name, [x], builder.size(x), positive=builder.is_positive(x))
+
+
+@_converts("Dropout")
+def _pass_on(builder: Builder, op: OnnxOp) -> Value:
+    return builder.value(op)
+
+
+@_converts("Softmax", "LogSoftmax")
+def _softmax(builder: Builder, op: OnnxOp) -> Value:
+    if not builder.is_output(op):
+        raise op.error("it cannot be represented, except as the very last operation")
+    logger.warning("node %r (%s): left out; the graph ends with what it reads", op.name, op.type)
+    return builder.value(op)
+
+
+@_converts("GlobalAveragePool")
+def _global_mean(builder: Builder, op: OnnxOp) -> Value:
+    return _mean(builder, op, builder.map(op), "NCHW")
+
+
+@_converts("ReduceMean")
+def _reduce_mean(builder: Builder, op: OnnxOp) -> Value:
+    x, axes = builder.value(op), builder.constant(op, 1)
+    axes = [int(axis) for axis in (op.attributes.get("axes", ()) if axes is None else axes.ravel())]
+    letters = sorted(x.axes[axis] for axis in axes) if len(x.axes) == 4 else []
+    if letters != ["H", "W"]:
+        raise op.error(f"it averages axes {axes} of {x.axes}; only all pixels can be averaged")
+    return _mean(builder, op, x, x.axes if op.attributes.get("keepdims", 1) else "NC")
+
+
+def _mean(builder: Builder, op: OnnxOp, x: Value, axes: str) -> Value:
+    size = (1, 1, builder.size(x)[2])
+    return builder.node("mean", op.name, [x], size, axes, positive=builder.is_positive(x))
+
+
+@_converts("Add", "Sum", "Mul")
+def _merge(builder: Builder, op: OnnxOp) -> Value:
+    dynamic = [index for index, name in enumerate(op.inputs) if name in builder.values]
+    values = [builder.value(op, index) for index in dynamic]
+    if len(values) < len(op.inputs):
+        return _with_constant(builder, op, values, [i for i in range(len(op.inputs)) if i not in dynamic])
+    if len(values) == 1:
+        return values[0]
+    label = "mul" if op.type == "Mul" else "add"
+    sizes = [builder.size(value) for value in values]
+    after = tuple(map(max, zip(*sizes, strict=True)))
+    wrong = {size for size in sizes if size != after and (label == "add" or size != (1, 1, after[2]))}
+    if wrong or len({value.axes for value in values}) > 1:
+        found = ", ".join(f"{value.axes} {size}" for value, size in zip(values, sizes, strict=True))
+        raise op.error(f"it joins maps of different sizes (H, W, C): {found}")
+    return builder.node(label, op.name, values, after, before=after, positive=builder.is_positive(*values))
+
+
+def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: list[int]) -> Value:
+    """Add a bias, or multiply by zero."""
+    if len(op.inputs) != 2:
+        raise op.error("a constant among several operands cannot be represented")
+    (x,), constant = values, builder.constant(op, places[0])
+    if op.type == "Mul" and not constant.any():
+        return builder.node("zero", op.name, [x], builder.size(x), positive=True)
+    axes, channels = x.axes, builder.size(x)[2]
+    shape = (1,) * (len(axes) - constant.ndim) + constant.shape
+    per_channel = [channels if axis == "C" else 1 for axis in axes] if len(shape) == len(axes) else None
+    fits = op.type == "Add" and (constant.size == 1 or shape == tuple(per_channel or ()))
+    if not fits or builder.only_reader(op.inputs[1 - places[0]]) is None:
+        raise op.error("a constant operand; only the bias of a convolution or dense layer can be represented")
+    if not builder.add_bias(x, constant):
+        raise op.error("a constant is added to what is no convolution or dense layer, or has a bias already")
+    return x
+
+
+@_converts("Concat")
+def _concat(builder: Builder, op: OnnxOp) -> Value:
+    values = [builder.value(op, index) for index in range(len(op.inputs))]
+    axes = values[0].axes
+    sizes = [builder.size(value) for value in values]
+    if len({value.axes for value in values}) > 1 or "(" in axes or axes[op.attributes["axis"]] != "C":
+        raise op.error(f"it joins axis {op.attributes['axis']} of {axes}; only channels can be joined")
+    if len(values) == 1:
+        return values[0]
+    after = (*sizes[0][:2], sum(size[2] for size in sizes))
+    return builder.node("concat", op.name, values, after, positive=builder.is_positive(*values))
+
+
+@_converts("Gemm")
+def _gemm(builder: Builder, op: OnnxOp) -> Value:
+    weight, bias = builder.constant(op, 1), builder.bias(op, 2)
+    factors = [op.attributes.get(name, 1.0) for name in ("alpha", "beta")]
+    if op.attributes.get("transA") or factors[0] != 1 or (bias is not None and factors[1] != 1):
+        raise op.error("only x W + b can be represented")
+    return _dense(builder, op, weight if op.attributes.get("transB") else weight.T, bias)
+
+
+@_converts("MatMul")
+def _matmul(builder: Builder, op: OnnxOp) -> Value:
+    weight = builder.constant(op, 1)
+    if weight.ndim != 2:
+        raise op.error(f"its second operand has {weight.ndim} axes; only a matrix can be represented")
+    return _dense(builder, op, weight.T, None)
+
+
+def _dense(builder: Builder, op: OnnxOp, weight: np.ndarray, bias: np.ndarray | None) -> Value:
+    """A dense layer with weights (C_out, C_in); on a flattened map it is a convolution as large as the map."""
+    x, c_out = builder.value(op), len(weight)
+    h, w, c = builder.size(x)
+    if x.axes.startswith("N("):
+        order, sizes = x.axes[2:-1], {"H": h, "W": w, "C": c}
+        kernel = weight.reshape(c_out, *(sizes[axis] for axis in order))
+        kernel = kernel.transpose(0, *(1 + order.index(axis) for axis in "CHW"))
+        metadata = {"data_format": "NHWC", "dilations": (1, 1, 1, 1), "padding": "valid"}
+        fields = {"strides": (1, 1, 1, 1), "metadata": metadata, "shape": (c, c_out, h, w)}
+        value = builder.node("conv2d", op.name, [x], (1, 1, c_out), "NC", **fields)
+        builder.set_kernel(value, kernel, bias)
+        return value
+    if x.axes[-1] != "C":
+        raise op.error(f"it multiplies the last axis of {x.axes}; only channels can be")
+    value = builder.node("matmul", op.name, [x], (h, w, c_out), shape=(c, c_out, 0, 0))
+    builder.set_kernel(value, weight, bias)
+    return value
+
+
+@_converts("Transpose")
+def _transpose(builder: Builder, op: OnnxOp) -> Value:
+    x = builder.value(op)
+    perm = op.attributes.get("perm")
+    if perm is None or len(x.axes) not in (2, 4) or perm[0] != 0:
+        raise op.error(f"it reorders {x.axes} by {perm}; only the axes of one image can be")
+    return x._replace(axes="".join(x.axes[axis] for axis in perm))
+
+
+@_converts("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def _reshape(builder: Builder, op: OnnxOp) -> Value:
+    """Flattening, and axes of one pixel that come and go."""
+    x = builder.value(op)
+    before, after = builder.shape(op.inputs[0]), builder.shape(op.outputs[0])
+    h, w, c = builder.size(x)
+    if before == after:
+        return x
+    if after[0] == before[0] and "(" not in x.axes:
+        if len(after) == 2 and len(before) == 4:
+            return x._replace(axes="NC" if (h, w) == (1, 1) else f"N({x.axes[1:]})")
+        if len(before) == 2 and sorted(after[1:]) == sorted((1, 1, c)):
+            return x._replace(axes="NHWC" if after[3] == c != 1 else "NCHW")
+    raise op.error(f"it turns {before} into {after}; only flattening can be represented")

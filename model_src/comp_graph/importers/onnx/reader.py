@@ -1,0 +1,106 @@
+"""ONNX -> computation graph, with the weights with which its PyTorch network computes the same.
+
+Every operation of a model becomes a node or a part of one; what cannot is refused with its name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from constants import DOMAIN_NORMALISERS
+from model_src.comp_graph.importers.channel_order import in_running_order
+from model_src.comp_graph.importers.onnx.builder import Builder
+from model_src.comp_graph.importers.onnx.model import prepare
+from model_src.comp_graph.importers.onnx.operations import convert
+from model_src.comp_graph.importers.onnx.windows import is_part_of_a_window
+from model_src.comp_graph.importers.options import Size, completed_normalisers, given_size
+from model_src.comp_graph.networks.plan import plan_network
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.files import InputError
+
+
+@dataclass(frozen=True)
+class ImportedNetwork:
+    """A graph and the weights that came with it.
+
+    Attributes:
+        graph: The graph.
+        weights: Per node id, the parameters of its layer by PyTorch's names.
+        operands: Per id of a concat node, the ids of the nodes that it joins, in the order that the weights know.
+    """
+
+    graph: ComputeGraph
+    weights: Mapping[str, Mapping[str, np.ndarray]]
+    operands: Mapping[str, tuple[str, ...]]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The weights as the `load_state_dict` of the graph's `TorchNetwork` takes them, once they are tensors.
+
+        Raises:
+            ValueError: The network joins channels in another order, and the weights cannot make up for it.
+        """
+        plan = plan_network(self.graph)
+        weights = in_running_order(plan, self.operands, self.weights)
+        return {
+            f"layers.{step.name}.{name}": value
+            for step in plan.steps
+            for name, value in weights[step.node.str_id].items()
+        }
+
+
+def load_onnx(
+    path: str | Path,
+    input_h: int | None = None,
+    input_w: int | None = None,
+    input_c: int | None = None,
+    normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
+) -> ImportedNetwork:
+    """Read an ONNX file; the graph is named after it. Arguments as for `tf_import.load_pb`.
+
+    Raises:
+        InputError: The file is missing, is no ONNX model, or has an operation that a graph cannot hold.
+    """
+    path = Path(path)
+    size = given_size(path, input_h, input_w, input_c)
+    try:
+        model = onnx.load(path)
+        if not model.graph.node:
+            raise ValueError("not an ONNX model, or one without operations")
+        return from_onnx(model, path.stem, size, normalisers)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except DecodeError as error:
+        raise InputError(f"{path}: not an ONNX model, or cut short") from error
+    except (ValueError, onnx.checker.ValidationError) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def from_onnx(
+    model: onnx.ModelProto,
+    name: str,
+    input_size: Size | None = None,
+    normalisers: Mapping[str, int | None] | None = None,
+) -> ImportedNetwork:
+    """Build the graph of an ONNX model as it runs at inference.
+
+    Args:
+        model: The model; it is changed.
+        name: Architecture name.
+        input_size: (H, W, C); None takes what the model says.
+        normalisers: As for `tf_import.load_pb`, but derived from the graph if not given.
+
+    Raises:
+        ValueError: There is not one image and one output, a size is unknown, or an operation cannot be represented.
+    """
+    prepared = prepare(model, input_size)
+    builder = Builder(prepared)
+    for op in prepared.ops:
+        if not is_part_of_a_window(builder, op):
+            builder.values[op.outputs[0]] = convert(builder, op)
+    graph = builder.graph(name)
+    graph = graph.with_normalisers(completed_normalisers(graph, normalisers))
+    return ImportedNetwork(graph, builder.weights(), builder.operands())

@@ -1,0 +1,191 @@
+"""Frozen TensorFlow graph or Keras model -> computation graph (computation graph, section 4).
+
+Only what the input flows through becomes a node; weights are read where they enter an operation. Operations are
+recognised by their TensorFlow type; a name that says the same in another way (`add_3`, `concat`) stays the label.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from constants import DOMAIN_NORMALISERS
+from model_src.comp_graph.graph_ops import bypass, is_merge, prune_merges
+from model_src.comp_graph.importers.options import completed_normalisers, given_size
+from model_src.comp_graph.importers.tensorflow.flow import DataFlow
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, node_from_state
+from model_src.files import InputError
+from model_src.runtime import import_tensorflow
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Shape = tuple[int, int, int]  # (H, W, C)
+_WEIGHTED_OPS = ("conv", "depthwise", "matmul")
+
+
+def load_pb(
+    path: str | Path,
+    input_h: int | None = None,
+    input_w: int | None = None,
+    input_c: int | None = None,
+    normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
+) -> ComputeGraph:
+    """Read a frozen GraphDef; the graph is named after the file.
+
+    Args:
+        path: The file.
+        input_h: Input height in pixels; with width and channels it replaces what the file says.
+        input_w: Input width in pixels.
+        input_c: Input channels.
+        normalisers: Feature normalisers by name; a missing one is derived from the graph, None derives all.
+
+    Raises:
+        InputError: The file is missing, is no GraphDef, or its graph cannot be read for that input.
+    """
+    path = Path(path)
+    size = given_size(path, input_h, input_w, input_c)
+    try:
+        return from_graph_def(_parse(path.read_bytes()), path.stem, size, normalisers)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _parse(content: bytes) -> "tf.compat.v1.GraphDef":
+    tf = import_tensorflow()
+    from google.protobuf.message import DecodeError
+
+    graph_def = tf.compat.v1.GraphDef()
+    try:
+        graph_def.ParseFromString(content)
+    except DecodeError as error:
+        raise ValueError("not a frozen TensorFlow graph (GraphDef)") from error
+    if not graph_def.node:
+        raise ValueError("not a frozen TensorFlow graph (GraphDef), or one without nodes")
+    return graph_def
+
+
+def from_keras(
+    model: Any,
+    input_shape: Shape | None = None,
+    name: str | None = None,
+    normalisers: Mapping[str, int | None] | None = None,
+) -> ComputeGraph:
+    """Build the graph of a Keras model as it runs at inference.
+
+    Args:
+        model: A Keras model, or anything callable as `model(images, training=False)`.
+        input_shape: (H, W, C); None takes the model's own.
+        name: Architecture name; None takes the model's.
+        normalisers: As for `load_pb`, but derived from the graph if not given.
+
+    Raises:
+        ValueError: The model has no fixed input size and none was given, or it cannot be read.
+    """
+    shape = input_shape or tuple(model.input_shape[1:])
+    if len(shape) != 3 or None in shape:
+        raise ValueError(f"the model's input {shape} is no fixed (H, W, C); give input_shape")
+    frozen = freeze(lambda images: model(images, training=False), shape)
+    return from_graph_def(frozen, name or model.name, None, normalisers)
+
+
+def freeze(function: Callable, *image_shapes: Shape) -> "tf.compat.v1.GraphDef":
+    """Trace a function of float batches (1, H, W, C), one per given (H, W, C); variables become constants."""
+    tf = import_tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    images = [tf.TensorSpec((1, *shape), tf.float32, name="input") for shape in image_shapes]
+    concrete = tf.function(function).get_concrete_function(*images)
+    return convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+
+
+def part_feeding(graph_def: "tf.compat.v1.GraphDef", name: str) -> "tf.compat.v1.GraphDef":
+    """The part of a graph that a node's value depends on, the node included."""
+    inputs = {node.name: [source.split(":")[0] for source in node.input if source[0] != "^"] for node in graph_def.node}
+    needed, waiting = {name}, [name]
+    while waiting:
+        new = set(inputs[waiting.pop()]) - needed
+        needed |= new
+        waiting.extend(new)
+    kept = [node for node in graph_def.node if node.name in needed]
+    return type(graph_def)(node=kept, versions=graph_def.versions)
+
+
+def from_graph_def(
+    graph_def: "tf.compat.v1.GraphDef",
+    name: str,
+    input_shape: Shape | None = None,
+    normalisers: Mapping[str, int | None] | None = None,
+) -> ComputeGraph:
+    """Build the graph of a frozen GraphDef.
+
+    Its input is its only image placeholder, or a node named `input`.
+
+    Args:
+        graph_def: Operations in any order.
+        name: Architecture name.
+        input_shape: (H, W, C); None takes what the input node declares.
+        normalisers: As for `load_pb`.
+
+    Raises:
+        ValueError: There is not one input and one output, a size is unknown, or an operation cannot be represented.
+    """
+    flow = DataFlow(graph_def, input_shape)
+    op2i = OP2I().build_from_file()
+    nodes = {op: _node(flow, op, op2i) for op in flow.ops}
+    index = {op: position for position, op in enumerate(nodes)}
+    edges = [(index[source], index[op]) for op in flow.ops for source in flow.sources[op]]
+    all_nodes = list(nodes.values())
+    edges += _repeated_inputs(flow, index, all_nodes, op2i)
+    graph = ComputeGraph.from_nodes(name, (1, *flow.input_shape), all_nodes, edges)
+    dropped = {flow.str_id(op) for op in flow.ops if flow.labels[op] is None}
+    graph = bypass(graph, [i for i, node in enumerate(graph.nodes) if node.str_id in dropped])
+    graph = prune_merges(graph, fewest=0)
+    _ = graph.input_index, graph.output_index  # raises unless there is one of each
+    return graph.with_normalisers(completed_normalisers(graph, normalisers))
+
+
+def _node(flow: DataFlow, op: "tf.Operation", op2i: OP2I) -> Node:
+    label = flow.labels[op]
+    if label is None:  # will be bypassed
+        return node_from_state(
+            {"str_id": flow.str_id(op), "label": "", "op_type_idx": 0, "resolution": (0,) * 6, "strides": None}, False
+        )
+    before, after = flow.resolution(op)
+    weighted = op2i.query_op(op2i[label]) in _WEIGHTED_OPS
+    state = {
+        "str_id": flow.str_id(op),
+        "label": label,
+        "op_type_idx": op2i[label],
+        "resolution": tuple(size for pair in zip(before, after, strict=True) for size in pair),
+        "strides": flow.strides(op),
+        "metadata": flow.metadata(op) or None,
+    }
+    if weighted:
+        state["shape"] = flow.kernel_shape(op)
+    return node_from_state(state, weighted)
+
+
+def _repeated_inputs(
+    flow: DataFlow, index: Mapping["tf.Operation", int], nodes: list[Node], op2i: OP2I
+) -> list[tuple[int, int]]:
+    """An identity node for every repeat of an operand (x + x), since a graph has at most one edge between two nodes."""
+    edges = []
+    for op in flow.ops:
+        if not is_merge(flow.labels[op] or ""):
+            continue
+        sources = flow.sources[op]
+        repeats = [source for place, source in enumerate(sources) if source in sources[:place]]
+        for number, source in enumerate(repeats):
+            sizes = flow.resolution(source)[1]
+            state = {
+                "str_id": f"{flow.str_id(op)}/repeat_{number}",
+                "label": "identity",
+                "op_type_idx": op2i["identity"],
+                "resolution": tuple(size for size in sizes for _ in range(2)),
+                "strides": None,
+            }
+            edges += [(index[source], len(nodes)), (len(nodes), index[op])]
+            nodes.append(node_from_state(state, False))
+    return edges

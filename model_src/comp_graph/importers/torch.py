@@ -1,0 +1,75 @@
+"""PyTorch module -> computation graph, through `torch.export` and ONNX; and back, with the weights."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from model_src.comp_graph.importers.onnx.reader import ImportedNetwork, from_onnx
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
+
+
+def from_torch(
+    module: nn.Module,
+    example: Tensor,
+    name: str | None = None,
+    normalisers: Mapping[str, int | None] | None = None,
+) -> ImportedNetwork:
+    """Build the graph of a module as it runs at inference.
+
+    Args:
+        module: It maps one batch of images to one tensor.
+        example: A batch (N, C, H, W); only its shape counts.
+        name: Architecture name; None takes the class's.
+        normalisers: Feature normalisers by name; those not given are derived from the graph.
+
+    Raises:
+        ValueError: `torch.export` cannot trace the module, or it has an operation that a graph cannot hold.
+    """
+    with _as_inference(module), _without_chatter():
+        try:
+            exported = torch.onnx.export(module, (example,), dynamo=True, optimize=False, verbose=False)
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
+            cause = error.__cause__ or error
+            raise ValueError(f"torch.export cannot trace the module: {' '.join(str(cause).split())}") from error
+    return from_onnx(exported.model_proto, name or type(module).__name__, None, normalisers)
+
+
+def rebuild(imported: ImportedNetwork) -> TorchNetwork:
+    """The network of an imported graph with the weights that came with it, ready for inference; maps are not squeezed.
+
+    Raises:
+        ValueError: See `ImportedNetwork.state`.
+    """
+    network = TorchNetwork(imported.graph, squeeze_output=False)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in imported.state().items()})
+    return network.eval()
+
+
+@contextmanager
+def _as_inference(module: nn.Module) -> Iterator[None]:
+    """Put a module into inference mode, and every part of it back into the mode that it was in."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Silence what PyTorch's exporter says about itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""What the networks of a graph have in common, whatever framework builds them."""

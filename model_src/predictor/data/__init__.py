@@ -1,0 +1,1 @@
+"""What predictors learn from and are asked about: caches, splits, packed batches."""

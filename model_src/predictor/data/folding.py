@@ -1,0 +1,142 @@
+"""One row for all nodes that a predictor cannot tell apart.
+
+After k layers a node's encoding depends on nothing but the features that reach it in k steps. So nodes, of the same or
+of different graphs, are coloured as in the Weisfeiler-Lehman test, k times along incoming edges, and layer k computes
+one row for each colour. Networks repeat their cells and parts of a network repeat the network: a quarter of the rows is
+left in the last layer, and next to none in the first ones.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
+from model_src.predictor.data.batching import Pack, features_to, ranges
+
+# Colours only need to differ within a batch: among 40,000 random numbers of 64 bits, two are equal once in 10^10 times.
+_OFFSET, _OWN, _FIRST, _SECOND = map(
+    np.uint64, (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+MIN_NODES = 200  # fewer are encoded in less time than it takes to find the repeats
+
+
+class Sums(NamedTuple):
+    """Weighted sums of the rows of a matrix.
+
+    Attributes:
+        rows: (e,) rows of the matrix, sum by sum.
+        starts: (m,) where every sum's rows begin.
+        weights: (e,) of these rows.
+    """
+
+    rows: Tensor
+    starts: Tensor
+    weights: Tensor
+
+    def of(self, matrix: Tensor) -> Tensor:
+        """(n, size) -> (m, size)."""
+        # What `functional.embedding_bag` calls, without the checks that take longer than a small sum (mode 0 adds up).
+        return torch.embedding_bag(matrix, self.rows, self.starts, mode=0, per_sample_weights=self.weights)[0]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Sums":
+        """The same sums on another device and with another type of weights."""
+        return Sums(self.rows.to(device), self.starts.to(device), self.weights.to(device, dtype))
+
+
+@dataclass(frozen=True)
+class FoldedBatch:
+    """What a `GraphBatch` holds, without repeated rows.
+
+    Attributes:
+        features: Features of distinct nodes as tensors, weighted ones first.
+        rows: (n,) the rows of these features that the first layer takes.
+        steps: For every layer its rows as sums over those of the layer before, each of which counts as two:
+            2 i is row i as a node's own, 2 i + 1 is row i as a message.
+        pooling: The parts as sums of the last layer's rows.
+    """
+
+    features: NodeFeatures
+    rows: Tensor
+    steps: tuple[Sums, ...]
+    pooling: Sums
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "FoldedBatch":
+        """The batch on another device and with another type of floating-point numbers."""
+        return FoldedBatch(
+            features_to(self.features, device, dtype),
+            self.rows.to(device),
+            tuple(step.to(device, dtype) for step in self.steps),
+            self.pooling.to(device, dtype),
+        )
+
+
+def fold(pack: Pack, hops: int, items: np.ndarray | slice = slice(None)) -> FoldedBatch:
+    """The batch of the given items with one row per colour, for an encoder of `hops` layers."""
+    chosen = pack.select(items)
+    pairs, starts = _inputs(chosen.edges, len(chosen.rows))
+    order = np.argsort(chosen.owners, kind="stable")
+    members, sizes = chosen.members[order], np.bincount(chosen.owners, minlength=chosen.n_parts)
+    if len(chosen.rows) < MIN_NODES:
+        nodes, place = np.arange(len(chosen.rows)), np.arange(len(chosen.rows))
+        steps = [_sums(pairs, np.diff(starts))] * hops
+    else:
+        nodes, place, steps = _shared(chosen.rows, pairs, starts, hops)
+    pooling = _sums(place[members], sizes, chosen.weights[order])
+    return FoldedBatch(pack.features, torch.from_numpy(chosen.rows[nodes]), tuple(steps), pooling)
+
+
+def _shared(
+    rows: np.ndarray, pairs: np.ndarray, starts: np.ndarray, hops: int
+) -> tuple[np.ndarray, np.ndarray, list[Sums]]:
+    """The nodes that the first layer takes, for every node its row in the last layer, and the steps between."""
+    colours = [_mixed(rows.astype(np.uint64) + _OFFSET)]
+    for _ in range(hops):
+        both = np.stack([_OWN * colours[-1], colours[-1]], axis=1).ravel()
+        colours.append(_mixed(np.add.reduceat(both[pairs], starts[:-1])))
+    nodes, last = _distinct(colours.pop())
+    steps = []
+    while colours:  # which rows are needed shows from the last layer on
+        needed = pairs[ranges(starts[nodes], starts[nodes + 1])]
+        first, place = _distinct(colours.pop()[needed // 2])
+        steps.append(_sums(2 * place + needed % 2, starts[nodes + 1] - starts[nodes]))
+        nodes = needed[first] // 2
+    return nodes, last, steps[::-1]
+
+
+def _inputs(edges: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """2 i for the node i itself and 2 j + 1 for every j that it hears of, node by node; and where those of i begin."""
+    own = np.arange(n_nodes)
+    targets, pairs = np.concatenate([own, edges[1]]), np.concatenate([2 * own, 2 * edges[0] + 1])
+    starts = np.concatenate([[0], np.cumsum(np.bincount(targets))])
+    return np.sort(targets << 32 | pairs, kind="stable") & 0xFFFFFFFF, starts  # stable is quick on sorted runs
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of 64 bits whose every bit depends on all bits of the given ones (the end of SplitMix64)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * _FIRST
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * _SECOND
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _distinct(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The positions of distinct colours, and for every colour which of these it equals.
+
+    A colour's leading bits are its slot in a table. Where two meet in a slot, which is rare, the repeats of one of them
+    are not found: each counts as distinct.
+    """
+    own, n_bits = np.arange(len(colours), dtype=np.int32), (16 * len(colours)).bit_length()
+    slots = (colours >> np.uint64(64 - n_bits)).astype(np.int64)
+    table = np.empty(1 << n_bits, dtype=np.int32)
+    table[slots] = own
+    same = table[slots]
+    same = np.where(colours[same] == colours, same, own)
+    is_first = same == own
+    return np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[same]
+
+
+def _sums(rows: np.ndarray, lengths: np.ndarray, weights: np.ndarray | None = None) -> Sums:
+    weights = np.ones(len(rows)) if weights is None else weights
+    return Sums(*map(torch.from_numpy, (rows, np.cumsum(lengths) - lengths, weights)))

@@ -1,0 +1,262 @@
+"""Networks cut into splits, as a small file: every distinct node once, every network once, and where it is cut.
+
+A file is a pickled dictionary of plain values; rows of numbers are bytes of little-endian 32-bit integers.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from model_src.comp_graph.graph_ops import is_merge
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode, node_from_state
+from model_src.files import InputError, load_pickle, save_pickle
+from model_src.predictor.data.splits import split_bounds
+
+FORMAT = "autogo psc cache 1"
+_NUMBER = re.compile(r"_\d+$")
+
+
+class NodeTable:
+    """The distinct nodes of many graphs; ids and the numbers at the end of labels do not count."""
+
+    def __init__(self, weighted: Iterable[WeightedNode] = (), regular: Iterable[RegularNode] = ()):
+        self.weighted_nodes: list[WeightedNode] = list(weighted)
+        self.regular_nodes: list[RegularNode] = list(regular)
+        self._rows: dict[tuple[int, str, bytes], int] = {}
+
+    def add(self, graph: ComputeGraph) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of a graph's weighted and of its regular nodes, each in the table of its kind."""
+        return tuple(
+            np.array([self._row(node, table) for node in nodes], dtype=np.int32)
+            for nodes, table in ((graph.weighted_nodes, self.weighted_nodes), (graph.regular_nodes, self.regular_nodes))
+        )
+
+    def _row(self, node: Node, table: list[Node]) -> int:
+        label = _NUMBER.sub("", node.label)
+        row = self._rows.setdefault((node.type_idx, label, node.digest), len(table))
+        if row == len(table):
+            state = {**node.state_dict(), "str_id": str(row), "label": label}
+            table.append(node_from_state(state, bool(node.type_idx)))
+        return row
+
+    def as_graph(self, normalisers: Mapping[str, int | None]) -> ComputeGraph:
+        """All nodes as a graph without edges, to get their features."""
+        return ComputeGraph("nodes", (), tuple(self.weighted_nodes), tuple(self.regular_nodes), (), **normalisers)
+
+    def is_merge(self) -> np.ndarray:
+        """Per node, weighted ones first, whether it is an add, concat or mul."""
+        regular = [is_merge(node.label) for node in self.regular_nodes]
+        return np.array([False] * len(self.weighted_nodes) + regular, dtype=bool)
+
+
+class CachedNetwork(NamedTuple):
+    """A network in terms of a node table.
+
+    Attributes:
+        name: Architecture name.
+        accuracy: As a fraction.
+        input_shape: (1, H, W, C).
+        normalisers: The graph's feature normalisers.
+        weighted: (w,) rows of the weighted nodes in the table.
+        regular: (r,) rows of the regular nodes in the table.
+        edges: (2, m) node indices of sources and targets.
+        order: (w + r,) node indices in topological order.
+        splits: (k, 3) piece number and the positions in that order where the segment starts and stops.
+    """
+
+    name: str
+    accuracy: float
+    input_shape: tuple
+    normalisers: dict[str, int | None]
+    weighted: np.ndarray
+    regular: np.ndarray
+    edges: np.ndarray
+    order: np.ndarray
+    splits: np.ndarray
+
+    def graph(self, table: NodeTable) -> ComputeGraph:
+        """The network as a graph; node ids are its indices."""
+        nodes = [table.weighted_nodes[row] for row in self.weighted] + [
+            table.regular_nodes[row] for row in self.regular
+        ]
+        nodes = [replace(node, str_id=str(index)) for index, node in enumerate(nodes)]
+        return ComputeGraph.from_nodes(self.name, self.input_shape, nodes, self.edges.T.tolist(), self.normalisers)
+
+
+@dataclass(frozen=True)
+class PscCache:
+    """The splits of a family's networks.
+
+    Attributes:
+        family: Name of the family.
+        networks: The networks; a split without a segment of its own is left out.
+        table: Their distinct nodes.
+        pieces: Distinct texts of segments, in order of first appearance.
+        selected: (n, 2) network and split of every training record, or None if nothing has been selected yet.
+    """
+
+    family: str
+    networks: list[CachedNetwork]
+    table: NodeTable = field(default_factory=NodeTable)
+    pieces: list[str] = field(default_factory=list)
+    selected: np.ndarray | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the file (pickle protocol 4)."""
+        networks = [
+            tuple(_to_bytes(value) if isinstance(value, np.ndarray) else value for value in network)
+            for network in self.networks
+        ]
+        content = {
+            "format": FORMAT,
+            "family": self.family,
+            "weighted_nodes": [node.state_dict() for node in self.table.weighted_nodes],
+            "regular_nodes": [node.state_dict() for node in self.table.regular_nodes],
+            "pieces": self.pieces,
+            "networks": networks,
+            "selected": None if self.selected is None else _to_bytes(self.selected),
+        }
+        save_pickle(content, path)
+
+
+def build_cache(family: str, networks: Iterable[tuple[ComputeGraph, float, list[tuple[str, list[int]]]]]) -> PscCache:
+    """Collect networks and their splits (tokenizer, section 9).
+
+    Args:
+        family: Name of the family.
+        networks: Graph, accuracy (a fraction) and segments: text, one character per node, and node indices; together
+            the segments are all nodes in topological order.
+    """
+    table, cached = NodeTable(), []
+    pieces: dict[str, int] = {}
+    shared: dict[tuple, dict] = {}  # equal normalisers are written once
+    for graph, accuracy, segments in networks:
+        weighted, regular = table.add(graph)
+        splits = [(pieces.setdefault(text, len(pieces)), start, stop) for text, start, stop in split_texts(segments)]
+        cached.append(
+            CachedNetwork(
+                graph.name,
+                float(accuracy),
+                graph.input_shape,
+                shared.setdefault(tuple(graph.normalisers.items()), graph.normalisers),
+                weighted,
+                regular,
+                _numbers(graph.edge_pairs, 2).T,
+                np.array([node for _, nodes in segments for node in nodes], dtype=np.int32),
+                _numbers(splits, 3),
+            )
+        )
+    return PscCache(family, cached, table, list(pieces))
+
+
+def split_texts(segments: list[tuple[str, list[int]]]) -> list[tuple[str, int, int]]:
+    """Text, start and stop of the segment of every split; splits whose segment is empty are left out."""
+    bounds = split_bounds([len(nodes) for _, nodes in segments])
+    text = "".join(text for text, _ in segments)
+    return [(text[start:stop], start, stop) for start, stop in bounds if start < stop]
+
+
+def load_cache(path: str | Path) -> PscCache:
+    """Read a file of splits.
+
+    Raises:
+        InputError: The file is missing, damaged or of another kind.
+    """
+    content = load_pickle(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not a file of splits that this version makes")
+    try:
+        return _parsed(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+
+
+def _parsed(content: Mapping[str, Any]) -> PscCache:
+    networks = [
+        CachedNetwork(
+            name,
+            accuracy,
+            input_shape,
+            normalisers,
+            _from_bytes(weighted),
+            _from_bytes(regular),
+            _from_bytes(edges).reshape(2, -1),
+            _from_bytes(order),
+            _from_bytes(splits).reshape(-1, 3),
+        )
+        for name, accuracy, input_shape, normalisers, weighted, regular, edges, order, splits in content["networks"]
+    ]
+    table = NodeTable(
+        (node_from_state(state, True) for state in content["weighted_nodes"]),
+        (node_from_state(state, False) for state in content["regular_nodes"]),
+    )
+    selected = content["selected"]
+    return PscCache(
+        content["family"],
+        networks,
+        table,
+        content["pieces"],
+        None if selected is None else _from_bytes(selected).reshape(-1, 2),
+    )
+
+
+def _numbers(rows: Iterable[tuple[int, ...]], width: int) -> np.ndarray:
+    return np.array(list(rows), dtype=np.int32).reshape(-1, width)
+
+
+def _to_bytes(values: np.ndarray) -> bytes:
+    return values.astype("<i4").tobytes()
+
+
+def _from_bytes(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, dtype="<i4")
+
+
+def sample_splits(cache: PscCache, num_samples: str, rng: np.random.Generator) -> PscCache:
+    """Select, for every piece, some of the networks that contain it, with all its occurrences in them.
+
+    Args:
+        cache: The splits of a family.
+        num_samples: `all`, or a number as text: from 1 on, networks per piece; below 1, the share of them, rounded up.
+        rng: Draws the networks.
+
+    Returns:
+        The cache with `selected`, ordered by piece (tokenizer, section 9.2).
+    """
+    counts = [len(network.splits) for network in cache.networks]
+    owner = np.repeat(np.arange(len(counts)), counts)
+    number = np.concatenate([np.arange(count) for count in counts])
+    piece = np.concatenate([network.splits[:, 0] for network in cache.networks])
+    records = np.stack([owner, number], axis=1)[np.argsort(piece, kind="stable")]
+    selected = []
+    for group in np.split(records, np.cumsum(np.bincount(piece, minlength=len(cache.pieces)))[:-1]):
+        anchors = _sample(np.unique(group[:, 0]), num_samples, rng)
+        selected.append(group[np.isin(group[:, 0], anchors)])
+    return replace(cache, selected=np.concatenate(selected).astype(np.int32))
+
+
+def _sample(anchors: np.ndarray, num_samples: str, rng: np.random.Generator) -> np.ndarray:
+    if num_samples == "all":
+        return anchors
+    wanted = float(num_samples)
+    count = math.floor(wanted) if wanted >= 1 else math.ceil(wanted * len(anchors))
+    return rng.permutation(anchors)[:count]
+
+
+def cache_name(encoders: str, family: str, encoding: str, vocab_size: int, num_samples: str | None = None) -> str:
+    """Name of the file of splits, or with `num_samples` of the records selected from it.
+
+    Args:
+        encoders: Abbreviation of the families that the encoder was made of.
+        family: Abbreviation of the family that the networks are of.
+        encoding: Encoding of the nodes.
+        vocab_size: Size of the tokenizer's vocabulary.
+        num_samples: As `settings.sample_count` writes it.
+    """
+    suffix = "" if num_samples is None else f"_s_ns{num_samples}"
+    return f"gpi_comp_graph_cache_E-{encoders}_D-{family}_{encoding}_{vocab_size}{suffix}.pkl"

@@ -1,0 +1,104 @@
+"""Keras files and SavedModel folders give the graph of the model in Python."""
+
+import zipfile
+
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+import keras  # noqa: E402
+
+from constants import DOMAIN_NORMALISERS  # noqa: E402
+from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
+from model_src.comp_graph.importers.tensorflow.frozen import from_graph_def, from_keras  # noqa: E402
+from model_src.comp_graph.load import load_cg  # noqa: E402
+from model_src.files import InputError  # noqa: E402
+from tests.comp_graph.importers.test_tensorflow_frozen import keras_network, traced  # noqa: E402
+
+# Keras' own, on numpy 2.4.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+
+def save(model, path) -> None:
+    """As `.keras`, or as one of the two kinds of SavedModel that Keras 3 and TensorFlow write."""
+    if path.suffix == ".keras":
+        model.save(path)
+    elif path.name == "exported":
+        model.export(path, verbose=False)
+    else:
+        tf.saved_model.save(model, str(path))
+
+
+@pytest.mark.parametrize("name", ["net.keras", "exported", "saved"])
+def test_every_form_of_a_model_gives_the_same_graph(tmp_path, name):
+    model = keras_network()
+    save(model, tmp_path / name)
+    cg = load_cg(tmp_path / name, 16, 16, 3)
+    assert same_topology(cg, from_keras(model))
+    assert (cg.name, cg.input_shape) == (name.removesuffix(".keras"), (1, 16, 16, 3))
+    assert cg.normalisers == DOMAIN_NORMALISERS
+    assert load_cg(tmp_path / name).input_shape == (1, 16, 16, 3)
+
+
+@pytest.mark.parametrize("name", ["net.keras", "exported"])
+def test_open_sizes_are_taken_from_the_caller(tmp_path, name):
+    image = keras.Input((None, None, 3))
+    save(keras.Model(image, keras.layers.Conv2D(4, 3, padding="same")(image)), tmp_path / name)
+    assert load_cg(tmp_path / name, 20, 12, 3).nodes[0].resolution == (20, 20, 12, 12, 3, 4)
+    with pytest.raises(InputError, match=f"{name}: the .*input.* (give|is no fixed)"):
+        load_cg(tmp_path / name)
+    with pytest.raises(InputError, match="give input height, width and channels, or none"):
+        load_cg(tmp_path / name, 20)
+
+
+def test_models_with_several_outputs_are_refused(tmp_path):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.ReLU()(image)
+    save(keras.Model(image, [x, keras.layers.Activation("tanh")(x)]), tmp_path / "exported")
+    with pytest.raises(InputError, match="exported: expected one output, found 'output_0', 'output_1'"):
+        load_cg(tmp_path / "exported")
+
+
+def test_files_that_would_run_code_are_refused(tmp_path):
+    image = keras.Input((8, 8, 3))
+    save(keras.Model(image, keras.layers.Lambda(lambda x: x * 2)(image)), tmp_path / "net.keras")
+    with pytest.raises(InputError, match="net.keras: .*[Ll]ambda"):
+        load_cg(tmp_path / "net.keras")
+
+
+def test_what_is_no_model_is_refused_in_one_line(tmp_path):
+    save(keras_network(), tmp_path / "net.keras")
+    content = (tmp_path / "net.keras").read_bytes()
+    (tmp_path / "cut.keras").write_bytes(content[: len(content) // 2])
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    for name, reason in (
+        ("none.keras", "No such file"),
+        ("cut.keras", "not a Keras file, or cut short"),
+        ("other.keras", ""),
+    ):
+        with pytest.raises(InputError, match=f"{name}: {reason}") as error:
+            load_cg(tmp_path / name)
+        assert "\n" not in str(error.value)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(InputError, match="folder: holds no saved_model.pb"):
+        load_cg(folder)
+    (folder / "saved_model.pb").write_bytes(b"hello")
+    with pytest.raises(InputError, match="folder: saved_model.pb is no SavedModel, or cut short"):
+        load_cg(folder)
+    (folder / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(InputError, match="folder: no signature 'serving_default'"):
+        load_cg(folder)
+
+
+@pytest.mark.parametrize(
+    ("body", "op"),
+    [
+        (lambda x: tf.nn.elu(x, name="odd"), "Elu"),
+        (lambda x: tf.nn.relu(tf.exp(x, name="odd")), "Exp"),
+        (lambda x: tf.image.resize(tf.nn.relu(x), (4, 4), name="odd"), "ResizeBilinear"),
+    ],
+)
+def test_operations_outside_the_vocabulary_are_refused_by_name(body, op):
+    with pytest.raises(ValueError, match=rf"node '.*odd.*' \({op}\): it cannot be represented|node '.*' \({op}\)"):
+        from_graph_def(traced(body), "net")

@@ -1,0 +1,103 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from constants import ROOT
+from model_src.comp_graph.networks.plan import LayerRegistry, plan_network, window_of
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from tests.conftest import conv, regular
+
+
+def line_of(*nodes) -> ComputeGraph:
+    """The nodes one behind the other (weighted nodes must come with their order kept by the edges)."""
+    return ComputeGraph.from_nodes("line", (1, 8, 8, 3), nodes, [(i, i + 1) for i in range(len(nodes) - 1)])
+
+
+def test_steps_follow_their_sources_and_say_who_reads_last(tiny_graph):
+    plan = plan_network(tiny_graph)
+    assert [step.name for step in plan.steps] == ["op_i/input", "op_c/conv", "op_r/relu", "op_a/add", "op_o/output"]
+    assert [step.sources for step in plan.steps] == [(), (0,), (1,), (1, 2), (3,)]
+    assert [step.last_readers for step in plan.steps] == [(), (0,), (), (1, 2), (3,)]
+    assert plan.outputs == (4,)
+
+
+def test_names_do_not_change_with_the_hash_seed(reference):
+    code = (
+        "from model_src.comp_graph.load import load_cg; from model_src.comp_graph.networks.plan import plan_network;"
+        f"cg = load_cg({str(reference / 'published/architectures/hiaml_best.pkl')!r});"
+        "print([step.name for step in plan_network(cg).steps])"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "2")
+    }
+    assert len(outputs) == 1 and b"op_" in outputs.pop()
+
+
+def test_ids_of_imported_graphs_are_short_and_repeated_ids_give_way_to_indices():
+    names = [step.name for step in plan_network(line_of(regular("3|net/in.put", "input", 1, 8, 3))).steps]
+    assert names == ["op_3/input"]
+    names = [step.name for step in plan_network(line_of(regular("x", "input", 1, 8, 3), conv("x", 8, 3, 4))).steps]
+    assert names == ["op_1/input", "op_0/conv"]
+
+
+def test_every_result_that_nobody_reads_is_an_output():
+    nodes = [regular("i", "input", 1, 8, 3), regular("a", "relu", 6, 8, 3), regular("b", "relu", 6, 8, 3)]
+    plan = plan_network(ComputeGraph.from_nodes("fork", (1, 8, 8, 3), nodes, [(0, 1), (0, 2)]))
+    assert plan.outputs == (1, 2)
+
+
+def test_overrides_and_bias_reach_the_steps(tiny_graph):
+    plan = plan_network(tiny_graph, {"relu": "gelu"}, enable_bias=True)
+    assert plan.steps[2].name == "op_r/gelu" and plan.steps[1].use_bias
+
+
+def test_windows_of_kernels_pools_and_dilations():
+    pool = regular(
+        "p", "maxpool", 12, 8, 3, 4, strides=(1, 2, 2, 1), metadata={"padding": "valid", "ksize": (1, 3, 5, 1)}
+    )
+    steps = plan_network(line_of(regular("i", "input", 1, 8, 3), conv("c", 8, 3, 4, dil_rate=2), pool)).steps
+    assert window_of(steps[1]) == ((3, 3), (1, 1), (2, 2), True)
+    assert window_of(steps[2]) == ((3, 5), (2, 2), (1, 1), False)
+    (step,) = plan_network(line_of(conv("c", 8, 3, 4, dilations=(1, 2, 3, 1)))).steps
+    assert window_of(step).dilation == (2, 3)
+
+
+@pytest.mark.parametrize(("label", "fields"), [("maxpool", {}), ("avgpool", {"metadata": {"ksize": (1, 0, 0, 1)}})])
+def test_a_pool_without_a_window_is_refused(label, fields):
+    (step,) = plan_network(line_of(regular("p", label, 12, 8, 3, **fields))).steps
+    with pytest.raises(ValueError, match=rf"node p \(maxpool, label '{label}'\): its kernel"):
+        window_of(step)
+
+
+def test_fractional_strides_are_refused():
+    node = regular("p", "maxpool", 12, 8, 3, strides=(1, 1.5, 1.5, 1), metadata={"ksize": (1, 2, 2, 1)})
+    with pytest.raises(ValueError, match="its stride"):
+        window_of(plan_network(line_of(node)).steps[0])
+
+
+def test_a_registry_refuses_repeats_and_names_what_it_does_not_know():
+    registry = LayerRegistry()
+    registry.register("relu")(lambda step: "a relu")
+    with pytest.raises(ValueError, match="'relu' has two builders"):
+        registry.register("relu")(lambda step: "another")
+    relu, odd = plan_network(line_of(regular("r", "relu", 6, 8, 3), regular("x", "strange", 0, 8, 3))).steps
+    assert registry.build(relu) == "a relu"
+    with pytest.raises(ValueError, match=r"node x \(<oov>, label 'strange'\): unknown operation; known are relu"):
+        registry.build(odd)
+
+
+def test_cycles_and_empty_graphs_are_refused():
+    nodes = [regular("a", "relu", 6, 8, 3), regular("b", "relu", 6, 8, 3)]
+    with pytest.raises(ValueError, match="cycle"):
+        plan_network(ComputeGraph.from_nodes("loop", (1, 8, 8, 3), nodes, [(0, 1), (1, 0)]))
+    with pytest.raises(ValueError, match="no node"):
+        plan_network(line_of())
