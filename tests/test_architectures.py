@@ -64,14 +64,16 @@ def test_found_networks(op2i, name, gflops):
     h, w, c = (32, 18, 64) if name.startswith("edsr") else graph.input_shape[1:]
     with torch.inference_mode():
         output = network_of(graph).eval()(torch.rand(1, c, h, w))
-    assert output.shape == ((1, 64, 32, 18) if name.startswith("edsr") else (1, 1000)) and output.isfinite().all()
+    assert output.shape == ((1, 64, 32, 18) if name.startswith("edsr") else (1, 1000))
+    assert output.isfinite().all()
 
 
 def test_a_found_network_is_a_pose_backbone():
     path = ROOT / "architectures" / "samples" / "resnet50" / "found_1.pkl"
     backbone, channels = cg_hpe(path, config_name="resnet50.pkl")
     with torch.inference_mode():
-        assert channels == 2048 and backbone.eval()(torch.rand(1, 3, 256, 256)).shape == (1, 2048, 8, 8)
+        assert channels == 2048
+        assert backbone.eval()(torch.rand(1, 3, 256, 256)).shape == (1, 2048, 8, 8)
 
 
 def test_benchmark_cells():

@@ -134,7 +134,8 @@ def test_export(tmp_path):
     autogo.main([*arguments(tmp_path, epoch=1, max_target_per_iter=4), "-export", "onnx", "torch"])
     names = {path.name for path in result_folder(tmp_path).iterdir()}
     ranks = [name[5:-4] for name in names if name.startswith("rank_") and name.endswith(".pkl")]
-    assert ranks and {f"rank_{rank}.{kind}" for rank in ranks for kind in ("onnx", "py", "pt")} <= names
+    assert ranks
+    assert {f"rank_{rank}.{kind}" for rank in ranks for kind in ("onnx", "py", "pt")} <= names
 
 
 def test_drawings(tmp_path):
@@ -171,7 +172,8 @@ def test_a_failing_drawing_does_not_end_the_search(tmp_path, monkeypatch, caplog
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("model_src.comp_graph.draw.sysconfig.get_path", lambda _: "/nonexistent")
     assert autogo.main(arguments(tmp_path, epoch=1, no_drawings=None)) == 0
-    assert "no picture" in caplog.text and (result_folder(tmp_path) / "pareto.csv").exists()
+    assert "no picture" in caplog.text
+    assert (result_folder(tmp_path) / "pareto.csv").exists()
 
 
 class Foreign:
@@ -221,12 +223,15 @@ def test_bad_input_is_one_line(odd_files, case):
     }
     with pytest.raises(InputError) as caught:
         autogo.main(arguments(odd_files, **changes))
-    assert named in str(caught.value) and "\n" not in str(caught.value)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not (odd_files / "out").exists()
 
 
 def test_bad_input_from_the_shell(tmp_path):
     command = [sys.executable, "autogo.py", *arguments(tmp_path, model_path=tmp_path / "none.pkl")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
     assert not (tmp_path / "out").exists()

@@ -96,7 +96,8 @@ def test_the_first_iteration_is_a_share_rounded_up(tmp_path, epoch, share, first
 def test_bad_flags_are_one_line(tmp_path, flags, reason):
     with pytest.raises(InputError, match=reason) as caught:
         autogo.main(arguments(tmp_path, **flags))
-    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_images_show_before_the_search(tmp_path, monkeypatch):
@@ -115,11 +116,13 @@ def test_a_search_trains_and_its_training_goes_on(tmp_path, cifar_folder, capsys
     autogo.main(arguments(tmp_path, **search, **training, train_data_dir=cifar_folder, device_str="cpu"))
     folder = result_folder(tmp_path)
     first = runs_of(folder)
-    assert len(first) == 1 and (folder / "train_result.txt").read_text().startswith("[None, [[")
+    assert len(first) == 1
+    assert (folder / "train_result.txt").read_text().startswith("[None, [[")
     assert f"Results are in {folder}" in capsys.readouterr().out
     autogo.main(["-resume", str(folder), "-num_runs_cg", "2", "-train_input_cg"])
     runs = runs_of(folder)
-    assert len(runs) == 4 and first.items() <= runs.items()
+    assert len(runs) == 4
+    assert first.items() <= runs.items()
     assert not list(folder.glob(".*"))
 
 
@@ -164,7 +167,8 @@ def test_flags_for_training_may_change(searched):
     autogo.main(["--resume", str(searched), "--num-train-cgs=1", "--iteration_min_percent=1", "-train_images", "60"])
     assert set(runs_of(searched)) == {(0, 0), (0, 1)}
     content = json.loads((searched / "train_result.json").read_text())
-    assert content["recipe"]["train_images"] == 60 and len(content["other_runs"]) == 1
+    assert content["recipe"]["train_images"] == 60
+    assert len(content["other_runs"]) == 1
 
 
 def test_the_long_command_may_be_repeated(searched, tmp_path, cifar_folder):  # noqa: F811
@@ -226,7 +230,8 @@ def test_what_cannot_go_on_is_one_line(searched, case):
     damage(searched)
     with pytest.raises(InputError) as caught:
         autogo.main(["-resume", str(searched), *flags])
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not (searched / "train_result.txt").exists()
 
 

@@ -29,7 +29,8 @@ def test_negative_values_are_values(parser):
 def test_bad_flags_are_one_line(parser, argv):
     with pytest.raises(InputError) as caught:
         parser.parse_args(argv)
-    assert argv[0] in str(caught.value) and "\n" not in str(caught.value)
+    assert argv[0] in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_bad_input_leaves_with_2_and_one_line(capsys):

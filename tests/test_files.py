@@ -50,9 +50,14 @@ def test_missing_and_malformed_files(tmp_path):
 def test_an_error_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), atomic_write(path, "w") as file:
-        file.write("new")
-        raise RuntimeError
+
+    def fail():
+        with atomic_write(path, "w") as file:
+            file.write("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.txt"]
 

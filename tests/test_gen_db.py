@@ -41,9 +41,13 @@ def test_a_database_is_built_in_the_order_of_the_families(flags, tmp_path, caplo
 
 
 def test_garbage_is_collected_again_after_an_error():
-    with pytest.raises(InputError), gen_DB.no_garbage_collection():
-        assert not gc.isenabled()
-        raise InputError("a damaged cache")
+    def fail():
+        with gen_DB.no_garbage_collection():
+            assert not gc.isenabled()
+            raise InputError("a damaged cache")
+
+    with pytest.raises(InputError):
+        fail()
     assert gc.isenabled()
 
 

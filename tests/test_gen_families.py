@@ -203,7 +203,8 @@ def test_labels_by_training(tmp_path, cifar_folder, monkeypatch):  # noqa: F811
     }
     for at, network in enumerate(networks):
         mean = (float(rows[at]["accuracy"]) + float(rows[at + 2]["accuracy"])) / 2
-        assert network.accuracy == pytest.approx(mean) and 0 <= mean <= 1
+        assert network.accuracy == pytest.approx(mean)
+        assert 0 <= mean <= 1
 
     known = generate(tmp_path / "b", "two_path", "-num", "2", "-seed", "3", "-label_table", str(table))
     assert [(n.config, n.accuracy) for n in known] == [(n.config, pytest.approx(n.accuracy)) for n in networks]
@@ -228,7 +229,7 @@ def test_networks_that_cannot_be_trained_are_left_out(tmp_path, cifar_folder, mo
     assert [network.accuracy for network in networks] == [0.5, 0.5]
     assert [row["failure"] for row in rows_of(table)] == ["MemoryError: too large", "", ""]
     (tmp_path / FAMILY_FILES["two_path"]).write_text("old")
-    with pytest.raises(InputError, match="table.csv: none of the networks could be trained"):
+    with pytest.raises(InputError, match=r"table\.csv: none of the networks could be trained"):
         generate(tmp_path, "two_path", "-num", "1", *flags)
     assert (tmp_path / FAMILY_FILES["two_path"]).read_text() == "old"
 
@@ -249,7 +250,10 @@ def test_killed_measurements_go_on(tmp_path, cifar_folder, n_jobs):  # noqa: F81
         process.stderr.read()  # ends when the last process that holds it does: none of them survives
     assert process.returncode == -signal.SIGKILL
     kept = rows_of(table)
-    assert 1 <= len(kept) < 4 and not output.exists()
+    assert 1 <= len(kept) < 4
+    assert not output.exists()
     networks = generate(tmp_path, "two_path", "-num", "4", *flags)
-    assert rows_of(table)[: len(kept)] == kept and len(rows_of(table)) == 4
-    assert len(networks) == 4 and all(network.accuracy is not None for network in networks)
+    assert rows_of(table)[: len(kept)] == kept
+    assert len(rows_of(table)) == 4
+    assert len(networks) == 4
+    assert all(network.accuracy is not None for network in networks)

@@ -35,7 +35,7 @@ def test_a_vocabulary_is_written_most_accurate_network_first(flags, tmp_path):
     tokenizer = Tokenizer.load(folder / "models" / "n2_vsize20_bpe_shp.model")
     assert len(tokenizer.pieces) == 20
     assert (folder / "models" / "n2_vsize20_bpe_shp.vocab").exists()
-    assert list(encoder.op2vocab.values())[0] == lines[0][3]
+    assert next(iter(encoder.op2vocab.values())) == lines[0][3]
 
 
 def test_files_are_replaced_only_when_told_to(flags, tmp_path):

@@ -58,7 +58,8 @@ def test_light_modules_stay_light(module, heavy):
 
 def test_importing_the_scripts_writes_nothing_and_leaves_settings_alone(tmp_path):
     scripts = sorted(path.stem for path in ROOT.glob("*.py"))
-    assert "autogo" in scripts and len(scripts) >= 9
+    assert "autogo" in scripts
+    assert len(scripts) >= 9
     code = f"import sys, {', '.join(scripts)}; print([m for m in ('matplotlib', 'PIL', 'torch') if m in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     before = sorted(path.name for path in ROOT.iterdir())
@@ -66,4 +67,5 @@ def test_importing_the_scripts_writes_nothing_and_leaves_settings_alone(tmp_path
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
-    assert not list(tmp_path.iterdir()) and sorted(path.name for path in ROOT.iterdir()) == before
+    assert not list(tmp_path.iterdir())
+    assert sorted(path.name for path in ROOT.iterdir()) == before

@@ -25,7 +25,8 @@ def test_records_are_selected(folder, num_samples, written, count):
     assert script.main([*FLAGS, "-num_samples", num_samples, "-cache_dir", str(folder)]) == 0
     found = load_cache(folder / f"gpi_comp_graph_cache_E-h+t_D-h_shp_2000_s_ns{written}.pkl")
     assert len(found.selected) == count
-    assert len(found.networks) == 9 and found.pieces == ["b", "cd"]
+    assert len(found.networks) == 9
+    assert found.pieces == ["b", "cd"]
 
 
 def test_the_seed_decides(folder):

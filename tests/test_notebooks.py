@@ -16,11 +16,13 @@ def ids(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_saved_with_outputs_and_without_machine_paths(path):
     text = path.read_text(encoding="utf-8")
-    assert len(text) < 200_000 and str(ROOT) not in text
+    assert len(text) < 200_000
+    assert str(ROOT) not in text
     cells = [cell for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
-    assert len(outputs) >= 5 and not [output for output in outputs if output.output_type == "error"]
+    assert len(outputs) >= 5
+    assert not [output for output in outputs if output.output_type == "error"]
 
 
 @pytest.mark.filterwarnings("default")

@@ -39,7 +39,7 @@ def test_the_result_scores_networks(folder):
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
-    with pytest.raises(InputError, match="No such file.*; make it with `python gen_families.py -family two_path`"):
+    with pytest.raises(InputError, match=r"No such file.*; make it with `python gen_families\.py -family two_path`"):
         script.main(["-data_families", "two_path", "-data_dir", str(tmp_path)])
 
 

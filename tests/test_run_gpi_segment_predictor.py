@@ -73,8 +73,8 @@ def test_training_can_go_on(folder):
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
     command = "make_segment_predictor_cache_sa.py -data_family hiaml -encoder_families nb201 -encoding shp"
+    flags = ["-data_families", "hiaml", "-num_samples", "5", *VOCABULARY, "-cache_dir", str(tmp_path)]
     with pytest.raises(InputError, match=f"`python {command} -vocab_size 120 -num_samples 5.0`"):
-        flags = ["-data_families", "hiaml", "-num_samples", "5", *VOCABULARY, "-cache_dir", str(tmp_path)]
         script.main(flags)
 
 
@@ -87,7 +87,8 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
 )
 def test_numbers_of_samples_follow_the_families_as_typed(families, num_samples, expected):
     found = script.samples_by_family(families, num_samples)
-    assert found == expected and list(found) == sorted(expected)
+    assert found == expected
+    assert list(found) == sorted(expected)
 
 
 @pytest.mark.parametrize("num_samples", ["all+all+all", "many", "0"])
@@ -103,7 +104,7 @@ def test_names_of_several_families():
 
 
 def test_bad_layers_are_refused_before_any_work():
-    with pytest.raises(InputError, match="-gnn_type os.system: unknown"):
+    with pytest.raises(InputError, match=r"-gnn_type os\.system: unknown"):
         script.main(["-gnn_type", "os.system"])
 
 

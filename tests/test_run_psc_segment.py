@@ -41,7 +41,9 @@ def test_every_split_of_every_labelled_network_is_there(workspace):
     from model_src.encoder.tokenizer import Tokenizer
 
     cache = load_cache(workspace / "gpi_comp_graph_cache_E-n2_D-n2_shp_120.pkl")
-    assert cache.family == "nb201" and len(cache.networks) == 12 and cache.selected is None
+    assert cache.family == "nb201"
+    assert len(cache.networks) == 12
+    assert cache.selected is None
     files = paths.vocabulary_files("nb201", "shp", 120, workspace)
     encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
     labelled = {network.graph.name: network for network in load_family("nb201", workspace)}
@@ -63,9 +65,9 @@ def test_the_cache_is_small(workspace):
 
 def test_missing_files_name_the_command_that_makes_them(workspace, tmp_path):
     flags = ["-data_family", "nb101", "-cache_dir", str(tmp_path), "-data_dir", str(tmp_path)]
-    with pytest.raises(InputError, match="gen_vocab.py -families nb201 -encoding shp -vocab_size 120"):
+    with pytest.raises(InputError, match=r"gen_vocab\.py -families nb201 -encoding shp -vocab_size 120"):
         run_psc_segment.main([*flags, *VOCABULARY, "-vocabulary_dir", str(tmp_path)])
-    with pytest.raises(InputError, match="python gen_families.py -family nb101_5k"):
+    with pytest.raises(InputError, match=r"python gen_families\.py -family nb101_5k"):
         run_psc_segment.main([*flags, *VOCABULARY, "-vocabulary_dir", str(workspace)])
 
 

@@ -39,10 +39,9 @@ def test_a_log_is_appended_to_inside_the_block_only(tmp_path):
 
 
 def test_a_missing_file_is_explained(tmp_path):
-    with pytest.raises(InputError, match="^gone; make it with `python x.py`$"):
-        with made_by("python x.py", tmp_path / "a"):
-            raise InputError("gone")
+    message = r"^gone; make it with `python x\.py`$"
+    with pytest.raises(InputError, match=message), made_by("python x.py", tmp_path / "a"):
+        raise InputError("gone")
     (tmp_path / "a").touch()
-    with pytest.raises(InputError, match="^damaged$"):
-        with made_by("python x.py", tmp_path / "a"):
-            raise InputError("damaged")
+    with pytest.raises(InputError, match=r"^damaged$"), made_by("python x.py", tmp_path / "a"):
+        raise InputError("damaged")

@@ -52,10 +52,7 @@ def _mix_in(colours: list[bytes], order: Iterable[int], neighbours: Sequence[Seq
     empty = blake2b(digest_size=16)
     for index in order:
         others = neighbours[index]
-        if len(others) == 1:
-            content = colours[others[0]]
-        else:
-            content = b"".join(sorted([colours[other] for other in others]))
+        content = colours[others[0]] if len(others) == 1 else b"".join(sorted([colours[other] for other in others]))
         hasher = empty.copy()  # half the price of a new one
         hasher.update(colours[index] + content)
         colours[index] = hasher.digest()

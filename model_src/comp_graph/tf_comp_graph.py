@@ -367,7 +367,7 @@ class ComputeGraph:
         weighted, regular = tuple(state["weighted_nodes"]), tuple(state["regular_nodes"])
         edges = tuple(sorted({(int(src), int(dst)) for src, dst in state["edge_pairs"]}))
         count = len(weighted) + len(regular)
-        if edges and not (0 <= min(map(min, edges)) and max(map(max, edges)) < count):
+        if edges and (min(map(min, edges)) < 0 or max(map(max, edges)) >= count):
             raise ValueError(f"an edge leaves the range of the {count} nodes")
         self.__dict__.update(
             name=str(state["name"]),

@@ -76,8 +76,7 @@ def read_label_table(path: str | Path) -> dict[str, float]:
     """
     path = Path(path)
     try:
-        opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(newline="")
-        with opened as file:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as file:
             found: dict[str, dict[str, float]] = {}
             for line, key, seed, accuracy in _rows(path, file):
                 if found.setdefault(key, {}).setdefault(seed, accuracy) != accuracy:

@@ -1,7 +1,7 @@
 """The network of a graph in training with TensorFlow (Keras 3): weights, images and order are those of PyTorch."""
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class KerasLearner:
         with self._running():
             return self._test(tf.range(start, stop, dtype=tf.int64))
 
-    @contextmanager
+    @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         """Run on the device; used up memory is a MemoryError, every other error of TensorFlow a RuntimeError."""
         try:
@@ -116,10 +116,8 @@ def choose_tf_device(name: str | None) -> tuple[str, str]:
     if kind != "cuda" or int(number or 0) >= len(gpus):
         raise InputError(f"-device_str {name}: TensorFlow sees {len(gpus)} GPUs")
     gpu = gpus[int(number or 0)]
-    try:
+    with contextlib.suppress(RuntimeError):  # in use already: it can only be set before
         tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError:
-        pass  # in use already: it can only be set before
     return f"/GPU:{number or 0}", tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ class FrontierConfig:
         first_iteration: Results of earlier iterations are left out.
     """
 
-    recipe: TrainConfig = TrainConfig()
+    recipe: TrainConfig = field(default_factory=TrainConfig)
     n_networks: int | None = None
     n_runs: int = 3
     train_input: bool = False

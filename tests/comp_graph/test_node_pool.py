@@ -40,9 +40,11 @@ def test_equal_nodes_at_the_same_place_are_one_object():
     relu = regular("first", "relu", 6, 8, 8)
     short, long = pool.shared(graph_of(relu)), pool.shared(graph_of(conv("a", 8, 8, 8), relu, relu))
     again = pool.shared(graph_of(conv("x", 8, 8, 8), regular("y", "relu", 6, 8, 8)))
-    assert again.nodes[0] is long.nodes[0] and again.nodes[1] is long.nodes[1]
+    assert again.nodes[0] is long.nodes[0]
+    assert again.nodes[1] is long.nodes[1]
     assert [node.str_id for node in (*short.nodes, *long.nodes)] == ["0", "0", "1", "2"]
-    assert long.nodes[1] is not short.nodes[0] and long.nodes[1].digest == short.nodes[0].digest
+    assert long.nodes[1] is not short.nodes[0]
+    assert long.nodes[1].digest == short.nodes[0].digest
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from model_src.comp_graph.nx_bridge import cg_to_nx, in_shape, nx_to_cg, out_sha
 def test_round_trip_keeps_the_graph_and_the_argument(tiny_graph):
     before = tiny_graph.state_dict()
     graph = cg_to_nx([tiny_graph])[0]
-    assert list(graph.nodes) == [0, 1, 2, 3, 4] and tuple(graph.edges) == tiny_graph.edge_pairs
-    assert (
-        graph.nodes[3]["op_name"] == "add"
-        and graph.nodes[0]["str_id"] == "0"
-        and graph.nodes[0]["shape"] == (3, 8, 3, 3)
-    )
-    assert in_shape(graph, 0) == (8, 8, 3) and out_shape(graph, 0) == (8, 8, 8)
+    assert list(graph.nodes) == [0, 1, 2, 3, 4]
+    assert tuple(graph.edges) == tiny_graph.edge_pairs
+    assert graph.nodes[3]["op_name"] == "add"
+    assert graph.nodes[0]["str_id"] == "0"
+    assert graph.nodes[0]["shape"] == (3, 8, 3, 3)
+    assert in_shape(graph, 0) == (8, 8, 3)
+    assert out_shape(graph, 0) == (8, 8, 8)
     back = nx_to_cg([graph])[0]
     assert canonical_hash(back) == canonical_hash(tiny_graph)
     assert (back.name, back.normalisers) == (tiny_graph.name, tiny_graph.normalisers)

@@ -8,14 +8,18 @@ from tests.conftest import conv, regular
 
 def test_ports_count_tensors(tiny_graph):
     place = cut(tiny_graph, [2, 3])  # relu and add: one outside tensor feeds both
-    assert place.sources == (0,) and place.readers == ((4,),)
-    assert place.segment.inputs == ((0, 1),) and place.segment.input_shapes == ((8, 8, 8),)
-    assert place.segment.outputs == (1,) and place.segment.output_shapes == ((8, 8, 8),)
+    assert place.sources == (0,)
+    assert place.readers == ((4,),)
+    assert place.segment.inputs == ((0, 1),)
+    assert place.segment.input_shapes == ((8, 8, 8),)
+    assert place.segment.outputs == (1,)
+    assert place.segment.output_shapes == ((8, 8, 8),)
 
 
 def test_an_output_with_several_readers_is_one_port(tiny_graph):
     place = cut(tiny_graph, [0])
-    assert place.segment.outputs == (0,) and place.readers == ((2, 3),)
+    assert place.segment.outputs == (0,)
+    assert place.readers == ((2, 3),)
 
 
 def test_a_segment_replaced_by_itself_gives_the_network(tiny_graph):
@@ -24,7 +28,8 @@ def test_a_segment_replaced_by_itself_gives_the_network(tiny_graph):
         same = [range(len(ports)) for ports in (place.segment.inputs, place.segment.outputs)]
         child = replace_segment(tiny_graph, place, place.segment, *same, "n")
         assert canonical_hash(child) == canonical_hash(tiny_graph)
-        assert child.normalisers == tiny_graph.normalisers and child.input_shape == tiny_graph.input_shape
+        assert child.normalisers == tiny_graph.normalisers
+        assert child.input_shape == tiny_graph.input_shape
         assert len({node.str_id for node in child.nodes}) == child.n_nodes
 
 
@@ -47,5 +52,6 @@ def test_a_concat_that_lost_an_input_is_not_complete():
     nodes = [conv("c", 8, 8, 8), regular("k", "concat", 11, 8, 8, c_out=16)]
     graph = ComputeGraph.from_nodes("k", [(1, 8, 8, 8)], nodes, [(0, 1)])
     both = Segment(graph, ((0,), (1,)), ((8, 8, 8), (8, 8, 8)), (1,))
-    assert both.is_complete and not segment_from_subgraph(graph).is_complete
+    assert both.is_complete
+    assert not segment_from_subgraph(graph).is_complete
     assert segment_from_subgraph(ComputeGraph.from_nodes("c", [(1, 8, 8, 8)], nodes[:1], [])).is_complete

@@ -25,7 +25,8 @@ def test_vocabulary_finds_the_longest_contained_label(op2i, label, index):
 
 def test_vocabulary_size_and_inverse(op2i):
     assert len(op2i) == 32
-    assert op2i.query_op(4) == "depthwise" and "<oov>" in op2i
+    assert op2i.query_op(4) == "depthwise"
+    assert "<oov>" in op2i
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,8 @@ def test_op_names(label, name):
 def test_nodes_come_weighted_first_and_edges_sorted(tiny_graph):
     assert [node.str_id for node in tiny_graph.nodes] == ["c", "i", "r", "a", "o"]
     assert tiny_graph.edge_pairs == ((0, 2), (0, 3), (1, 0), (2, 3), (3, 4))
-    assert tiny_graph.input_index == 1 and tiny_graph.output_index == 4
+    assert tiny_graph.input_index == 1
+    assert tiny_graph.output_index == 4
     assert tiny_graph.predecessors[3] == (0, 2)
     assert tiny_graph.src_id2dst_ids_dict == {"c": {"r", "a"}, "i": {"c"}, "r": {"a"}, "a": {"o"}}
 
@@ -56,7 +58,8 @@ def test_lists_and_tuples_give_equal_nodes():
     state["metadata"] = {"data_format": "NHWC", "dilations": [1, 1, 1, 1], "padding": "SAME"}
     copy = object.__new__(type(node))
     copy.__setstate__(state)
-    assert copy == node and copy.digest == node.digest
+    assert copy == node
+    assert copy.digest == node.digest
 
 
 def test_pickled_form_is_the_published_one(tiny_graph, tmp_path):
@@ -78,7 +81,8 @@ def test_stale_counts_and_stray_attributes_are_tolerated(tiny_graph):
     del state["max_derived_W"]
     graph = object.__new__(ComputeGraph)
     graph.__setstate__(state)
-    assert graph.n_weighted_nodes == 1 and graph.max_derived_W is None
+    assert graph.n_weighted_nodes == 1
+    assert graph.max_derived_W is None
 
 
 def test_channels_divided_by_512_are_restored(tiny_graph):

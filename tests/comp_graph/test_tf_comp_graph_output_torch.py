@@ -56,7 +56,8 @@ def test_seeded_weights_repeat_and_leave_the_global_generator_alone(tiny_graph):
     torch.manual_seed(3)
     first, second, other = (next(build_torch_network(tiny_graph, seed=seed).parameters()) for seed in (0, 0, 1))
     assert torch.equal(torch.rand(1), expected)
-    assert torch.equal(first, second) and not torch.equal(first, other)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
 
 
 def test_max_pooling_ignores_the_padding():
@@ -106,7 +107,7 @@ def test_depthwise_convolves_each_channel_by_itself():
     network = single(node)
     assert network.layers["op_d/depthwise"].weight.shape == (6, 1, 3, 3)
     assert network(torch.zeros(1, 6, 8, 8)).shape == (1, 6, 4, 4)
-    with pytest.raises(ValueError, match="node d .* 6 input and 8 output channels"):
+    with pytest.raises(ValueError, match=r"node d .* 6 input and 8 output channels"):
         single(WeightedNode("d", "depthwise", 4, (8, 8, 8, 8, 6, 8), shape=(6, 1, 3, 3)))
 
 
@@ -122,7 +123,8 @@ def test_batch_normalisation_moves_by_one_percent():
     network = single(regular("b", "fusedbatchnormv3", 5, 8, 3)).train()
     network(torch.full((2, 3, 8, 8), 10.0))
     layer = network.layers["op_b/batchnorm"]
-    assert layer.running_mean.tolist() == pytest.approx([0.1] * 3) and layer.eps == 1e-3
+    assert layer.running_mean.tolist() == pytest.approx([0.1] * 3)
+    assert layer.eps == 1e-3
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,9 @@ def test_one_wide_input_is_cut_and_a_narrow_one_is_refused():
 def test_several_outputs_are_a_list_and_never_squeezed():
     nodes = [regular("i", "input", 1, 1, 3), regular("a", "relu", 6, 1, 3), regular("b", "sigmoid", 14, 1, 3)]
     first, second = TorchNetwork(graph(nodes, [(0, 1), (0, 2)]))(torch.zeros(2, 3, 1, 1))
-    assert first.shape == second.shape == (2, 3, 1, 1) and first.max() == 0 and second.min() == 0.5
+    assert first.shape == second.shape == (2, 3, 1, 1)
+    assert first.max() == 0
+    assert second.min() == 0.5
 
 
 def test_squeezing():
@@ -190,10 +194,10 @@ def test_squeezing():
 
 
 def test_transposed_convolutions_and_unknown_operations_are_refused():
-    with pytest.raises(ValueError, match="node x .*spacetobatchnd.*unknown operation"):
+    with pytest.raises(ValueError, match=r"node x .*spacetobatchnd.*unknown operation"):
         single(regular("x", "spacetobatchnd", 20, 8, 3))
     node = WeightedNode("t", "conv2d_transpose", 3, (4, 8, 4, 8, 3, 3), (1, 2, 2, 1), shape=(3, 3, 3, 3))
-    with pytest.raises(ValueError, match="node t .*transposed"):
+    with pytest.raises(ValueError, match=r"node t .*transposed"):
         single(node)
 
 

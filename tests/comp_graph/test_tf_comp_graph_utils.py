@@ -54,7 +54,8 @@ def test_features_are_scaled_by_the_normalisers(tiny_graph):
     features = node_features(tiny_graph)
     assert features.op.tolist() == [3, 1, 6, 9, 2]
     np.testing.assert_allclose(features.resolution[0], [8 / 256] * 4 + [3 / 512, 8 / 512])
-    assert features.kernel.tolist() == [[3, 3]] and features.bias.tolist() == [0]
+    assert features.kernel.tolist() == [[3, 3]]
+    assert features.bias.tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,8 @@ def test_correction_infers_another_input_size(tiny_graph):
 
 def test_correction_slices_wide_inputs_and_refuses_narrow_ones(tiny_graph):
     wide = correct_cg_for_downstream(tiny_graph, 8, 8, 5)
-    assert wide.nodes[0].resolution[4:] == (3, 8) and wide.nodes[0].shape[:2] == (3, 8)
+    assert wide.nodes[0].resolution[4:] == (3, 8)
+    assert wide.nodes[0].shape[:2] == (3, 8)
     with pytest.raises(ValueError, match="2 input channels, 3 needed"):
         correct_cg_for_downstream(tiny_graph, 8, 8, 2)
 

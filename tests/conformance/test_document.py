@@ -17,4 +17,5 @@ def test_the_named_tests_exist():
     assert len(named) > 100
     for file, name in named:
         paths = [path for path in (TESTS / file, TESTS / "conformance" / file) if path.exists()]
-        assert len(paths) == 1 and f"def {name}(" in paths[0].read_text(encoding="utf-8"), f"{file}::{name}"
+        assert len(paths) == 1, file
+        assert f"def {name}(" in paths[0].read_text(encoding="utf-8"), f"{file}::{name}"

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 
-from tests.comp_graph.twins import outputs  # noqa: E402
+from tests.comp_graph.twins import outputs
 
 TOLERANCE = 1e-4
 QUICK = ("architectures/hiaml_best.pkl", "architectures/two_path_best.pkl", "architectures/samples/vgg/vgg16_bn.pkl")

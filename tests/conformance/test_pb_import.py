@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from constants import DOMAIN_NORMALISERS  # noqa: E402
-from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
-from model_src.comp_graph.importers.tensorflow.frozen import load_pb  # noqa: E402
-from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
+from constants import DOMAIN_NORMALISERS
+from model_src.comp_graph.graph_ops import same_topology
+from model_src.comp_graph.importers.tensorflow.frozen import load_pb
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 
 FILES = {
     "two_path_2": DOMAIN_NORMALISERS,

@@ -82,5 +82,5 @@ def test_nothing_is_run(tmp_path, tiny_graph, monkeypatch):
 def test_a_truncated_file_is_refused(tmp_path, tiny_graph):
     path = tmp_path / "table.pkl"
     path.write_bytes(pickle.dumps(by_rows(table(tiny_graph)))[:-200])
-    with pytest.raises(InputError, match="table.pkl"):
+    with pytest.raises(InputError, match=r"table\.pkl"):
         SegmentDatabase.open(path)

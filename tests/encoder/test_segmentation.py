@@ -1,3 +1,4 @@
+import itertools
 import random
 from types import SimpleNamespace
 
@@ -56,7 +57,7 @@ def slow_pieces(ranks, text, masked):
     while True:
         pairs = [
             (ranks[left[0] + right[0]], place)
-            for place, (left, right) in enumerate(zip(symbols, symbols[1:], strict=False))
+            for place, (left, right) in enumerate(itertools.pairwise(symbols))
             if left[0] + right[0] in ranks
         ]
         if not pairs:

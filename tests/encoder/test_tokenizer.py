@@ -52,11 +52,11 @@ def test_training_is_repeatable_and_segments_like_sentencepiece():
 
 
 def test_impossible_sizes_say_what_is_possible():
-    with pytest.raises(InputError, match="-vocab_size 5000: too large, these networks allow at most [0-9]+$") as error:
+    with pytest.raises(InputError, match=r"-vocab_size 5000: too large, these networks allow at most [0-9]+$") as error:
         train(corpus(), 5000, CJK_POOL[0])
     most = int(str(error.value).rsplit(" ", 1)[1])
     assert len(Tokenizer.from_bytes(train(corpus(), most, CJK_POOL[0])).pieces) == most
-    with pytest.raises(InputError, match="too small, special symbols and single characters alone take 33$"):
+    with pytest.raises(InputError, match=r"too small, special symbols and single characters alone take 33$"):
         train(corpus(), 10, CJK_POOL[0])
 
 
@@ -66,7 +66,7 @@ def test_lines_that_sentencepiece_would_leave_out_are_refused():
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(InputError, match="nothing.model: No such file"):
+    with pytest.raises(InputError, match=r"nothing\.model: No such file"):
         Tokenizer.load(tmp_path / "nothing.model")
     path = tmp_path / "text.model"
     for content in ("the quick brown fox", ""):
@@ -112,7 +112,7 @@ def test_encoder_and_model_are_replaced_together_or_not_at_all(tmp_path):
         first.save(files(20))
     with pytest.raises(InputError, match="exists and differs"):
         second.save(files(12))
-    with pytest.raises(InputError, match="vsize20_bpe_shp.model: belongs to the encoder"):
+    with pytest.raises(InputError, match=r"vsize20_bpe_shp\.model: belongs to the encoder"):
         second.save(files(12), overwrite=True)
     assert NetworkEncoder.load(files(20).encoder) == first.encoder
     learn_vocabulary(GRAPHS, ["hiaml"], "shp", 19).save(files(19))  # another size with the same encoder is fine

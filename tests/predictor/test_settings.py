@@ -22,7 +22,8 @@ def parse(*argv):
 
 def test_defaults_are_the_published_ones():
     found = parse()
-    assert found.model == ModelConfig() and found.training == TrainingConfig()
+    assert found.model == ModelConfig()
+    assert found.training == TrainingConfig()
     assert (found.training.epochs, found.training.batch_size, found.training.initial_lr) == (40, 32, 1e-4)
     assert (found.training.seed, found.training.max_gradient_norm, found.num_seeds) == (12345, 5.0, 1)
 
@@ -56,4 +57,5 @@ def test_bad_numbers_of_samples(text):
 
 
 def test_number_of_splits():
-    assert split_count("all") is None and split_count("16") == 16
+    assert split_count("all") is None
+    assert split_count("16") == 16

@@ -11,8 +11,8 @@ from model_src.predictor.teacher import NOMINAL_SCALE, Teacher
 from model_src.predictor.training.metrics import spearman
 from model_src.search_space.labels import read_label_table
 from model_src.search_space.sampling import distinct_networks, space_of
-from tests.predictor.helpers import make_checkpoint, parts_of, random_graph, reference_networks
 from tests.predictor.data.test_psc_cache import segments_of
+from tests.predictor.helpers import make_checkpoint, parts_of, random_graph, reference_networks
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ def test_runs_keep_the_ends_and_the_protected_operations(network):
     assert [list(c.indices) for c in found] == [[0], [0, 3], [0, 3, 1], [3], [3, 1], [1]]
     first = found[0]
     assert [n.label for n in first.predecessor.nodes] == ["input"]
-    assert first.successor.n_nodes == 4 and first.place.segment.graph.n_nodes == 1
+    assert first.successor.n_nodes == 4
+    assert first.place.segment.graph.n_nodes == 1
 
 
 def test_single_operations_must_keep_their_size(network):
@@ -40,13 +41,16 @@ def test_the_cheapest_half_is_always_taken(network, op2i):
     for seed in range(5):
         kept = select_candidates(found, 3, op2i, np.random.default_rng(seed))
         costs = [c.macs(op2i) for c in kept]
-        assert len(kept) == 3 and costs[:2] == sorted(c.macs(op2i) for c in found)[:2]
+        assert len(kept) == 3
+        assert costs[:2] == sorted(c.macs(op2i) for c in found)[:2]
 
 
 def test_allowed_operations_of_families():
     assert allowed_ops("hiaml") == {"conv2d", "relu", "add", "identity", "avgpool", "fusedbatchnorm"}
-    assert "depthwise" in allowed_ops("generic") and "depthwise" not in allowed_ops("generic", "nb101")
-    assert "zero" not in allowed_ops("generic") and "zero" in allowed_ops("nb201")
+    assert "depthwise" in allowed_ops("generic")
+    assert "depthwise" not in allowed_ops("generic", "nb101")
+    assert "zero" not in allowed_ops("generic")
+    assert "zero" in allowed_ops("nb201")
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,13 @@ def summary(mutation):
 
 def test_children_are_consistent_networks(factory, source, op2i):
     mutation = factory().mutate(source, ANYTHING, np.random.default_rng(0))
-    assert len(mutation.accepted) >= 5 and mutation.n_scored >= len(mutation.accepted)
+    assert len(mutation.accepted) >= 5
+    assert mutation.n_scored >= len(mutation.accepted)
     for child in mutation.accepted:
         graph = child.swap.apply(source, "x")
         topological_order(graph)
-        assert graph.nodes[graph.input_index].label == "input" and graph.nodes[graph.output_index].label == "output"
+        assert graph.nodes[graph.input_index].label == "input"
+        assert graph.nodes[graph.output_index].label == "output"
         assert canonical_hash(graph) == child.identity != canonical_hash(source)
         assert compute_cg_flops(graph, op2i) == child.mflops
         assert (graph.name, graph.input_shape, graph.normalisers) == (
@@ -74,7 +76,8 @@ def test_limits_are_kept(source):
     mutator = TinyFactory()()
     objectives = Objectives(mutator.baseline(source, np.random.default_rng(0)), 312.767892, 0, 20)
     accepted = mutator.mutate(source, objectives, np.random.default_rng(0)).accepted
-    assert accepted and all(child.score > objectives.score for child in accepted)
+    assert accepted
+    assert all(child.score > objectives.score for child in accepted)
     assert all(0.8 * 312.767892 < child.mflops < 312.767892 for child in accepted)
 
 

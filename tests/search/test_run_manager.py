@@ -43,8 +43,10 @@ def rows_of(result):
 
 def test_the_front_is_better_than_the_input_and_sorted(result):
     scores, mflops = [one.score for one in result.front], [one.mflops for one in result.front]
-    assert scores == sorted(scores, reverse=True) and mflops == sorted(mflops, reverse=True)
-    assert min(scores) > result.source.score and len({one.identity for one in result.front}) == len(scores) > 1
+    assert scores == sorted(scores, reverse=True)
+    assert mflops == sorted(mflops, reverse=True)
+    assert min(scores) > result.source.score
+    assert len({one.identity for one in result.front}) == len(scores) > 1
     assert len(result.visited) >= result.n_distinct > len(scores)
 
 
@@ -54,7 +56,8 @@ def test_same_seed_same_rows_for_one_and_two_workers(source, result, tmp_path):
     for name, one in (("a", again), ("b", parallel)):
         save_pareto_csv(rows_of(one), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert parallel.propagation.calls == result.propagation.calls and parallel.n_scored == result.n_scored
+    assert parallel.propagation.calls == result.propagation.calls
+    assert parallel.n_scored == result.n_scored
 
 
 def test_another_seed_gives_another_result(source, result):
@@ -69,7 +72,8 @@ def test_a_network_found_twice_counts_once(source):
     mutate = SimpleNamespace(mutate=lambda *_: [Mutation(found, 4)])
     state = _State(result, CONFIG, lambda _: None)
     state.run_iteration(1, mutate)
-    assert len(result.visited) == 5 and state.known == {"input", "x", "y"}
+    assert len(result.visited) == 5
+    assert state.known == {"input", "x", "y"}
     assert [one.identity for one in state.latest] == ["x", "y"]
 
 
@@ -77,7 +81,8 @@ def test_the_budget_ends_the_search_and_keeps_the_results(source):
     seen = []
     config = SearchConfig(epoch=5, top_k=3, max_visited_architecture=1, min_flops_decrease_percent=-10)
     result = run(source, config, on_progress=seen.append)
-    assert len(seen) == 1 and result.n_distinct > 1
+    assert len(seen) == 1
+    assert result.n_distinct > 1
 
 
 def test_an_interruption_keeps_what_was_found(source):
@@ -86,14 +91,16 @@ def test_an_interruption_keeps_what_was_found(source):
             raise KeyboardInterrupt
 
     result = run(source, on_progress=stop)
-    assert result.interrupted and result.front
+    assert result.interrupted
+    assert result.front
 
 
 def test_an_empty_result_is_reported(source, tmp_path):
     config = SearchConfig(epoch=1, min_flops_decrease_percent=99, max_flops_decrease_percent=99.5)
     result = run(source, config)
     ranked = rank_networks(result, 32, 32, 3)
-    assert ranked == [] and len(pareto_rows(result, ranked)) == 1
+    assert ranked == []
+    assert len(pareto_rows(result, ranked)) == 1
     save_mutation_result(result, ranked, tmp_path / "mutation_result.txt")
     assert "Number of results: 0" in (tmp_path / "mutation_result.txt").read_text()
 
@@ -103,12 +110,16 @@ def test_report_files(result, tmp_path):
     save_networks(ranked, tmp_path)
     with redirect_stdout(io.StringIO()) as redirected:
         save_mutation_result(result, ranked, tmp_path / "mutation_result.txt")
-        assert sys.stdout is redirected and not redirected.getvalue()
+        assert sys.stdout is redirected
+        assert not redirected.getvalue()
     text = (tmp_path / "mutation_result.txt").read_text().splitlines()
-    assert text[1].startswith("User cg perfs: Accuracy ") and text[2] == f"Number of results: {len(ranked)}"
-    assert text[3].startswith("Rank 0: Accuracy ") and text[-1].endswith(str(result.n_distinct))
+    assert text[1].startswith("User cg perfs: Accuracy ")
+    assert text[2] == f"Number of results: {len(ranked)}"
+    assert text[3].startswith("Rank 0: Accuracy ")
+    assert text[-1].endswith(str(result.n_distinct))
     table = frontier_table(pareto_rows(result, ranked), lambda score: None)
-    assert len(table.splitlines()) == len(ranked) + 2 and "accuracy" not in table
+    assert len(table.splitlines()) == len(ranked) + 2
+    assert "accuracy" not in table
     assert "94.00 %" in frontier_table(pareto_rows(result, ranked), lambda score: 0.94)
     assert len(list(tmp_path.glob("rank_*.pkl"))) == len(ranked)
 
@@ -119,7 +130,8 @@ def test_a_result_that_cannot_be_corrected_is_kept_and_said(result, caplog):
     broken = replace(good, weighted_nodes=(replace(first, strides=(1, 1.5, 1.5, 1)), *others))
     found = replace(result.front[0], build=lambda: broken)
     (ranked,) = rank_networks(replace(result, front=[found]), 32, 32, 3)
-    assert ranked.graph is broken and "rank 0: kept uncorrected: node" in caplog.text
+    assert ranked.graph is broken
+    assert "rank 0: kept uncorrected: node" in caplog.text
 
 
 def test_normalisers_of_a_run(source, tiny_graph):

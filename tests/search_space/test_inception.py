@@ -82,5 +82,5 @@ def test_samples_can_be_built():
 
 def test_an_unknown_operation_is_named():
     config = config_of(*[(1, path("conv9x9", 32, 32))] * 4)
-    with pytest.raises(ValueError, match="net: .*'conv9x9'"):
+    with pytest.raises(ValueError, match=r"net: .*'conv9x9'"):
         inception.build(config, "net")

@@ -69,7 +69,7 @@ def test_too_few_networks(monkeypatch):
 @pytest.mark.parametrize("family", ["hiaml", "nb101"])
 def test_a_table_that_knows_no_network(monkeypatch, family, key):
     monkeypatch.setattr(sampling, "PATIENCE", 50)
-    with pytest.raises(InputError, match="the label table knows none of the 5. networks that were drawn"):
+    with pytest.raises(InputError, match=r"the label table knows none of the 5. networks that were drawn"):
         draw(family, 1, {key: 0.9})
 
 

@@ -96,5 +96,5 @@ def test_other_configs_are_refused(change, reason):
 
 
 def test_a_missing_path_is_named():
-    with pytest.raises(ValueError, match="net: .*'path2'"):
+    with pytest.raises(ValueError, match=r"net: .*'path2'"):
         two_path.build({key: value for key, value in T3.items() if key != "path2"}, "net")

@@ -5,6 +5,7 @@ import os
 import pickle
 import tarfile
 from collections import Counter
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def one_thread_per_test_process():
 class Python2Pickler(pickle._Pickler):
     """Writes what Python 2 writes: protocol 2, text and bytes alike as byte strings, numpy under its old name."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_py2_string(self, value):
         value = value.encode() if isinstance(value, str) else value

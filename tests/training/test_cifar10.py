@@ -37,7 +37,8 @@ def test_initial_weights_are_he_and_glorot_and_repeat():
     kernel = networks[0].layers["op_1/conv"].weight
     assert 0.98 * (6 / 27) ** 0.5 < kernel.max() < (6 / 27) ** 0.5
     dense = networks[0].layers["op_3/matmul"]
-    assert 0.98 * (6 / 74) ** 0.5 < dense.weight.max() < (6 / 74) ** 0.5 and not dense.bias.any()
+    assert 0.98 * (6 / 74) ** 0.5 < dense.weight.max() < (6 / 74) ** 0.5
+    assert not dense.bias.any()
     for first, second in zip(*(network.parameters() for network in networks), strict=True):
         assert torch.equal(first, second)
     assert not torch.equal(kernel, initial_network(classifier(64), 2).layers["op_1/conv"].weight)
@@ -46,9 +47,12 @@ def test_initial_weights_are_he_and_glorot_and_repeat():
 def test_the_penalty_lies_on_kernels_only():
     network = TorchNetwork(classifier(), enable_bias=True)
     kernels, others = make_optimiser(network, TrainConfig()).param_groups
-    assert kernels["weight_decay"] == 2e-5 and [kernel.ndim for kernel in kernels["params"]] == [4]
-    assert others["weight_decay"] == 0 and len(others["params"]) == 3
-    assert kernels["momentum"] == 0.9 and kernels["lr"] == 1e-3
+    assert kernels["weight_decay"] == 2e-5
+    assert [kernel.ndim for kernel in kernels["params"]] == [4]
+    assert others["weight_decay"] == 0
+    assert len(others["params"]) == 3
+    assert kernels["momentum"] == 0.9
+    assert kernels["lr"] == 1e-3
 
 
 def learner(data, **how):
@@ -64,7 +68,8 @@ def test_a_step_follows_the_gradient(data):
     first, _ = ours.add_gradients(0, 32, 1.0)
     ours.apply_gradients(1e-4)
     second, right = ours.add_gradients(0, 32, 1.0)
-    assert second < first and 0 <= right <= 32
+    assert second < first
+    assert 0 <= right <= 32
 
 
 def test_dropped_gradients_leave_no_trace(data):
@@ -84,7 +89,9 @@ def test_a_test_counts_right_answers_in_evaluation_mode(data, monkeypatch):
     modes = []
     monkeypatch.setattr(ours._network, "forward", lambda x: modes.append(ours._network.training) or answers)
     loss, right = ours.test(0, 20)
-    assert right == 15 and loss == pytest.approx(250) and modes == [False]
+    assert right == 15
+    assert loss == pytest.approx(250)
+    assert modes == [False]
 
 
 def test_maps_are_channels_last(data):
@@ -104,7 +111,8 @@ def test_bfloat16_is_for_the_network_and_not_for_weights_and_loss(data):
     loss, _ = ours.add_gradients(0, 32, 1.0)
     ours.apply_gradients(1e-3)
     ours.test(0, 20)
-    assert types == [torch.bfloat16] * 2 and loss.dtype == torch.float32
+    assert types == [torch.bfloat16] * 2
+    assert loss.dtype == torch.float32
     assert {weight.dtype for weight in ours._network.parameters()} == {torch.float32}
     assert not has_bfloat16(torch.device("cpu"))
 
@@ -118,7 +126,8 @@ def test_a_compiled_network_trains_on_whole_batches(data, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", compile)
     plain, compiled = (train_network(small_network(), SHORT, 0, data, Execution("cpu", compile=on)) for on in (0, 1))
-    assert sizes == [32] * 6 and compiled.last_loss == plain.last_loss
+    assert sizes == [32] * 6
+    assert compiled.last_loss == plain.last_loss
 
 
 @pytest.mark.slow

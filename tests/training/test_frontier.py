@@ -51,8 +51,10 @@ def lines(folder):
 def test_networks_are_trained_in_rank_order_and_reported(calls, tmp_path):
     result = train_frontier(NETWORKS, SOURCE, replace(FAIRLY_SHORT, train_input=True), None, tmp_path / "out")
     order = ["hidden16"] * 2 + ["hidden8"] * 2 + ["hidden4"] * 2 + ["hidden12"] * 2
-    assert calls[0] == order and [call[0] for call in calls[1:]] == order
-    assert calls[1] == ("hidden16", 0, "input") and calls[4] == ("hidden8", 1, "rank 0")
+    assert calls[0] == order
+    assert [call[0] for call in calls[1:]] == order
+    assert calls[1] == ("hidden16", 0, "input")
+    assert calls[4] == ("hidden8", 1, "rank 0")
     assert result.best.rank == 2
     first, best, *summaries = lines(tmp_path / "out")
     assert first == "[[0.5, 0.51], [[0.6, 0.61], [-1.0, -1.0], [0.7, 0.71]]]"
@@ -70,14 +72,16 @@ def test_networks_are_trained_in_rank_order_and_reported(calls, tmp_path):
 
 def test_a_failure_is_replaced_by_the_next_and_early_results_are_left_out(calls, tmp_path):
     train_frontier(NETWORKS, SOURCE, replace(FAIRLY_SHORT, n_networks=1, first_iteration=2), None, tmp_path)
-    assert calls[0] == ["hidden8"] * 2 and {call[0] for call in calls[1:]} == {"hidden8"}
+    assert calls[0] == ["hidden8"] * 2
+    assert {call[0] for call in calls[1:]} == {"hidden8"}
     train_frontier(NETWORKS[1:], SOURCE, replace(FAIRLY_SHORT, n_networks=1, first_iteration=3), None, tmp_path)
     assert lines(tmp_path)[:2] == ["[None, [[-1.0, -1.0]]]", "None"]
 
 
 def test_nothing_to_train_still_gives_a_report(calls, tmp_path):
     assert train_frontier([], SOURCE, FAIRLY_SHORT, None, tmp_path).best is None
-    assert lines(tmp_path) == ["[None, []]", "None"] and not calls
+    assert lines(tmp_path) == ["[None, []]", "None"]
+    assert not calls
 
 
 def test_finished_runs_are_not_repeated_and_failed_ones_are(calls, tmp_path):
@@ -140,7 +144,7 @@ def test_results_are_on_disk_after_every_run(tmp_path, monkeypatch):
 )
 def test_a_foreign_result_file_is_refused(tmp_path, content):
     (tmp_path / "train_result.json").write_text(content)
-    with pytest.raises(InputError, match="train_result.json: not a training result"):
+    with pytest.raises(InputError, match=r"train_result\.json: not a training result"):
         train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, tmp_path)
 
 
@@ -151,10 +155,12 @@ def test_networks_that_cannot_be_built_do_not_stop_the_others(cifar_folder, tmp_
     data = load_cifar10(cifar_folder)
     with caplog.at_level(logging.INFO):
         result = train_frontier(networks, SOURCE, FAIRLY_SHORT, data, tmp_path, CPU, progress=False)
-    assert "unknown operation" in result.trained[0].failure and result.best.rank == 1
+    assert "unknown operation" in result.trained[0].failure
+    assert result.best.rank == 1
     assert 0 <= result.best.runs[1].last_accuracy <= 1
     messages = [record.message for record in caplog.records]
-    assert messages[0].startswith("4 trainings on the CPU will take about ") and messages[0].endswith(" MFLOPs)")
+    assert messages[0].startswith("4 trainings on the CPU will take about ")
+    assert messages[0].endswith(" MFLOPs)")
     assert messages[-2:] == result.summaries
 
 

@@ -29,7 +29,9 @@ def test_accuracies_are_means_without_failures(tmp_path):
     for one in (row("a", 0, 0.5), row("a", 1, 0.7), row("a", 2, None, failure="x"), row("b", 0, None, failure="x")):
         table.append(one)
     assert table.accuracies() == {"a": pytest.approx(0.6)}
-    assert table.has("a", 2) and table.has("b", 0) and not table.has("b", 1)
+    assert table.has("a", 2)
+    assert table.has("b", 0)
+    assert not table.has("b", 1)
 
 
 def test_a_line_that_was_cut_short_is_dropped(tmp_path):

@@ -52,7 +52,9 @@ def test_a_row_per_training_and_a_mean_per_network(measurement, cifar_folder, tm
     alone = train_network(SUBJECTS[1].graph, RECIPE, 1, load_cifar10(cifar_folder), CPU)
     assert rows[3].accuracy == pytest.approx(alone.last_accuracy)
     assert rows[3].loss == pytest.approx(alone.last_loss, abs=1e-6)
-    assert rows[3].device == "cpu" and rows[3].seconds >= 0 and rows[3].failure == ""
+    assert rows[3].device == "cpu"
+    assert rows[3].seconds >= 0
+    assert rows[3].failure == ""
 
 
 def test_all_images_are_a_budget_too(measurement, tmp_path):
@@ -67,7 +69,8 @@ def test_finished_trainings_are_not_repeated(measurement, tmp_path, monkeypatch)
     first = measure(SUBJECTS, measurement, tmp_path / "t.csv")
     assert titles == ["hidden4, seed 0", "hidden8, seed 0", "hidden4, seed 1", "hidden8, seed 1"]
     titles.clear()
-    assert measure(SUBJECTS, measurement, tmp_path / "t.csv") == first and not titles
+    assert measure(SUBJECTS, measurement, tmp_path / "t.csv") == first
+    assert not titles
 
 
 def test_failures_are_recorded_and_not_repeated(measurement, tmp_path, monkeypatch):
@@ -90,7 +93,8 @@ def test_several_at_a_time_measure_the_same(measurement, tmp_path, monkeypatch):
         measure([*SUBJECTS, wrong], replace(measurement, n_jobs=n_jobs), path)
         rows = MeasuredTable(path, BUDGET).rows
         tables.append({(row.graph_hash, row.seed): (row.accuracy, row.loss, row.failure) for row in rows})
-    assert tables[0] == tables[1] and len(tables[0]) == 6
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 6
 
 
 def test_nothing_is_trained_for_a_table_of_something_else(measurement, tmp_path, monkeypatch):
@@ -100,7 +104,8 @@ def test_nothing_is_trained_for_a_table_of_something_else(measurement, tmp_path,
         measure(SUBJECTS, measurement, tmp_path / "t.csv")
     with pytest.raises(InputError, match="-device_str abacus"):
         measure(SUBJECTS, replace(measurement, how=Execution("abacus")), tmp_path / "new.csv")
-    assert not titles and not (tmp_path / "new.csv").exists()
+    assert not titles
+    assert not (tmp_path / "new.csv").exists()
 
 
 def test_the_cost_is_said_first(measurement, tmp_path, monkeypatch):

@@ -39,7 +39,8 @@ def test_results_come_one_by_one(cifar_folder, capsys):
     assert [job for job, _ in outcomes] == jobs
     assert [isinstance(outcome, RunResult) and outcome.seed for _, outcome in outcomes] == [0, 3]
     text = capsys.readouterr().err
-    assert "trainings: 100%" in text and "hidden8, seed 3" in text
+    assert "trainings: 100%" in text
+    assert "hidden8, seed 3" in text
 
 
 @pytest.mark.slow
@@ -49,7 +50,7 @@ def test_a_killed_process_is_one_line(cifar_folder):
     running = train_jobs(jobs, replace(SHORT, epochs=100), cifar_folder, CPU, n_jobs=2)
     next(running)
     os.kill(children()[0], signal.SIGKILL)
-    with pytest.raises(InputError, match="-n_jobs 2: a process was killed, .* finished trainings are kept"):
+    with pytest.raises(InputError, match=r"-n_jobs 2: a process was killed, .* finished trainings are kept"):
         list(running)
 
 

@@ -19,16 +19,22 @@ def test_the_learning_rate_falls_along_a_cosine_to_a_thousandth():
 
 def test_an_epoch_shows_every_image_once_and_flips_half():
     order, scales = epoch_plan(2000, 0.2, np.random.default_rng(0))
-    assert order.tolist() != list(range(2000)) and sorted(order) == list(range(2000))
-    assert scales.shape == (2000, 2) and scales.dtype == np.float32
-    assert 0.8 <= abs(scales).min() < 0.81 and 1.19 < abs(scales).max() <= 1.2
-    assert 0.45 < (scales[:, 0] < 0).mean() < 0.55 and (scales[:, 1] > 0).all()
+    assert order.tolist() != list(range(2000))
+    assert sorted(order) == list(range(2000))
+    assert scales.shape == (2000, 2)
+    assert scales.dtype == np.float32
+    assert 0.8 <= abs(scales).min() < 0.81
+    assert 1.19 < abs(scales).max() <= 1.2
+    assert 0.45 < (scales[:, 0] < 0).mean() < 0.55
+    assert (scales[:, 1] > 0).all()
 
 
 def test_a_generator_decides_the_plan():
     plans = [epoch_plan(50, 0.2, np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    assert (plans[0][0] == plans[1][0]).all() and (plans[0][1] == plans[1][1]).all()
-    assert (plans[0][0] != plans[2][0]).any() and (plans[0][1] != plans[2][1]).any()
+    assert (plans[0][0] == plans[1][0]).all()
+    assert (plans[0][1] == plans[1][1]).all()
+    assert (plans[0][0] != plans[2][0]).any()
+    assert (plans[0][1] != plans[2][1]).any()
 
 
 def test_a_reason_is_one_line():

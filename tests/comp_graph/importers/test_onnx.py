@@ -60,10 +60,15 @@ def test_a_chain_becomes_its_nodes():
     assert labels(found) == ["conv2d", "input", "paddings", "relu", "maxpool", "output"]
     conv, image, padding, _, pool, _ = found.graph.nodes
     # 9 rows are padded like SAME, 8 columns are not.
-    assert padding.metadata == {"pad_h": (1, 1), "pad_w": (1, 0)} and conv.padding == "valid" and conv.use_bias
-    assert conv.resolution == (11, 5, 9, 4, 3, 4) and conv.shape == (3, 4, 3, 3)
-    assert pool.resolution == (5, 4, 4, 3, 4, 4) and pool.metadata["ksize"] == (1, 2, 2, 1)
-    assert found.graph.input_shape == (1, 9, 8, 3) and image.op_type_idx == 1
+    assert padding.metadata == {"pad_h": (1, 1), "pad_w": (1, 0)}
+    assert conv.padding == "valid"
+    assert conv.use_bias
+    assert conv.resolution == (11, 5, 9, 4, 3, 4)
+    assert conv.shape == (3, 4, 3, 3)
+    assert pool.resolution == (5, 4, 4, 3, 4, 4)
+    assert pool.metadata["ksize"] == (1, 2, 2, 1)
+    assert found.graph.input_shape == (1, 9, 8, 3)
+    assert image.op_type_idx == 1
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,8 @@ def test_automatic_padding(mode, expected):
 def test_padding_in_front_of_a_window_is_taken_in():
     pads = {"k": (4, 3, 3, 3), "p": np.array([0, 0, 1, 0, 0, 0, 1, 1]), "low": np.float32("-inf")}
     found = read(model("a = Pad(x, p) y = Conv<kernel_shape=[3,3], strides=[2,2]>(a, k)", weights=pads))
-    assert labels(found) == ["conv2d", "input", "output"] and found.graph.nodes[0].padding == "same"
+    assert labels(found) == ["conv2d", "input", "output"]
+    assert found.graph.nodes[0].padding == "same"
     found = read(model("a = Pad(x, p, low) y = MaxPool<kernel_shape=[3,3], strides=[2,2]>(a)", weights=pads))
     assert labels(found) == ["input", "maxpool", "output"]
     found = read(model("a = Pad(x, p) b = Relu(a) y = MaxPool<kernel_shape=[3,3]>(b)", weights=pads))
@@ -108,7 +114,8 @@ def test_channels_last_models_keep_their_layout_out_of_the_graph():
     body += "t = Transpose<perm=[0,2,3,1]>(c) "
     image = np.random.default_rng(1).normal(size=(1, 9, 8, 3)).astype(np.float32)
     found = read(model(body + "y = Tanh(t)", "float[1,9,8,3] x", weights), image)
-    assert labels(found) == ["conv2d", "input", "tanh", "output"] and found.graph.input_shape == (1, 9, 8, 3)
+    assert labels(found) == ["conv2d", "input", "tanh", "output"]
+    assert found.graph.input_shape == (1, 9, 8, 3)
     found = read(
         model(body + "m = ReduceMean<keepdims=0>(t, axes) y = Identity(m)", "float[1,9,8,3] x", weights), image
     )
@@ -124,7 +131,8 @@ def test_shape_arithmetic_is_computed():
     )
     weights = {"zero": np.array(0), "zeros": np.array([0]), "rest": np.array([-1]), "w": (5, 3), "b": (5,)}
     found = read(model(body, weights=weights))
-    assert labels(found) == ["matmul", "input", "mean", "output"] and found.graph.nodes[0].use_bias
+    assert labels(found) == ["matmul", "input", "mean", "output"]
+    assert found.graph.nodes[0].use_bias
 
 
 def test_biases_may_be_added_later_and_a_sum_with_itself_keeps_both():
@@ -165,9 +173,9 @@ def test_given_sizes_win_and_open_ones_need_them(tmp_path):
     assert (cg.name, cg.nodes[0].resolution, cg.normalisers) == ("net", (20, 20, 12, 12, 3, 4), DOMAIN_NORMALISERS)
     onnx.save(model(body, "float[n,3,h,w] x", weights), path)
     assert load_cg(path, 20, 12, 3).input_shape == (1, 20, 12, 3)
-    with pytest.raises(InputError, match="net.onnx: the size of the input 'x' is unknown; give its height"):
+    with pytest.raises(InputError, match=r"net\.onnx: the size of the input 'x' is unknown; give its height"):
         load_cg(path)
-    with pytest.raises(InputError, match="net.onnx: give input height, width and channels, or none"):
+    with pytest.raises(InputError, match=r"net\.onnx: give input height, width and channels, or none"):
         load_cg(path, 20, 12)
     with pytest.raises(
         InputError, match=r"net.onnx: node '.*' \(Conv\): 1 groups of a 3 -> 4 kernel on 5 channels|does not accept"
@@ -177,13 +185,13 @@ def test_given_sizes_win_and_open_ones_need_them(tmp_path):
 
 def test_files_that_are_no_model_are_refused_in_one_line(tmp_path):
     path = tmp_path / "net.onnx"
-    with pytest.raises(InputError, match="net.onnx: No such file"):
+    with pytest.raises(InputError, match=r"net\.onnx: No such file"):
         load_cg(path)
     onnx.save(model("y = Relu(x)"), path)
     content = path.read_bytes()
     for damaged in (b"", b"hello, this is text", content[:-20], bytes(range(256))):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="net.onnx: ") as error:
+        with pytest.raises(InputError, match=r"net\.onnx: ") as error:
             load_cg(path)
         assert "\n" not in str(error.value)
 

@@ -34,7 +34,8 @@ def test_a_placeholder_takes_the_declared_or_the_given_size():
     graph_def = traced(lambda x: tf.nn.relu(convolved(x)), (None, 8, 8, 3))
     cg = from_graph_def(graph_def, "net")
     assert summary(cg) == [("conv2d", ["input"]), ("input", []), ("relu", ["conv2d"])]
-    assert cg.input_shape == (1, 8, 8, 3) and cg.nodes[0].shape == (3, 4, 3, 3)
+    assert cg.input_shape == (1, 8, 8, 3)
+    assert cg.nodes[0].shape == (3, 4, 3, 3)
     assert from_graph_def(graph_def, "net", (20, 12, 3)).nodes[0].resolution == (20, 20, 12, 12, 3, 4)
     open_size = traced(lambda x: tf.nn.relu(convolved(x)), (None, None, None, 3))
     assert from_graph_def(open_size, "net", (20, 12, 3)).input_shape == (1, 20, 12, 3)
@@ -52,7 +53,7 @@ def test_other_placeholders_are_no_images():
 
     assert summary(from_graph_def(traced(body), "net")) == [("input", []), ("relu", ["input"])]
     two = traced(lambda x: x + tf.compat.v1.placeholder(tf.float32, (1, 8, 8, 3), name="second"))
-    with pytest.raises(ValueError, match="expected one input .*found 'image', 'second'"):
+    with pytest.raises(ValueError, match=r"expected one input .*found 'image', 'second'"):
         from_graph_def(two, "net")
 
 
@@ -108,7 +109,9 @@ def test_kernels_and_biases_follow_their_data_edges():
     first, second, third, _ = from_graph_def(traced(body), "net").nodes
     assert [node.shape for node in (first, second, third)] == [(3, 3, 3, 3), (3, 3, 3, 3), (3, 5, 1, 1)]
     assert [node.use_bias for node in (first, second, third)] == [True, False, True]
-    assert second.strides == (1, 2, 2, 1) and second.padding == "valid" and second.resolution == (8, 3, 8, 3, 3, 3)
+    assert second.strides == (1, 2, 2, 1)
+    assert second.padding == "valid"
+    assert second.resolution == (8, 3, 8, 3, 3, 3)
 
 
 def test_a_dilated_convolution_is_a_triple_with_the_bias_on_the_last():
@@ -119,8 +122,11 @@ def test_a_dilated_convolution_is_a_triple_with_the_bias_on_the_last():
 
     conv, _, before, after = from_graph_def(traced(body, (1, 8, 8, 3)), "net").nodes
     assert (before.label, after.label) == ("spacetobatchnd", "batchtospacend")
-    assert before.metadata == {"pad_h": (2, 2), "pad_w": (2, 2)} and after.use_bias and not conv.use_bias
-    assert conv.resolution == (6, 4, 6, 4, 3, 4) and after.resolution == (4, 8, 4, 8, 4, 4)
+    assert before.metadata == {"pad_h": (2, 2), "pad_w": (2, 2)}
+    assert after.use_bias
+    assert not conv.use_bias
+    assert conv.resolution == (6, 4, 6, 4, 3, 4)
+    assert after.resolution == (4, 8, 4, 8, 4, 4)
 
 
 def test_padding_and_merges_with_constants():
@@ -141,7 +147,8 @@ def test_dense_layers_and_flattening():
 
     cg = from_graph_def(traced(body), "net")
     assert summary(cg) == [("matmul", ["mean"]), ("input", []), ("mean", ["input"])]
-    assert cg.nodes[0].shape == (3, 7, 0, 0) and cg.nodes[0].use_bias
+    assert cg.nodes[0].shape == (3, 7, 0, 0)
+    assert cg.nodes[0].use_bias
     assert cg.nodes[2].resolution == (8, 1, 8, 1, 3, 3)
 
 
@@ -190,17 +197,17 @@ def test_given_normalisers_win_and_are_completed(caplog):
 
 def test_files_that_are_no_graph_are_refused_in_one_line(tmp_path):
     path = tmp_path / "net.pb"
-    with pytest.raises(InputError, match="net.pb: No such file"):
+    with pytest.raises(InputError, match=r"net\.pb: No such file"):
         load_pb(path)
     for content in (b"", b"hello, this is text", bytes(range(256))):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="net.pb: not a frozen TensorFlow graph") as error:
+        with pytest.raises(InputError, match=r"net\.pb: not a frozen TensorFlow graph") as error:
             load_cg(path, 8, 8, 3)
         assert "\n" not in str(error.value)
     graph_def = traced(lambda x: tf.nn.relu(x))
     graph_def.node[-1].op = "NoSuchOperation"
     path.write_bytes(graph_def.SerializeToString())
-    with pytest.raises(InputError, match="net.pb: TensorFlow does not accept the graph: .*NoSuchOperation"):
+    with pytest.raises(InputError, match=r"net\.pb: TensorFlow does not accept the graph: .*NoSuchOperation"):
         load_pb(path)
     with pytest.raises(InputError, match="height, width and channels, or none"):
         load_pb(path, 8, 8)
@@ -210,7 +217,9 @@ def test_a_file_is_named_after_itself_under_domain_normalisers(tmp_path):
     path = tmp_path / "net.pb"
     path.write_bytes(traced(lambda x: tf.nn.relu(convolved(x))).SerializeToString())
     cg = load_cg(path, 16, 16, 3)
-    assert cg.name == "net" and cg.input_shape == (1, 16, 16, 3) and cg.normalisers == DOMAIN_NORMALISERS
+    assert cg.name == "net"
+    assert cg.input_shape == (1, 16, 16, 3)
+    assert cg.normalisers == DOMAIN_NORMALISERS
 
 
 def keras_network() -> keras.Model:
@@ -244,7 +253,8 @@ def test_a_keras_model_becomes_its_operations():
         ("mean", ["paddings"]),
         ("output", ["matmul"]),
     ]
-    assert cg.name == "small" and cg.input_shape == (1, 16, 16, 3)
+    assert cg.name == "small"
+    assert cg.input_shape == (1, 16, 16, 3)
     assert [node.use_bias for node in cg.weighted_nodes] == [True, False, True]
     assert cg.weighted_nodes[1].shape == (8, 1, 3, 3)
 

@@ -198,12 +198,15 @@ def test_only_biases_that_are_parameters_are_biases():
 
 def test_the_structure_of_the_small_networks():
     cg = from_torch(MobileNetLike(), torch.zeros(1, 3, 32, 32)).graph
-    assert cg.name == "MobileNetLike" and cg.input_shape == (1, 32, 32, 3)
+    assert cg.name == "MobileNetLike"
+    assert cg.input_shape == (1, 32, 32, 3)
     found = labels(cg)
     assert [found.count(label) for label in ("depthwise", "conv2d", "relu6", "add", "mean", "matmul")] == [
         3, 7, 7, 2, 1, 1,
     ]  # fmt: skip
-    assert "paddings" in found and "identity" not in found and "input" in found
+    assert "paddings" in found
+    assert "identity" not in found
+    assert "input" in found
     dense = from_torch(VggLike(), torch.zeros(1, 3, 30, 30)).graph.weighted_nodes[1]
     assert (dense.label, dense.shape, dense.padding) == ("conv2d", (6, 12, 5, 5), "valid")
     assert cg.normalisers == {"max_hidden_size": 48, "max_kernel_size": 3, "max_derived_H": 33, "max_derived_W": 33}

@@ -39,7 +39,8 @@ def test_names_do_not_change_with_the_hash_seed(reference):
         ).stdout
         for seed in ("0", "1", "2")
     }
-    assert len(outputs) == 1 and b"op_" in outputs.pop()
+    assert len(outputs) == 1
+    assert b"op_" in outputs.pop()
 
 
 def test_ids_of_imported_graphs_are_short_and_repeated_ids_give_way_to_indices():
@@ -57,7 +58,8 @@ def test_every_result_that_nobody_reads_is_an_output():
 
 def test_overrides_and_bias_reach_the_steps(tiny_graph):
     plan = plan_network(tiny_graph, {"relu": "gelu"}, enable_bias=True)
-    assert plan.steps[2].name == "op_r/gelu" and plan.steps[1].use_bias
+    assert plan.steps[2].name == "op_r/gelu"
+    assert plan.steps[1].use_bias
 
 
 def test_windows_of_kernels_pools_and_dilations():

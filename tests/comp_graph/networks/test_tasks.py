@@ -41,7 +41,8 @@ def test_the_networks_of_the_samples():
     resnet, vgg = SAMPLES / "resnet50" / "resnet50.pkl", SAMPLES / "vgg" / "vgg16_bn.pkl"
     assert run(cg_class(resnet), 224) == [(1, 1000)]
     network, channels = cg_hpe(resnet)
-    assert channels == 2048 and run(network, 256) == [(1, 2048, 8, 8)]
+    assert channels == 2048
+    assert run(network, 256) == [(1, 2048, 8, 8)]
     network, config = cg_seg(resnet)
     assert config == TaskConfig(2048, 2048, 1024, "relu")
     assert run(network, 233) == [(1, 2048, 30, 30), (1, 1024, 30, 30)]
@@ -56,11 +57,13 @@ def test_the_graphs_of_resnet():
         pose_graph(classification_graph(SAMPLES / "resnet50" / "resnet50.pkl")), CONFIGS["resnet50.pkl"]
     )
     assert (cg.n_nodes, cg.normalisers) == (151, constants.DOMAIN_NORMALISERS)
-    assert (126, 150) in cg.edge_pairs and list(cg.edge_pairs) == sorted(cg.edge_pairs)
+    assert (126, 150) in cg.edge_pairs
+    assert list(cg.edge_pairs) == sorted(cg.edge_pairs)
     assert (cg.nodes[126].label, cg.nodes[126].resolution) == ("relu", (7, 7, 7, 7, 1024, 1024))
     new = cg.nodes[150]
     assert (new.str_id, new.label, new.op_type_idx) == ("new_output", "output_aux", 2)
-    assert cg.name == "ResNet-V1-50" and cg.nodes[149].label == "output"
+    assert cg.name == "ResNet-V1-50"
+    assert cg.nodes[149].label == "output"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,8 @@ def test_pose_cuts_behind_the_last_map(tmp_path):
     save_pickle(small_classifier(), tmp_path / "small.pkl")
     cg = pose_graph(classification_graph(tmp_path / "small.pkl"))
     assert [node.label for node in cg.nodes] == ["conv2d", "input", "relu", "tanh", "output"]
-    assert cg.input_shape == (1, 224, 224, 3) and cg.nodes[0].resolution == (224, 112, 224, 112, 3, 8)
+    assert cg.input_shape == (1, 224, 224, 3)
+    assert cg.nodes[0].resolution == (224, 112, 224, 112, 3, 8)
     flat = replace(
         small_classifier(), weighted_nodes=(), regular_nodes=(regular("i", "input", 1, 1, 3),), edge_pairs=()
     )
@@ -123,7 +127,8 @@ def test_weights_of_the_classifier_fit_the_other_networks():
     path = SAMPLES / "vgg" / "vgg16_bn.pkl"
     classifier, pose, segmentation = cg_class(path), cg_hpe(path)[0], cg_seg(path)[0]
     missing = pose.load_state_dict(classifier.state_dict(), strict=False)
-    assert not missing.missing_keys and len(missing.unexpected_keys) == 2  # the classifier's last layer
+    assert not missing.missing_keys
+    assert len(missing.unexpected_keys) == 2
     segmentation.load_state_dict(pose.state_dict())
 
 
@@ -154,7 +159,7 @@ def test_only_plain_networks_can_be_exported():
 
 def test_a_graph_without_the_auxiliary_map_is_refused(tmp_path):
     save_pickle(small_classifier(), tmp_path / "small.pkl")
-    with pytest.raises(InputError, match="small.pkl: no relu with 1024 channels"):
+    with pytest.raises(InputError, match=r"small\.pkl: no relu with 1024 channels"):
         cg_seg(tmp_path / "small.pkl", "resnet50.pkl")
 
 
@@ -166,4 +171,5 @@ def test_tensorflow_is_not_needed():
 
 def test_a_regular_node_is_copied_for_the_output():
     cg = pose_graph(small_classifier())
-    assert isinstance(cg.nodes[-1], RegularNode) and cg.nodes[-1].resolution == (112, 112, 112, 112, 8, 8)
+    assert isinstance(cg.nodes[-1], RegularNode)
+    assert cg.nodes[-1].resolution == (112, 112, 112, 112, 8, 8)

@@ -22,7 +22,9 @@ def test_a_batch_of_whole_graphs(tiny_graph):
     assert batch.rows.tolist() == [0, 1, 2, 3, 4] * 2  # equal nodes share a row of the features
     assert batch.features.op[batch.rows].tolist() == [3, 1, 6, 9, 2] * 2
     adjacency = batch.adjacency.to_dense()
-    assert adjacency[:5, :5].equal(adjacency[5:, 5:]) and not adjacency[:5, 5:].any() and not adjacency[5:, :5].any()
+    assert adjacency[:5, :5].equal(adjacency[5:, 5:])
+    assert not adjacency[:5, 5:].any()
+    assert not adjacency[5:, :5].any()
     assert [(s, t) for t, s in adjacency[:5, :5].nonzero().tolist()] == [(1, 0), (0, 2), (0, 3), (2, 3), (3, 4)]
     assert batch.pooling.to_dense().tolist() == [[0.2] * 5 + [0] * 5, [0] * 5 + [0.2] * 5]
 

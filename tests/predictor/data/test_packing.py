@@ -11,7 +11,8 @@ from tests.predictor.helpers import bounds_of, packed, random_graph
 def test_features_are_stacked_weighted_first(tiny_graph):
     features, rows = stack_features([checked_features(tiny_graph)] * 2)
     assert features.op.tolist() == [3, 3, 1, 6, 9, 2, 1, 6, 9, 2]
-    assert features.kernel.tolist() == [[3, 3]] * 2 and features.bias.tolist() == [0, 0]
+    assert features.kernel.tolist() == [[3, 3]] * 2
+    assert features.bias.tolist() == [0, 0]
     assert features.resolution.shape == (10, 6)
     assert [own.tolist() for own in rows] == [[0, 2, 3, 4, 5], [1, 6, 7, 8, 9]]
 

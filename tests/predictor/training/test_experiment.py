@@ -73,7 +73,7 @@ def test_a_test_alone_uses_the_best_checkpoint(examples, experiment, tmp_path):
     before = (tmp_path / "models" / "run_seed7_best.pt").read_bytes()
     assert run(examples, replace(single, run_test_only=True)) == first
     assert (tmp_path / "models" / "run_seed7_best.pt").read_bytes() == before
-    with pytest.raises(InputError, match="run_seed5_best.pt: No such file"):
+    with pytest.raises(InputError, match=r"run_seed5_best\.pt: No such file"):
         run(examples, replace(single, run_test_only=True, training=TrainingConfig(seed=5)))
 
 
@@ -89,7 +89,7 @@ def test_threads_can_be_limited(examples, experiment):
 def report(mean):
     values = {"mean": mean, "std": 0.0, "max": mean, "min": mean}
     return {
-        "folds": {name: values for name in ("mse", "mae", "mape", "srcc")},
+        "folds": dict.fromkeys(("mse", "mae", "mape", "srcc"), values),
         "networks": {"count": 4, "srcc": 0.25},
     }
 

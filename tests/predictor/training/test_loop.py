@@ -11,8 +11,8 @@ from model_src.predictor.data.examples import network_examples, split_examples
 from model_src.predictor.data.psc_cache import build_cache, sample_splits
 from model_src.predictor.settings import ModelConfig, TrainingConfig
 from model_src.predictor.training.loop import RunFiles, epoch_batches, predict, run_test, run_training
-from tests.predictor.helpers import random_graph
 from tests.predictor.data.test_psc_cache import segments_of
+from tests.predictor.helpers import random_graph
 
 CPU = torch.device("cpu")
 SMALL = ModelConfig(in_channels=24, hidden_size=8, out_channels=8, num_layers=2, dropout_prob=0.1)
@@ -67,7 +67,8 @@ def test_a_subset_of_every_network_is_drawn_anew():
         for seed in range(2)
     ]
     for items in epochs:
-        assert len(set(items)) == 12 and np.bincount(network[items]).tolist() == [4, 4, 4]
+        assert len(set(items)) == 12
+        assert np.bincount(network[items]).tolist() == [4, 4, 4]
     assert set(epochs[0]) != set(epochs[1])
 
 
@@ -104,7 +105,7 @@ def test_going_on_equals_not_having_stopped(splits, sides, tmp_path):
 
 
 def test_going_on_needs_the_same_training(splits, sides, tmp_path):
-    with pytest.raises(InputError, match="run_latest.pt: No such file"):
+    with pytest.raises(InputError, match=r"run_latest\.pt: No such file"):
         train(splits, sides, tmp_path, resume=True)
     train(splits, sides, tmp_path, replace(CONFIG, epochs=1))
     with pytest.raises(InputError, match="its selection is not that of this training"):
@@ -125,7 +126,8 @@ def test_the_best_epoch_is_kept(splits, sides, tmp_path, select, better, caplog)
 def test_report_of_the_test(splits, sides, tmp_path):
     checkpoint = train(splits, sides, tmp_path)
     reports = run_test("PSC_predictor", splits, sides["test"], files(tmp_path), CPU, n_folds=10)
-    assert set(reports) == {"nb201"} and reports["nb201"]["networks"]["count"] == 3
+    assert set(reports) == {"nb201"}
+    assert reports["nb201"]["networks"]["count"] == 3
     written = json.loads(files(tmp_path).report.read_text())
     assert written["test"]["nb201"]["folds"]["mae"] == reports["nb201"]["folds"]["mae"]
     assert written["target_normalisers"]["nb201"] == list(checkpoint.target_normalisers["nb201"])

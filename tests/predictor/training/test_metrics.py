@@ -45,6 +45,7 @@ def test_a_network_is_ranked_by_its_mean_prediction():
     targets = np.array([1.0, 1.0, 2.0, 2.0, 3.0, 3.0])
     predictions = np.array([5.0, -5.0, 0.0, 1.0, 4.0, 1.0])
     report = family_report(targets, predictions, np.array([0, 0, 1, 1, 2, 2]), 10)
-    assert report["networks"]["count"] == 3 and report["networks"]["srcc"] == pytest.approx(1)
+    assert report["networks"]["count"] == 3
+    assert report["networks"]["srcc"] == pytest.approx(1)
     assert report["folds"]["srcc"]["min"] == pytest.approx(-0.5)  # first records: 5, 0, 4
     assert report["records"]["srcc"] < 1

@@ -146,7 +146,7 @@ def _is_channels_last(graph: onnx.GraphProto, name: str) -> bool:
 def _set_size(image: onnx.ValueInfoProto, size: Size | None, channels_last: bool) -> None:
     """Fix the image's size; an open batch size becomes 1."""
     dims = image.type.tensor_type.shape.dim
-    wanted = list(dims[i].dim_value for i in range(1, 4))
+    wanted = [dims[i].dim_value for i in range(1, 4)]
     if size is not None:
         wanted = list(size) if channels_last else [size[2], size[0], size[1]]
     if min(wanted) < 1:
