@@ -13,7 +13,7 @@ OP_VOCABULARY_FILE = DATA_DIR / "tf_primitive_ops_simplified.txt"
 
 DEFAULT_SEED = 12345
 
-# Feature normalisers of the domain that the predictors are trained on (computation graph, section 3.2).
+# Feature normalisers of the domain that the predictors are trained on.
 MAX_DERIVED_H = 256
 MAX_DERIVED_W = 256
 MAX_HIDDEN_SIZE = 512
@@ -37,7 +37,7 @@ FAMILY_ABBREVIATIONS = {
 }
 
 _COMMON_OPS = frozenset({"conv2d", "relu", "add", "matmul", "identity", "mean"})
-# Operations that a network of each family may be given by a mutation (paper, appendix A.5).
+# Operations that a network of each family may be given by a mutation (AutoGO, appendix A.5).
 FAMILY_OPS = {
     "hiaml": _COMMON_OPS | {"avgpool", "fusedbatchnorm"},
     "nb201": _COMMON_OPS | {"avgpool", "fusedbatchnorm", "zero"},

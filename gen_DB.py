@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.encoder.segment_db import DatabaseStatistics
 
-# Families are read in this order, which decides the order of equal segments (tokenizer, section 8).
+# Families are read in this order, which decides the order of equal segments, as in the published database.
 FAMILY_ORDER = ("hiaml", "inception", "two_path", "nb101_5k", "nb201")
 
 

@@ -22,7 +22,7 @@ class Config:
     data_dir: Path
 
     def run_name(self, seed: int) -> str:
-        """The name of the results of a seed (predictors, section 8)."""
+        """The name of the results of a seed, as the published code forms it."""
         return f"gpi_{self.experiment.model_name}_predictor_D-{family_abbreviation(self.families)}_seed{seed}"
 
 

@@ -32,7 +32,7 @@ class Config:
     cache_dir: Path
 
     def run_name(self, seed: int) -> str:
-        """The name of the results of a seed (predictors, section 8)."""
+        """The name of the results of a seed, as the published code forms it."""
         encoders, data = family_abbreviation(self.encoder_families), family_abbreviation(self.num_samples)
         samples = "+".join(self.num_samples.values())
         return (

@@ -32,7 +32,7 @@ FAMILY_FILES = {
 NB101_FULL_FILE = "gpi_nb101_comp_graph_cache.pkl"
 NB101_NAMES_FILE = "nb101_5k_name_list.pkl"
 
-# Stored FLOPs above this are single operations (computation graph, section 3.2); the unit of smaller ones is unknown.
+# Stored FLOPs above this are single operations; the unit of smaller ones is unknown.
 _LEAST_RAW_FLOPS = 1e6
 _SMALLEST_RATIO = 1e-5
 
@@ -112,7 +112,7 @@ def save_family(path: str | Path, networks: Iterable[LabelledGraph]) -> None:
 
 
 def save_list_cache(path: str | Path, graphs: Iterable[LabelledGraph]) -> None:
-    """Write the published NB-101 / NB-201 form: a pickled list of dictionaries (computation graph, section 3.3)."""
+    """Write the published NB-101 / NB-201 form: a pickled list of dictionaries."""
     entries = [
         {
             "compute graph": network.graph,
@@ -127,7 +127,7 @@ def save_list_cache(path: str | Path, graphs: Iterable[LabelledGraph]) -> None:
 
 
 def save_state_cache(path: str | Path, networks: Iterable[LabelledGraph]) -> None:
-    """Write the published JSON form, one network at a time (computation graph, section 3.2).
+    """Write the published JSON form, one network at a time.
 
     Accuracies are stored in percent and FLOPs as single operations, as in the published files.
     """
@@ -260,7 +260,7 @@ _NUMPY_CLASSES: dict[tuple[str, str], Any] = {
 
 
 def split_names(names: Iterable[str], dev_ratio: float, test_ratio: float, seed: int) -> dict[str, list[str]]:
-    """Divide network names into `train`, `dev` and `test`, each sorted (predictors, section 6).
+    """Divide network names into `train`, `dev` and `test`, each sorted.
 
     Names are ranked by a hash of the seed and the name, so the split depends neither on the order of the names nor on
     any other random draw, and everybody who splits the same names gets the same split. `dev` and `test` get the

@@ -1,4 +1,4 @@
-"""Multiply-accumulate operations (MACs) of each kind of node, in plain arithmetic (computation graph, section 7)."""
+"""Multiply-accumulate operations (MACs) of each kind of node, in plain arithmetic."""
 
 from collections.abc import Callable
 

@@ -27,8 +27,8 @@ def build_tf_network(
 ) -> keras.Model:
     """Build the Keras network of a graph, one layer per node, named `op_{id}_{operation}`.
 
-    It computes what `TorchNetwork` computes (conversion, sections 1 to 3). Convolution kernels start He-uniform and
-    carry an L2 penalty of 1e-5.
+    It computes what `TorchNetwork` computes. Convolution kernels start He-uniform and carry an L2 penalty of
+    1e-5.
 
     Shapes:
         Input (N, H, W, C). Output (N, C) if squeezed, else (N, H, W, C); with several output nodes a list of maps.
@@ -90,7 +90,7 @@ def write_frozen_graph(cg: ComputeGraph, path: str | Path, network: keras.Model)
 
 
 def _join(inputs: list[keras.KerasTensor], step: Step) -> keras.KerasTensor:
-    """One tensor out of a node's inputs (conversion, section 2)."""
+    """One tensor out of a node's inputs: concatenated, multiplied or summed."""
     if step.op == "concat":
         return keras.ops.concatenate(inputs, -1)
     width = step.input_width([x.shape[-1] for x in inputs])

@@ -25,7 +25,7 @@ class TorchNetwork(nn.Module):
     """The network of a graph, one layer per node, stored in `layers` under `op_{id}/{operation}`.
 
     Several inputs of a node are concatenated (concat), multiplied (mul) or summed (every other operation) after all
-    were cut to the narrowest; a single input is cut to the node's input channels (conversion, sections 1 to 4).
+    were cut to the narrowest; a single input is cut to the node's input channels.
 
     Shapes:
         Input (N, C, H, W). Output (N, C) if squeezed, else (N, C, H, W); with several output nodes a list of maps.
@@ -97,7 +97,7 @@ def _squeeze(x: Tensor) -> Tensor:
 
 
 def _join(inputs: list[Tensor], step: Step) -> Tensor:
-    """One tensor out of a node's inputs (conversion, section 2)."""
+    """One tensor out of a node's inputs: concatenated, multiplied or summed."""
     if step.op == "concat":
         return torch.cat(inputs, 1)
     width = step.input_width([x.shape[1] for x in inputs])

@@ -51,7 +51,7 @@ class NodeFeatures(NamedTuple):
 
 
 def node_features(cg: ComputeGraph) -> NodeFeatures:
-    """Features of every node (computation graph, section 8)."""
+    """What predictors see of every node: operation, scaled sizes, kernel, bias."""
     nodes = cg.nodes
     scale = [
         cg.max_derived_H,
@@ -94,7 +94,7 @@ def correct_cg_for_downstream(cg: ComputeGraph, H: int, W: int, C: int) -> Compu
 
     Inputs wider than a node's channels are sliced, sums of several inputs become nodes of their own, kernel shapes
     follow the actual channels, merges with one input and inner input/output nodes disappear, normalisers are derived
-    from the result (computation graph, section 10).
+    from the result.
 
     Raises:
         ValueError: A node gets too few channels, maps of different sizes, or a map smaller than one pixel.

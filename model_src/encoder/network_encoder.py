@@ -1,4 +1,4 @@
-"""A network as text: every node becomes a label, every label one character (tokenizer, sections 1-3)."""
+"""A network as text: every node becomes a label, every label one character."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -108,7 +108,7 @@ class NetworkEncoder:
 
 
 def generation_order(graph: "Graph") -> list[Hashable]:
-    """Order the nodes of either kind of graph generation by generation (tokenizer, section 3).
+    """Order the nodes of either kind of graph generation by generation.
 
     Raises:
         ValueError: A computation graph has a cycle.

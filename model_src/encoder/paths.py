@@ -64,7 +64,7 @@ def vocabulary_files(
     vocab_size: int = DEFAULT_VOCAB_SIZE,
     root: Path = SENTENCE_PIECE_DIR,
 ) -> VocabularyFiles:
-    """Name the files of a vocabulary (tokenizer, section 4.1).
+    """Name the files of a vocabulary as the published code does.
 
     Raises:
         InputError: A name is not one of the five families.

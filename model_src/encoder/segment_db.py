@@ -1,4 +1,4 @@
-"""The segment database: variants of every segment text, found by resolutions or by number of ports (section 8)."""
+"""The segment database: variants of every segment text, found by resolutions or by number of ports."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

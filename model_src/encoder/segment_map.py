@@ -1,4 +1,4 @@
-"""Builds a segment database: cuts networks into segments and keeps one of each kind (tokenizer, sections 6-8)."""
+"""Builds a segment database: cuts networks into segments and keeps one of each kind."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

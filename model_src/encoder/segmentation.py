@@ -1,4 +1,4 @@
-"""Byte-pair segmentation of a network's text, with pieces masked at will (tokenizer, section 5).
+"""Byte-pair segmentation of a network's text, with pieces masked at will.
 
 SentencePiece itself no longer offers a mask; the merges here are its merges.
 """

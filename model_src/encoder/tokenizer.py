@@ -1,4 +1,4 @@
-"""The segment vocabulary: a SentencePiece byte-pair model, read and trained (tokenizer, section 4)."""
+"""The segment vocabulary: a SentencePiece byte-pair model, read and trained."""
 
 import io
 import re
@@ -128,7 +128,7 @@ def check_replacement(files: VocabularyFiles, overwrite: bool) -> None:
 def learn_vocabulary(
     graphs: Iterable[ComputeGraph], families: Sequence[str], encoding: str, vocab_size: int
 ) -> Vocabulary:
-    """Give every node label of the networks a character and train a model on their texts (tokenizer, section 4).
+    """Give every node label of the networks a character and train a model on their texts.
 
     Args:
         graphs: Networks, the best first.

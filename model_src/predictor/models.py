@@ -1,4 +1,4 @@
-"""The GNN and PSC accuracy predictors (predictors, section 1)."""
+"""The GNN and PSC accuracy predictors (AutoGO, appendix A.2)."""
 
 from collections.abc import Callable, Sequence
 

@@ -141,7 +141,7 @@ def add_ignored_flags(parser: FlagParser, *names: str) -> None:
 
 
 def add_training_flags(parser: FlagParser, model_name: str, families: str) -> None:
-    """Add the flags that both training scripts have (predictors, section 4)."""
+    """Add the flags that both training scripts have."""
     add, model, training = parser.add_argument, ModelConfig(), TrainingConfig()
     add("-model_name", default=model_name, help="first part of the names of all results")
     add("-data_families", default=families, help="families to train on, joined with +")

@@ -1,4 +1,4 @@
-"""Virtual forward propagation: new input sizes run through a segment (search, section 6)."""
+"""Virtual forward propagation: new input sizes run through a segment."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ class PropagationError(ValueError):
 
 
 def forward_propagate(segment: Segment, input_shapes: Sequence[Shape]) -> ComputeGraph:
-    """Give the segment new input tensors and let every node's resolution follow (search, section 6).
+    """Give the segment new input tensors and let every node's resolution follow.
 
     A node that reads only from outside passes its channels on. An inner node whose inputs are what they were stays as
     it is; any other takes its inputs' channels for its own.

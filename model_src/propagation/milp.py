@@ -1,4 +1,4 @@
-"""Fit a segment between its new neighbours: given input sizes, required output sizes, least change (search, section 7).
+"""Fit a segment between its new neighbours: given input sizes, required output sizes, least change.
 
 `resolution_propagate` works on a networkx segment that is forward-propagated already; `Propagator` does both steps on a
 `Segment`, remembers its answers and keeps count.

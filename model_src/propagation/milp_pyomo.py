@@ -1,4 +1,4 @@
-"""The resolution problem as a Pyomo model: the readable definition (search, section 7), for any installed solver."""
+"""The resolution problem as a Pyomo model: the readable definition, for any installed solver."""
 
 import logging
 from typing import Any

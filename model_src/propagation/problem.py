@@ -1,4 +1,4 @@
-"""The resolution problem of one segment, in plain integers (search, section 7).
+"""The resolution problem of one segment, in plain integers.
 
 Both formulations, the Pyomo model and the one handed to HiGHS, are made from this and answer with the output (H, W, C)
 of every node; what each node reads, its strides and the objective follow from that.

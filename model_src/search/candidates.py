@@ -1,4 +1,4 @@
-"""Source segments: which parts of a network may be replaced (search, sections 2-4)."""
+"""Source segments: which parts of a network may be replaced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +101,7 @@ def _keeps_size(cg: ComputeGraph, index: int) -> bool:
 def select_candidates(
     candidates: Sequence[Candidate], most: int, op2i: OP2I, rng: np.random.Generator
 ) -> list[Candidate]:
-    """Keep `most` candidates: half of them with the fewest FLOPs, the rest at random (paper, A.5.5)."""
+    """Keep `most` candidates: half of them with the fewest FLOPs, the rest at random (AutoGO, A.5.5)."""
     by_cost = sorted(candidates, key=lambda candidate: candidate.macs(op2i))
     n_cheapest = -(-most // 2)
     rest = by_cost[n_cheapest:]

@@ -1,4 +1,4 @@
-"""Which segments of a network are new, compared with the network that it came from (search, section 11)."""
+"""Which segments of a network are new, compared with the network that it came from."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Mutate one network: pick segments, find others that fit, score the swaps (search, sections 2-9)."""
+"""Mutate one network: pick segments, find others that fit, score the swaps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a child must achieve to be accepted (search, section 9)."""
+"""What a child must achieve to be accepted."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The Pareto set over (score, FLOPs) and the choice of parents from it (search, sections 9-10)."""
+"""The Pareto set over (score, FLOPs) and the choice of parents from it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a search leaves behind: corrected networks, tables, text report, pictures (search, section 11)."""
+"""What a search leaves behind: corrected networks, tables, text report, pictures."""
 
 import csv
 import logging

@@ -1,4 +1,4 @@
-"""The Pareto loop: mutate the parents, accept, keep the front, choose the next parents (search, section 9)."""
+"""The Pareto loop: mutate the parents, accept, keep the front, choose the next parents."""
 
 import time
 from collections.abc import Callable

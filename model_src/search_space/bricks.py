@@ -1,4 +1,4 @@
-"""What several families share: short chains of operations, and the draw of an operation list (sections 2 and 8)."""
+"""What several families share: short chains of operations, and the draw of an operation list."""
 
 from collections.abc import Sequence
 

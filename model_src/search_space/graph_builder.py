@@ -1,4 +1,4 @@
-"""Builds a computation graph operation by operation, in the order of a trace (search spaces, section 1)."""
+"""Builds a computation graph operation by operation, in the order of a trace."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""HiAML: four stages, each one of 14 blocks twice (search spaces, section 3)."""
+"""HiAML: four stages, each one of 14 blocks twice."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ Block = Callable[[GraphBuilder, Tensor, int, int], Tensor]
 
 
 def sample(rng: np.random.Generator) -> list[str]:
-    """Draw a block for each stage, uniformly (search spaces, section 8.1)."""
+    """Draw a block for each stage, uniformly."""
     names = tuple(BLOCKS)
     return [names[index] for index in rng.integers(len(names), size=len(STAGES))]
 

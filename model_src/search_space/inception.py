@@ -1,4 +1,4 @@
-"""Inception: four stages of equal blocks with one to four paths (search spaces, section 5)."""
+"""Inception: four stages of equal blocks with one to four paths."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,7 +25,7 @@ Config = dict[str, Any]
 
 
 def sample(rng: np.random.Generator) -> Config:
-    """Draw four stages (search spaces, section 8.3)."""
+    """Draw four stages: 2 to 6 equal blocks each."""
     return {
         "stages": [
             {

@@ -26,8 +26,8 @@ def sample(rng: np.random.Generator) -> list:
     """Draw a cell in which every vertex lies on a path from input to output.
 
     The number of vertices is drawn as it is distributed in the benchmark, then the matrix uniformly among the valid
-    ones and the operations uniformly; random matrices that are pruned afterwards (search spaces, section 8.4) would
-    nearly all be cells of two to four vertices.
+    ones and the operations uniformly; random matrices that are pruned afterwards would nearly all be cells of two to
+    four vertices.
     """
     n = int(rng.choice(len(_CELLS_BY_VERTICES), p=_CELLS_BY_VERTICES / _CELLS_BY_VERTICES.sum()))
     ops = [INPUT, *(OPS[index] for index in rng.integers(len(OPS), size=n - 2)), OUTPUT]
@@ -55,7 +55,7 @@ def _on_a_path(matrix: Matrix) -> list[int]:
 
 
 def prune(ops: Sequence[str], matrix: Matrix) -> tuple[list[str], list[list[int]]]:
-    """Delete the vertices that lie on no path from input to output (search spaces, section 6.2).
+    """Delete the vertices that lie on no path from input to output.
 
     Raises:
         ValueError: It is not a cell, or the output does not depend on the input.
@@ -102,7 +102,7 @@ def _md5(text: str) -> str:
 
 
 def vertex_channels(matrix: Matrix, c_out: int) -> list[int]:
-    """Channels of every vertex of a pruned cell whose output has `c_out` (section 6.4); 0 for input and output."""
+    """Channels of every vertex of a pruned cell whose output has `c_out`; 0 for input and output."""
     n = len(matrix)
     channels = [0] * n
     ends = [v for v in range(1, n - 1) if matrix[v][n - 1]]

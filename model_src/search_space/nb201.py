@@ -1,4 +1,4 @@
-"""NAS-Bench-201 (Dong and Yang, 2020): one cell of six operations, repeated 15 times (search spaces, section 7)."""
+"""NAS-Bench-201 (Dong and Yang, 2020): one cell of six operations, repeated 15 times."""
 
 import itertools
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def all_configs(exclude_none: bool = True) -> list[Config]:
 
 
 def sample(rng: np.random.Generator, exclude_none: bool = True) -> Config:
-    """Draw six operations uniformly (search spaces, section 8.5)."""
+    """Draw six operations uniformly."""
     ops = _ops(exclude_none)
     return [ops[index] for index in rng.integers(len(ops), size=len(EDGE_SOURCES))]
 

@@ -1,4 +1,4 @@
-"""Two-Path: two sequences of blocks side by side (search spaces, section 4)."""
+"""Two-Path: two sequences of blocks side by side."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,7 +21,7 @@ Config = dict[str, Any]
 
 
 def sample(rng: np.random.Generator) -> Config:
-    """Draw two paths of 2-4 blocks of 1-3 operations, and the two reducing blocks of each (section 8.2)."""
+    """Draw two paths of 2-4 blocks of 1-3 operations, and the two reducing blocks of each."""
     config: Config = {}
     for path in PATHS:
         blocks = [draw_ops(rng, rng.integers(1, 4), CONV_OPS, SUPP_OPS) for _ in range(rng.integers(2, 5))]

@@ -1,4 +1,4 @@
-"""Training of a search's results, best first, with results on disk after every run (search, sections 11 and 12)."""
+"""Training of a search's results, best first, with results on disk after every run."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The recipe of a CIFAR-10 training, whatever framework follows it (search, section 12; paper, appendix A.6).
+"""The recipe of a CIFAR-10 training, whatever framework follows it (AutoGO, appendix A.6).
 
 200 epochs at batch size 256 without crop, mean or standard deviation: zoom and flip, centred RMSprop, cosine decay.
 """

@@ -1,4 +1,4 @@
-"""The trainings of a search's results, on disk: everything as JSON, and the published text (search, section 11)."""
+"""The trainings of a search's results, on disk: everything as JSON, and the published text."""
 
 import json
 from collections.abc import Sequence

@@ -16,8 +16,8 @@ from tests.conftest import conv, regular
 FAMILIES = ("hiaml", "inception", "nb101", "nb201", "two_path")
 
 
-def specification_example() -> ComputeGraph:
-    """The worked example of the specification, section 7."""
+def worked_example() -> ComputeGraph:
+    """A small graph with most kinds of nodes, whose FLOPs are added up by hand."""
     s1, same, valid = (1, 1, 1, 1), {"padding": "same", "use_bias": True}, {"padding": "valid"}
     nodes = [
         WeightedNode("a", "conv2d", 3, (15, 8, 15, 8, 3, 8), (1, 2, 2, 1), same, (3, 8, 3, 3)),
@@ -36,7 +36,7 @@ def specification_example() -> ComputeGraph:
 
 
 def test_flops_of_the_worked_example(op2i):
-    assert compute_cg_flops(specification_example(), op2i, div=1) == 116596
+    assert compute_cg_flops(worked_example(), op2i, div=1) == 116596
 
 
 def test_a_two_input_add_counts_twice(op2i, tiny_graph):

@@ -65,7 +65,7 @@ def test_half_of_the_rejected_concats_have_a_solution(recorded):
 
 
 def test_every_answer_satisfies_the_constraints(recorded, agreement):
-    """Judged by the constraints as the specification words them, not by the solver."""
+    """Judged by the constraints as the published model words them, not by the solver."""
     propagator, outcomes, answers = Propagator(), {}, Counter()
     for number, case in enumerate(recorded):
         segment, inputs, outputs = case_to_segment(case)

@@ -17,7 +17,7 @@ def test_published_numbers_of_parameters(predictor_type, count):
 
 
 def by_hand(weights, graph):
-    """The published forward pass of GNN in plain tensor algebra (predictors, section 1)."""
+    """The published forward pass of GNN in plain tensor algebra."""
     w = {name: values.double() for name, values in weights.items()}
     rows = []
     for node in graph.nodes:

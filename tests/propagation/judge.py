@@ -1,4 +1,4 @@
-"""Judges of resolved segments: the constraints and the cost as the specification words them, sharing no solver code."""
+"""Judges of resolved segments: the published constraints and cost, with corrections, sharing no solver code."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def violations(segment: Segment, before: ComputeGraph, after: Segment, input_sha
 
 
 def _wrong(old, node, operands):
-    """The constraints of the specification's section 7, with the corrections D-07, D-09 and D-10, for one node."""
+    """The constraints on one node, with the corrections D-07, D-09 and D-10 (docs/conformance.md)."""
     h, h_out, w, w_out, c, c_out = node.resolution
     if not all(isinstance(size, int) and 2 <= size <= 10_000 for size in node.resolution):
         yield "sizes"

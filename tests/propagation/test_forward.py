@@ -1,4 +1,4 @@
-"""Virtual forward propagation: the specification's table, the corrected defects, and the reference cases."""
+"""Virtual forward propagation: a table of small cases, the corrected defects, and the reference cases."""
 
 import pytest
 

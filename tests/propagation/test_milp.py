@@ -1,4 +1,4 @@
-"""Resolution propagation: the specification's table, corrected defects, memory and counts, the reference cases."""
+"""Resolution propagation: a table of small cases, corrected defects, memory and counts, the reference cases."""
 
 import pickle
 
@@ -163,7 +163,7 @@ def test_a_time_out_is_no_solution():
 
 
 def test_every_answer_satisfies_the_constraints(rng):
-    """Judged by the constraints as the specification words them, not by the solver."""
+    """Judged by the constraints as the published model words them, not by the solver."""
     propagator = Propagator()
     for segment, inputs, outputs in [random_problem(rng) for _ in range(700)]:
         resolved = propagator.resolve(segment, inputs, outputs).segment

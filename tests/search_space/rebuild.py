@@ -1,4 +1,4 @@
-"""What the tests of the families share: the reference networks, and the figures of the specification's test vectors."""
+"""What the tests of the families share: the reference networks, and how figures of networks are counted."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ def content(cg):
 
 
 def figures(cg):
-    """(nodes, edges, weights, multiply-accumulates), counted as in section 9 of the search space document."""
+    """(nodes, edges, weights, multiply-accumulates of the weighted nodes)."""
     sizes = [
         node.shape[0] * node.shape[1] * max(node.shape[2], 1) * max(node.shape[3], 1) for node in cg.weighted_nodes
     ]

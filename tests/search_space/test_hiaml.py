@@ -24,7 +24,7 @@ from tests.search_space.rebuild import content, figures, ops, reference_networks
         ("hiaml_src8", (103, 110, 1_601_728, 66_505_216)),
     ],
 )
-def test_vectors_of_the_specification(block, expected):
+def test_figures_of_known_configurations(block, expected):
     assert figures(hiaml.build([block] * 4, "net")) == expected
 
 

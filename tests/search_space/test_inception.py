@@ -49,7 +49,7 @@ I3 = config_of(
         (I3, (288, 320, 2_969_504, 89_162_752)),
     ],
 )
-def test_vectors_of_the_specification(config, expected):
+def test_figures_of_known_configurations(config, expected):
     assert figures(inception.build(config, "net")) == expected
 
 

@@ -35,7 +35,7 @@ N5 = cell("PAPBA", "01 12 23 34 46 16 26 36 06")
         (cell("ABPA", "01 02 03 04 05 14 24 34 45"), (252, 287, 23_961_984, 3_543_536_640)),
     ],
 )
-def test_vectors_of_the_specification(config, expected):
+def test_figures_of_known_configurations(config, expected):
     assert figures(nb101.build(config, "net")) == expected
 
 

@@ -26,7 +26,7 @@ BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_con
         ("33ss31", (246, 292, 790_832, 117_883_520)),
     ],
 )
-def test_vectors_of_the_specification(cell, expected):
+def test_figures_of_known_configurations(cell, expected):
     assert figures(nb201.build([LETTERS[letter] for letter in cell], "net", keep_identity=False)) == expected
 
 

@@ -56,7 +56,7 @@ T3 = config_of(
         ),
     ],
 )
-def test_vectors_of_the_specification(config, expected):
+def test_figures_of_known_configurations(config, expected):
     assert figures(two_path.build(config, "net")) == expected
 
 

@@ -41,7 +41,7 @@ class Step:
         return ValueError(f"node {self.node.str_id} ({self.op}, label {self.node.label!r}): {reason}")
 
     def input_width(self, widths: Sequence[int]) -> int:
-        """Channels that are kept of every input before they are joined (conversion, section 2).
+        """Channels that are kept of every input before they are joined: the narrowest's, or those the node needs.
 
         Raises:
             ValueError: There are fewer than the node needs.
@@ -65,7 +65,7 @@ class NetworkPlan:
 def plan_network(
     cg: ComputeGraph, op_overrides: Mapping[str, str] | None = None, enable_bias: bool = False
 ) -> NetworkPlan:
-    """Order a graph's nodes for running (conversion, section 1).
+    """Order a graph's nodes for running: each after all that it reads.
 
     Args:
         cg: The graph.
@@ -129,7 +129,7 @@ def window_of(step: Step) -> Window:
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Pixels that TensorFlow's SAME adds (before, after) along an axis of `size` pixels (conversion, section 4)."""
+    """Pixels that TensorFlow's SAME adds (before, after) along an axis of `size` pixels."""
     outputs = -(-size // stride)
     total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
     return total // 2, total - total // 2

@@ -8,7 +8,7 @@ from model_src.comp_graph.tf_comp_graph import WEIGHTED, ComputeGraph, Node
 
 
 def bypass_labels(cg: ComputeGraph, labels: Collection[str]) -> ComputeGraph:
-    """Bypass every node whose label is one of these; resolutions stay as they are (conversion, section 5)."""
+    """Bypass every node whose label is one of these; resolutions stay as they are."""
     return bypass(cg, [index for index, node in enumerate(cg.nodes) if node.label in labels])
 
 
@@ -16,7 +16,7 @@ def merge_dilations(cg: ComputeGraph) -> ComputeGraph:
     """Make every spacetobatchnd -> convolution -> batchtospacend one dilated convolution with SAME padding.
 
     It takes its input size from the first of the three, and its output size, its bias and its dilation rate, the number
-    of pixels per block, from the last (conversion, section 5).
+    of pixels per block, from the last.
     """
     nodes, merged = list(cg.nodes), []
     for index, node in enumerate(cg.nodes):

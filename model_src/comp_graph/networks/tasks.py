@@ -1,4 +1,4 @@
-"""Classification, pose and segmentation networks of large classifiers (conversion, section 6).
+"""Classification, pose and segmentation networks of large classifiers.
 
 Pose keeps a classifier up to its last map; segmentation also keeps that map large (dilated windows instead of strides,
 as PSPNet does) and gives a second, earlier map. The weights of a classifier fit both: their layers have the same names.

@@ -52,7 +52,7 @@ class Examples:
         return result
 
     def target_normalisers(self, items: np.ndarray) -> dict[str, tuple[float, float]]:
-        """Family -> mean and population deviation of the accuracies of the given items (predictors, section 5).
+        """Family -> mean and population deviation of the accuracies of the given items.
 
         Raises:
             InputError: The accuracies of a family do not differ.

@@ -125,7 +125,7 @@ class PscCache:
 
 
 def build_cache(family: str, networks: Iterable[tuple[ComputeGraph, float, list[tuple[str, list[int]]]]]) -> PscCache:
-    """Collect networks and their splits (tokenizer, section 9).
+    """Collect networks and their splits: one per segment.
 
     Args:
         family: Name of the family.
@@ -226,7 +226,7 @@ def sample_splits(cache: PscCache, num_samples: str, rng: np.random.Generator) -
         rng: Draws the networks.
 
     Returns:
-        The cache with `selected`, ordered by piece (tokenizer, section 9.2).
+        The cache with `selected`, ordered by piece.
     """
     counts = [len(network.splits) for network in cache.networks]
     owner = np.repeat(np.arange(len(counts)), counts)

@@ -13,7 +13,7 @@ import numpy as np
 
 
 def split_bounds(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """Where the segment of every split starts and stops, one split per segment length (tokenizer, section 9).
+    """Where the segment of every split starts and stops, one split per segment length.
 
     The network's first node always stays in P and its last node in C; a segment may be left empty by that.
     """

@@ -1,4 +1,4 @@
-"""How well predictions agree with measurements (predictors, section 7)."""
+"""How well predictions agree with measurements."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Frozen TensorFlow graph or Keras model -> computation graph (computation graph, section 4).
+"""Frozen TensorFlow graph or Keras model -> computation graph.
 
 Only what the input flows through becomes a node; weights are read where they enter an operation. Operations are
 recognised by their TensorFlow type; a name that says the same in another way (`add_3`, `concat`) stays the label.
