@@ -1,0 +1,35 @@
+"""The pages: what they link to and the flags that they name exist."""
+
+import importlib
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+PAGES = sorted(
+    path for path in ROOT.rglob("*.md") if not {".venv", "outputs", ".git"} & set(path.relative_to(ROOT).parts)
+)
+FLAG = re.compile(r"(?<![\w-])-[a-z_]{3,}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        file, _, heading = target.partition("#")
+        if file.startswith("http"):
+            continue
+        linked = page.parent / file if file else page
+        assert linked.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+def test_flags_of_the_paper_page_exist(capsys):
+    for script in sorted({path.stem for path in ROOT.glob("*.py")} - {"constants"}):
+        with pytest.raises(SystemExit):
+            importlib.import_module(script).main(["-h"])
+    named = set(FLAG.findall((ROOT / "docs" / "paper.md").read_text(encoding="utf-8")))
+    assert len(named) > 20
+    assert named <= set(FLAG.findall(capsys.readouterr().out))
