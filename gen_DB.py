@@ -29,6 +29,7 @@ class Config:
     tokenizer_path: Path
     data_dir: Path
     output: Path
+    vocabulary_command: str
 
 
 def parse_args(argv: Sequence[str] | None) -> Config:
@@ -48,13 +49,15 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-data_dir", type=Path, default=constants.DATA_DIR, help="folder of the families' caches")
     add("-output", type=Path, help="the file; beside the vocabulary's encoder if not given")
     flags = parser.parse_args(argv)
-    files = paths.vocabulary_files(flags.encoder_families, flags.encoding, flags.vocab_size)
+    vocabulary = paths.parse_families(flags.encoder_families), flags.encoding, flags.vocab_size
+    files = paths.vocabulary_files(*vocabulary)
     return Config(
         tuple(sorted(paths.parse_families(flags.families), key=FAMILY_ORDER.index)),
         flags.encoder_path or files.encoder,
         flags.tokenizer_path or files.model,
         flags.data_dir,
         flags.output or files.database,
+        paths.vocabulary_command(*vocabulary),
     )
 
 
@@ -95,8 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.encoder.network_encoder import NetworkEncoder
     from model_src.encoder.segment_map import build_database
     from model_src.encoder.tokenizer import Tokenizer
+    from model_src.runtime import made_by
 
-    encoder, tokenizer = NetworkEncoder.load(config.encoder_path), Tokenizer.load(config.tokenizer_path)
+    with made_by(config.vocabulary_command, config.encoder_path, config.tokenizer_path):
+        encoder, tokenizer = NetworkEncoder.load(config.encoder_path), Tokenizer.load(config.tokenizer_path)
     with no_garbage_collection():
         database = build_database(read_graphs(config.families, config.data_dir), encoder, tokenizer)
     database.save(config.output)

@@ -44,18 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     config = parse_args(argv)
 
-    from model_src.family_data import family_path, load_family, split_names
+    from model_src.family_data import load_family, split_names
     from model_src.predictor.data.examples import network_examples
     from model_src.predictor.models import build_model
     from model_src.predictor.training.experiment import run_experiment
-    from model_src.runtime import made_by
 
     run = config.experiment
     build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
     networks, names = {}, {}
     for family in config.families:
-        with made_by(f"python gen_families.py -family {family}", family_path(family, config.data_dir)):
-            labelled = load_family(family, config.data_dir)
+        labelled = load_family(family, config.data_dir)
         networks[family] = [(entry.graph, entry.accuracy) for entry in labelled if entry.accuracy is not None]
         if not networks[family]:
             raise InputError(f"-data_families: none of the networks of {family} has an accuracy")

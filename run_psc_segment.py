@@ -12,6 +12,7 @@ from model_src.encoder.paths import (
     DEFAULT_VOCAB_SIZE,
     family_abbreviation,
     parse_families,
+    vocabulary_command,
     vocabulary_files,
 )
 from model_src.files import InputError
@@ -74,18 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.encoder.network_encoder import NetworkEncoder
     from model_src.encoder.segmentation import segment_with_text
     from model_src.encoder.tokenizer import Tokenizer
-    from model_src.family_data import family_path, load_family
+    from model_src.family_data import load_family
     from model_src.predictor.data.psc_cache import build_cache, cache_name
     from model_src.runtime import made_by
 
     files = vocabulary_files(config.encoder_families, config.encoding, config.vocab_size, config.vocabulary_dir)
-    families = "+".join(config.encoder_families)
-    command = f"gen_vocab.py -families {families} -encoding {config.encoding} -vocab_size {config.vocab_size}"
-    with made_by(f"python {command}", files.encoder, files.model):
+    with made_by(
+        vocabulary_command(config.encoder_families, config.encoding, config.vocab_size), files.encoder, files.model
+    ):
         encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
-    with made_by(f"python gen_families.py -family {config.family}", family_path(config.family, config.data_dir)):
-        networks = load_family(config.family, config.data_dir)
-    networks = [network for network in networks if network.accuracy is not None]
+    networks = [network for network in load_family(config.family, config.data_dir) if network.accuracy is not None]
     if not networks:
         raise InputError(f"-data_family {config.family}: none of its networks has an accuracy")
 

@@ -19,6 +19,7 @@ from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.files import InputError, atomic_write, iter_json_object, load_pickle, save_pickle
+from model_src.runtime import made_by
 
 FAMILY_FILES = {
     "hiaml": "gpi_test_hiaml_cifar10_labelled_cg_data.json",
@@ -80,10 +81,15 @@ def iter_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> Itera
     the published list of names.
 
     Raises:
-        InputError: The file is missing, damaged or of another kind, or two of its networks share a name; it may come
-            after the networks before the fault.
+        InputError: The file is missing (the text says what makes it), damaged or of another kind, or two of its
+            networks share a name; it may come after the networks before the fault.
     """
     path = family_path(family, data_dir)
+    with made_by(f"python gen_families.py -family {family}", path):
+        yield from _iter_file(path)
+
+
+def _iter_file(path: Path) -> Iterator[LabelledGraph]:
     if path.suffix == ".json":
         return _with_own_names(path, _read_state_cache(path))
     full = path.with_name(NB101_FULL_FILE)

@@ -62,7 +62,13 @@ def test_defaults_name_the_published_files():
 
 @pytest.mark.parametrize(
     ("extra", "reason"),
-    [(["-families", "inception"], "No such file"), (["-encoder_path", "none.pkl"], "none.pkl: No such file")],
+    [
+        (["-families", "inception"], "No such file .*; make it with `python gen_families.py -family inception`"),
+        (
+            ["-encoder_path", "none.pkl", "-encoder_families", "nb101"],
+            "none.pkl: No such file .*; make it with `python gen_vocab.py -families nb101_5k -encoding shp -vocab",
+        ),
+    ],
 )
 def test_missing_files_leave_nothing_behind(flags, tmp_path, extra, reason):
     with pytest.raises(InputError, match=reason):

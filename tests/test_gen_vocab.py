@@ -54,7 +54,7 @@ def test_files_are_replaced_only_when_told_to(flags, tmp_path):
         (["-vocab_size", "5000"], "-vocab_size 5000: too large, these networks allow at most"),
         (["-families", "nb201+nb301"], "unknown family 'nb301'"),
         (["-encoding", "shape"], "invalid choice"),
-        (["-families", "hiaml"], "No such file"),
+        (["-families", "hiaml"], "No such file or directory; make it with `python gen_families.py -family hiaml`"),
     ],
 )
 def test_bad_flags_leave_nothing_behind(flags, tmp_path, extra, reason):

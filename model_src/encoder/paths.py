@@ -79,3 +79,8 @@ def vocabulary_files(
         vocab=model.with_suffix(".vocab"),
         database=folder / "combined_segment_DB_res_ratio.pkl",
     )
+
+
+def vocabulary_command(families: Iterable[str], encoding: str, vocab_size: int) -> str:
+    """The command that makes a vocabulary."""
+    return f"python gen_vocab.py -families {'+'.join(families)} -encoding {encoding} -vocab_size {vocab_size}"
