@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import constants
 from model_src.cli import FlagParser, fraction, non_negative_int, positive_int, run_script
 from model_src.encoder.paths import vocabulary_files
+from model_src.families import all_names
 from model_src.files import InputError, save_pickle
 from model_src.predictor.settings import add_ignored_flags
 from model_src.training.flags import add_training_flags, execution, frontier_config, resumed_flags, trains
@@ -42,7 +43,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = FlagParser(__doc__)
     add = parser.add_argument
     add("-model_path", help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
-    add("-model_family", help=f"operations allowed: {', '.join(constants.FAMILY_OPS)}")
+    add("-model_family", help=f"operations allowed: {', '.join(all_names())}")
     add("-predictor_path", help="checkpoint of the predictor")
     add("-predictor_type", help=f"kind of the checkpoint: {' or '.join(PREDICTOR_TYPES)}")
     add("-graph_encoder_path", default=str(SHIPPED.encoder), help="encoder: node label -> character")

@@ -25,20 +25,9 @@ DOMAIN_NORMALISERS = {
     "max_derived_W": MAX_DERIVED_W,
 }
 
-# Family name -> abbreviation in file names.
-FAMILY_ABBREVIATIONS = {
-    "hiaml": "h",
-    "inception": "i",
-    "nb101": "n15",
-    "nb101_5k": "n15",
-    "nb201": "n2",
-    "nb201c10": "n2",
-    "two_path": "t",
-}
-
 _COMMON_OPS = frozenset({"conv2d", "relu", "add", "matmul", "identity", "mean"})
-# Operations that a network of each family may be given by a mutation (AutoGO, appendix A.5).
-FAMILY_OPS = {
+# Family -> operations that a mutation may give its networks (AutoGO, appendix A.5); model_src/families.py refers to it.
+OPS = {
     "hiaml": _COMMON_OPS | {"avgpool", "fusedbatchnorm"},
     "nb201": _COMMON_OPS | {"avgpool", "fusedbatchnorm", "zero"},
     "nb101": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
@@ -48,6 +37,5 @@ FAMILY_OPS = {
     "generic_noDW": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
     "edsr": _COMMON_OPS | {"concat"},
 }
-CIFAR_FAMILIES = ("hiaml", "inception", "nb101", "nb201", "two_path")
 # Operations that a mutation never replaces and never brings in.
 PROTECTED_OPS = frozenset({"input", "output", "mean", "matmul"})

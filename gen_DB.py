@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder import paths
+from model_src.families import DEFAULT_FAMILIES, in_database_order, parse_families
 
 if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.encoder.segment_db import DatabaseStatistics
-
-# Families are read in this order, which decides the order of equal segments, as in the published database.
-FAMILY_ORDER = ("hiaml", "inception", "two_path", "nb101_5k", "nb201")
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     """
     parser = FlagParser(__doc__)
     add = parser.add_argument
-    add("-families", default=paths.DEFAULT_FAMILIES, help="families whose networks are cut, joined with +")
-    add("-encoder_families", default=paths.DEFAULT_FAMILIES, help="families that the vocabulary was learnt from")
+    add("-families", default=DEFAULT_FAMILIES, help="families whose networks are cut, joined with +")
+    add("-encoder_families", default=DEFAULT_FAMILIES, help="families that the vocabulary was learnt from")
     add("-encoding", default=paths.DEFAULT_ENCODING, help="encoding of the vocabulary")
     add("-vocab_size", type=positive_int, default=paths.DEFAULT_VOCAB_SIZE, help="size of the vocabulary")
     add("-encoder_path", type=Path, help="an encoder instead of the one that the three flags above name")
@@ -49,10 +47,10 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-data_dir", type=Path, default=constants.DATA_DIR, help="folder of the families' caches")
     add("-output", type=Path, help="the file; beside the vocabulary's encoder if not given")
     flags = parser.parse_args(argv)
-    vocabulary = paths.parse_families(flags.encoder_families), flags.encoding, flags.vocab_size
+    vocabulary = parse_families(flags.encoder_families), flags.encoding, flags.vocab_size
     files = paths.vocabulary_files(*vocabulary)
     return Config(
-        tuple(sorted(paths.parse_families(flags.families), key=FAMILY_ORDER.index)),
+        in_database_order(parse_families(flags.families)),
         flags.encoder_path or files.encoder,
         flags.tokenizer_path or files.model,
         flags.data_dir,

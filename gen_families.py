@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
 from model_src.encoder.paths import vocabulary_files
+from model_src.families import all_names, find, with_networks
 from model_src.files import InputError, save_pickle
 
 if TYPE_CHECKING:
     from model_src.search_space.sampling import Drawn
 
-FAMILIES = ("hiaml", "inception", "nb101", "nb101_5k", "nb201", "nb201c10", "two_path")
-LABEL_PACKAGE, TEACHER, TRAIN = "analog-nasbench", "teacher", "train"
+TEACHER, TRAIN = "teacher", "train"
 NETWORKS_PER_LESSON = 32  # estimated at once
 
 
@@ -65,11 +65,12 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     """
     parser = FlagParser(__doc__.split("\n", 1)[0])
     add, files = parser.add_argument, vocabulary_files()
-    add("-family", required=True, choices=FAMILIES, help="family to sample")
-    add("-num", type=_number_or_all, default=1000, help="number of networks, or `all` (NB-201 only)")
+    packages = sorted({row.label_package for row in with_networks() if row.label_package})
+    add("-family", required=True, help=f"family to sample: {', '.join(all_names(with_networks()))}")
+    add("-num", type=_number_or_all, default=1000, help="number of networks, or `all` of a family that can be listed")
     add("-seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="seed of the draws")
     add("-label_table", type=Path, help="CSV file of accuracies (network, accuracy)")
-    add("-label", choices=(LABEL_PACKAGE, TEACHER, TRAIN), help="a PyPI package (NB-201), estimates, or training")
+    add("-label", choices=(*packages, TEACHER, TRAIN), help="a PyPI package, estimates, or training")
     add("-teacher_path", type=Path, help="checkpoint of the PSC predictor that estimates accuracies")
     add("-encoder_path", type=Path, default=files.encoder, help="the teacher's encoder")
     add("-tokenizer_path", type=Path, default=files.model, help="the teacher's SentencePiece model")
@@ -85,6 +86,7 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-device_str", help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-train_data_dir", type=Path, help="CIFAR-10; data/cifar-10-batches-py if not given, downloaded if absent")
     config = Config(**vars(parser.parse_args(argv)))
+    find(config.family, with_networks())
     for wrong, message in _contradictions(config):
         if wrong:
             parser.error(message)
@@ -96,13 +98,6 @@ def _number_or_all(text: str) -> int | None:
 
 
 def _contradictions(config: Config) -> Iterator[tuple[object, str]]:
-    for flag, given in (
-        ("-num all", config.num is None),
-        (f"-label {LABEL_PACKAGE}", config.label == LABEL_PACKAGE),
-        ("-traced", config.traced),
-    ):
-        wrong = given and not config.family.startswith("nb201")
-        yield wrong, f"{flag} is for NB-201, not for {config.family}"
     taught, labelled = config.label == TEACHER, config.label or config.label_table
     yield config.label and config.label_table, "-label and -label_table exclude each other"
     yield taught != bool(config.teacher_path), "-label teacher and -teacher_path need each other"
@@ -181,13 +176,13 @@ def draw(config: Config) -> Iterator["Drawn"]:
     """The networks that the flags ask for."""
     import numpy as np
 
-    from model_src.search_space.labels import read_analog_nasbench, read_label_table
-    from model_src.search_space.sampling import distinct_networks, space_of
+    from model_src.search_space.labels import read_label_table
+    from model_src.search_space.sampling import distinct_networks, package_labels, space_of
 
     labels = read_label_table(config.label_table) if config.label_table else None
-    if config.label == LABEL_PACKAGE:
-        labels = read_analog_nasbench()
-    space = space_of(config.family, keep_identity=not config.traced)
+    if config.label not in (None, TEACHER, TRAIN):
+        labels = package_labels(config.family, config.label)
+    space = space_of(config.family, config.traced)
     drawn = distinct_networks(space, np.random.default_rng(config.seed), config.num, labels)
     label = {TEACHER: estimated, TRAIN: measured}.get(config.label)
     return label(drawn, config) if label else drawn

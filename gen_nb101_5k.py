@@ -60,16 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from tqdm import tqdm
 
-    from model_src.family_data import (
-        NB101_FULL_FILE,
-        NB101_NAMES_FILE,
-        family_path,
-        iter_list_cache,
-        read_names,
-        save_list_cache,
-    )
+    from model_src.families import find
+    from model_src.family_data import family_path, iter_list_cache, read_names, save_list_cache
 
-    full, listed = config.data_dir / NB101_FULL_FILE, config.data_dir / NB101_NAMES_FILE
+    subset_of = find("nb101_5k").subset
+    full, listed = config.data_dir / subset_of.cache, config.data_dir / subset_of.names
     networks = tqdm(iter_list_cache(full), unit="network")
     if listed.exists():
         names = read_names(listed)

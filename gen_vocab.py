@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder import paths
+from model_src.families import DEFAULT_FAMILIES, parse_families
 
 if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
@@ -37,14 +38,14 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     """
     parser = FlagParser(__doc__)
     add = parser.add_argument
-    add("-families", default=paths.DEFAULT_FAMILIES, help="families to learn from, joined with +")
+    add("-families", default=DEFAULT_FAMILIES, help="families to learn from, joined with +")
     add("-encoding", choices=ENCODINGS, default=paths.DEFAULT_ENCODING, help="what a token says of its node")
     add("-vocab_size", type=positive_int, default=paths.DEFAULT_VOCAB_SIZE, help="number of pieces")
     add("-data_dir", type=Path, default=constants.DATA_DIR, help="folder of the families' caches")
     add("-output_dir", type=Path, default=constants.SENTENCE_PIECE_DIR, help="parent of the vocabulary's folder")
     add("-overwrite", action="store_true", help="replace an encoder and a model, both together")
     flags = vars(parser.parse_args(argv))
-    return Config(paths.parse_families(flags.pop("families")), **flags)
+    return Config(parse_families(flags.pop("families")), **flags)
 
 
 def read_graphs(families: Sequence[str], data_dir: Path) -> Iterator["ComputeGraph"]:

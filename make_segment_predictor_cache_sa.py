@@ -8,12 +8,9 @@ import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
 from model_src.encoder.paths import (
     DEFAULT_ENCODING,
-    DEFAULT_FAMILIES,
     DEFAULT_VOCAB_SIZE,
-    family_abbreviation,
-    parse_families,
 )
-from model_src.files import InputError
+from model_src.families import DEFAULT_FAMILIES, abbreviation, parse_families, parse_family
 from model_src.predictor.settings import sample_count
 
 
@@ -48,11 +45,8 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-cache_dir", type=Path, default=constants.CACHE_DIR, help="folder of the files")
     add("-seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="seed of the draws")
     flags = parser.parse_args(argv)
-    families = parse_families(flags.data_family)
-    if len(families) != 1:
-        raise InputError(f"-data_family {flags.data_family}: give one family")
     return Config(
-        families[0],
+        parse_family(flags.data_family, "-data_family"),
         parse_families(flags.encoder_families),
         flags.encoding,
         flags.vocab_size,
@@ -72,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.predictor.data.psc_cache import cache_name, load_cache, sample_splits
     from model_src.runtime import made_by
 
-    encoders, family = family_abbreviation(config.encoder_families), family_abbreviation(config.family)
+    encoders, family = abbreviation(config.encoder_families), abbreviation(config.family)
     kind = encoders, family, config.encoding, config.vocab_size
     path = config.cache or config.cache_dir / cache_name(*kind)
     families = "+".join(config.encoder_families)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import constants
 from model_src.cli import FlagParser, run_script
-from model_src.encoder.paths import family_abbreviation, parse_families
+from model_src.families import abbreviation, parse_families
 from model_src.files import InputError
 from model_src.predictor.settings import Experiment, add_ignored_flags, add_training_flags, experiment
 
@@ -23,7 +23,7 @@ class Config:
 
     def run_name(self, seed: int) -> str:
         """The name of the results of a seed, as the published code forms it."""
-        return f"gpi_{self.experiment.model_name}_predictor_D-{family_abbreviation(self.families)}_seed{seed}"
+        return f"gpi_{self.experiment.model_name}_predictor_D-{abbreviation(self.families)}_seed{seed}"
 
 
 def parse_args(argv: Sequence[str] | None) -> Config:

@@ -9,11 +9,9 @@ import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder.paths import (
     DEFAULT_ENCODING,
-    DEFAULT_FAMILIES,
     DEFAULT_VOCAB_SIZE,
-    family_abbreviation,
-    parse_families,
 )
+from model_src.families import DEFAULT_FAMILIES, abbreviation, parse_families
 from model_src.files import InputError
 from model_src.predictor.settings import Experiment, add_training_flags, experiment, sample_count, split_count
 
@@ -33,7 +31,7 @@ class Config:
 
     def run_name(self, seed: int) -> str:
         """The name of the results of a seed, as the published code forms it."""
-        encoders, data = family_abbreviation(self.encoder_families), family_abbreviation(self.num_samples)
+        encoders, data = abbreviation(self.encoder_families), abbreviation(self.num_samples)
         samples = "+".join(self.num_samples.values())
         return (
             f"gpi_{self.experiment.model_name}_predictor_E-{encoders}_D-{data}_{self.encoding}_{self.vocab_size}"
@@ -100,10 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     run = config.experiment
     build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
-    encoders, caches = family_abbreviation(config.encoder_families), []
+    encoders, caches = abbreviation(config.encoder_families), []
     families = "+".join(config.encoder_families)
     for family, samples in config.num_samples.items():
-        kind = encoders, family_abbreviation(family), config.encoding, config.vocab_size
+        kind = encoders, abbreviation(family), config.encoding, config.vocab_size
         path = config.cache_dir / cache_name(*kind, samples)
         command = f"make_segment_predictor_cache_sa.py -data_family {family} -encoder_families {families}"
         options = f"-encoding {config.encoding} -vocab_size {config.vocab_size} -num_samples {samples}"

@@ -8,13 +8,11 @@ import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder.paths import (
     DEFAULT_ENCODING,
-    DEFAULT_FAMILIES,
     DEFAULT_VOCAB_SIZE,
-    family_abbreviation,
-    parse_families,
     vocabulary_command,
     vocabulary_files,
 )
+from model_src.families import DEFAULT_FAMILIES, abbreviation, parse_families, parse_family
 from model_src.files import InputError
 from model_src.predictor.settings import add_ignored_flags
 
@@ -52,11 +50,8 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add_ignored_flags(parser, "saved_model_file", "word_delim", "run_test_only", "allow_parallel", "num_workers")
     add_ignored_flags(parser, "disable_checkpoint")
     flags = parser.parse_args(argv)
-    families = parse_families(flags.data_family)
-    if len(families) != 1:
-        raise InputError(f"-data_family {flags.data_family}: give one family")
     return Config(
-        families[0],
+        parse_family(flags.data_family, "-data_family"),
         parse_families(flags.encoder_families),
         flags.encoding,
         flags.vocab_size,
@@ -93,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             yield network.graph, network.accuracy, segment_with_text(network.graph, encoder, tokenizer)
 
     name = cache_name(
-        family_abbreviation(config.encoder_families),
-        family_abbreviation(config.family),
+        abbreviation(config.encoder_families),
+        abbreviation(config.family),
         config.encoding,
         config.vocab_size,
     )

@@ -21,6 +21,7 @@ import gen_DB  # noqa: E402
 import gen_families  # noqa: E402
 from model_src.cli import FlagParser, positive_int, run_script  # noqa: E402
 from model_src.encoder.paths import vocabulary_files  # noqa: E402
+from model_src.families import with_networks  # noqa: E402
 from model_src.family_data import family_path  # noqa: E402
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def build(flags: Sequence[str], output: Path) -> tuple[float, float, "DatabaseSt
 
 def measure(folder: Path, size: int, vocabulary: Sequence[str]) -> str:
     """A row of the table."""
-    families, output = gen_DB.FAMILY_ORDER, folder / "database.pkl"
+    families, output = [row.name for row in with_networks()], folder / "database.pkl"
     for family in families:
         number, path = str(size // len(families)), str(family_path(family, folder))
         gen_families.main(["-family", family, "-num", number, "-output", path])

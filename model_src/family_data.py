@@ -18,20 +18,9 @@ from model_src.comp_graph.load import CG_CLASSES
 from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.families import find, with_networks
 from model_src.files import InputError, atomic_write, iter_json_object, load_pickle, save_pickle
 from model_src.runtime import made_by
-
-FAMILY_FILES = {
-    "hiaml": "gpi_test_hiaml_cifar10_labelled_cg_data.json",
-    "two_path": "gpi_test_two_path_cifar10_labelled_cg_data.json",
-    "inception": "inception_cifar10_labelled_cg_data.json",
-    "nb101": "gpi_nb101_5k_comp_graph_cache.pkl",  # the subset stands for the family
-    "nb101_5k": "gpi_nb101_5k_comp_graph_cache.pkl",
-    "nb201": "gpi_nb201c10_comp_graph_cache.pkl",
-    "nb201c10": "gpi_nb201c10_comp_graph_cache.pkl",
-}
-NB101_FULL_FILE = "gpi_nb101_comp_graph_cache.pkl"
-NB101_NAMES_FILE = "nb101_5k_name_list.pkl"
 
 # Stored FLOPs above this are single operations; the unit of smaller ones is unknown.
 _LEAST_RAW_FLOPS = 1e6
@@ -58,14 +47,12 @@ class LabelledGraph:
 
 
 def family_path(family: str, data_dir: str | Path = constants.DATA_DIR) -> Path:
-    """The cache file of a family; `nb101` is the 5k subset and `nb201` is `nb201c10`.
+    """The cache file of a family.
 
     Raises:
         InputError: There is no such family.
     """
-    if family not in FAMILY_FILES:
-        raise InputError(f"unknown family {family!r}; known are {', '.join(FAMILY_FILES)}")
-    return Path(data_dir) / FAMILY_FILES[family]
+    return Path(data_dir) / find(family, with_networks()).cache
 
 
 def load_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[LabelledGraph]:
@@ -77,8 +64,8 @@ def iter_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> Itera
     """Read a family's networks in file order, from a published cache or one of ours (computation graph, 3.2 and 3.3).
 
     Networks come one at a time: a JSON file is never in memory as a whole, and of a pickle, which is, the networks
-    that were handed out are dropped. Where the NB-101 subset has no file of its own it is picked from the full cache by
-    the published list of names.
+    that were handed out are dropped. Where a subset such as that of NB-101 has no file of its own it is picked from the
+    full cache by a list of names.
 
     Raises:
         InputError: The file is missing (the text says what makes it), damaged or of another kind, or two of its
@@ -86,17 +73,15 @@ def iter_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> Itera
     """
     path = family_path(family, data_dir)
     with made_by(f"python gen_families.py -family {family}", path):
-        yield from _iter_file(path)
-
-
-def _iter_file(path: Path) -> Iterator[LabelledGraph]:
-    if path.suffix == ".json":
-        return _with_own_names(path, _read_state_cache(path))
-    full = path.with_name(NB101_FULL_FILE)
-    if path.name == FAMILY_FILES["nb101_5k"] and not path.exists() and full.exists():
-        names = read_names(path.with_name(NB101_NAMES_FILE))
-        return (network for network in iter_list_cache(full) if network.graph.name in names)
-    return iter_list_cache(path)
+        subset = find(family).subset
+        if subset and not path.exists() and path.with_name(subset.cache).exists():
+            names = read_names(path.with_name(subset.names))
+            networks = iter_list_cache(path.with_name(subset.cache))
+            yield from (network for network in networks if network.graph.name in names)
+        elif path.suffix == ".json":
+            yield from _with_own_names(path, _read_state_cache(path))
+        else:
+            yield from iter_list_cache(path)
 
 
 def read_names(path: str | Path) -> frozenset[str]:

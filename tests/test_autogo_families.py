@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import autogo
-from constants import CIFAR_FAMILIES, FAMILY_OPS, PROTECTED_OPS
+from constants import OPS, PROTECTED_OPS
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
@@ -23,13 +23,13 @@ def search(tmp_path, model_path, family, unit, predictor):
 @pytest.mark.slow
 @pytest.mark.parametrize("predictor", PREDICTORS)
 @pytest.mark.parametrize("unit", ["segment", "op"])
-@pytest.mark.parametrize("family", CIFAR_FAMILIES)
+@pytest.mark.parametrize("family", ["hiaml", "inception", "nb101", "nb201", "two_path"])
 def test_every_combination_gives_valid_networks(tmp_path, op2i, family, unit, predictor):
     model_path = ROOT / "architectures" / f"{family}_best.pkl"
     folder = search(tmp_path, model_path, family, unit, predictor)
     source, *results = table_of(folder)
     assert results, "nothing was found"
-    allowed = FAMILY_OPS[family] | PROTECTED_OPS | {node.op_name for node in load_cg(model_path).nodes}
+    allowed = OPS[family] | PROTECTED_OPS | {node.op_name for node in load_cg(model_path).nodes}
     for row in results:
         graph = load_cg(folder / row["file"])
         assert {node.op_name for node in graph.nodes} <= allowed

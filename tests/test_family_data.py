@@ -8,8 +8,8 @@ import pytest
 
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.families import all_names, with_networks
 from model_src.family_data import (
-    FAMILY_FILES,
     LabelledGraph,
     family_path,
     iter_family,
@@ -143,9 +143,9 @@ def test_a_foreign_list_of_names_is_refused(tmp_path, content):
         read_names(tmp_path / "names.pkl")
 
 
-@pytest.mark.parametrize("family", FAMILY_FILES)
+@pytest.mark.parametrize("family", all_names(with_networks()))
 def test_a_missing_file_is_named(tmp_path, family):
-    with pytest.raises(InputError, match=f"{FAMILY_FILES[family]}: No such file"):
+    with pytest.raises(InputError, match=f"{family_path(family).name}: No such file"):
         load_family(family, tmp_path)
 
 

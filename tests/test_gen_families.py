@@ -14,7 +14,8 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
 from model_src.encoder.paths import vocabulary_files
 from model_src.encoder.tokenizer import learn_vocabulary
-from model_src.family_data import FAMILY_FILES, load_family
+from model_src.families import all_names, with_networks
+from model_src.family_data import family_path, load_family
 from model_src.files import InputError
 from model_src.search_space import hiaml, nb201
 from model_src.search_space.labels import config_hash
@@ -24,12 +25,12 @@ from tests.training.conftest import cifar_folder, one_thread_per_test_process  #
 
 
 def generate(tmp_path, family, *flags):
-    path = tmp_path / FAMILY_FILES[family]
+    path = family_path(family, tmp_path)
     assert gen_families.main(["-family", family, "-output", str(path), *flags]) == 0
     return load_family(family, tmp_path)
 
 
-@pytest.mark.parametrize("family", gen_families.FAMILIES)
+@pytest.mark.parametrize("family", all_names(with_networks()))
 def test_every_family_can_be_loaded(tmp_path, family):
     networks = generate(tmp_path, family, "-num", "6")
     assert len({canonical_hash(network.graph) for network in networks}) == 6
@@ -42,8 +43,8 @@ def test_the_same_seed_gives_the_same_file(tmp_path):
     second = generate(tmp_path / "b", "two_path", "-num", "5", "-seed", "3")
     other = generate(tmp_path / "c", "two_path", "-num", "5", "-seed", "4")
     assert [n.config for n in first] == [n.config for n in second] != [n.config for n in other]
-    file = FAMILY_FILES["two_path"]
-    assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    files = [family_path("two_path", tmp_path / folder).read_bytes() for folder in "ab"]
+    assert files[0] == files[1]
 
 
 def test_labels(tmp_path, caplog):
@@ -74,11 +75,11 @@ def test_the_traced_form_has_no_identities(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["-family", "ofa"], "invalid choice"),
+        (["-family", "ofa"], "unknown family 'ofa'; known are hiaml, .*model_src/families.py"),
         (["-family", "hiaml", "-num", "0"], "at least 1"),
-        (["-family", "hiaml", "-num", "all"], "-num all is for NB-201"),
-        (["-family", "nb101", "-label", "analog-nasbench"], "is for NB-201"),
-        (["-family", "two_path", "-traced"], "-traced is for NB-201"),
+        (["-family", "hiaml", "-num", "all"], "-num all: hiaml cannot be listed"),
+        (["-family", "nb101", "-label", "analog-nasbench"], "-label analog-nasbench: it has no accuracies of nb101_5k"),
+        (["-family", "two_path", "-traced"], "-traced: two_path has no traced form"),
         (["-family", "nb201", "-label", "analog-nasbench", "-label_table", "t.csv"], "exclude each other"),
         (["-family", "hiaml", "-label_table", "no.csv", "-output", "x.json"], "no.csv: No such file"),
         (["-family", "hiaml", "-output", "x.pkl"], "a cache of hiaml is a .json file"),
@@ -112,7 +113,7 @@ def test_nothing_is_written_when_networks_run_out(tmp_path):
 
 def test_labels_of_the_package(tmp_path, monkeypatch):
     table = {nb201.architecture_string(cell): 0.9 for cell in nb201.all_configs()[:3]}
-    monkeypatch.setattr("model_src.search_space.labels.read_analog_nasbench", lambda: table)
+    monkeypatch.setattr(nb201, "read_package_labels", lambda: table)
     assert {network.accuracy for network in generate(tmp_path, "nb201", "-label", "analog-nasbench", "-num", "3")} == {
         0.9
     }
@@ -160,7 +161,7 @@ def test_labels_of_a_teacher(tmp_path, teacher):
 def test_unusable_tables_leave_the_old_cache(tmp_path, monkeypatch, content, reason):
     monkeypatch.setattr("model_src.search_space.sampling.PATIENCE", 100)
     (tmp_path / "table.csv").write_text(content)
-    old = tmp_path / FAMILY_FILES["hiaml"]
+    old = family_path("hiaml", tmp_path)
     old.write_text("old")
     with pytest.raises(InputError, match=reason) as caught:
         generate(tmp_path, "hiaml", "-num", "2", "-label_table", str(tmp_path / "table.csv"))
@@ -228,15 +229,15 @@ def test_networks_that_cannot_be_trained_are_left_out(tmp_path, cifar_folder, mo
     networks = generate(tmp_path, "two_path", "-num", "3", *flags)
     assert [network.accuracy for network in networks] == [0.5, 0.5]
     assert [row["failure"] for row in rows_of(table)] == ["MemoryError: too large", "", ""]
-    (tmp_path / FAMILY_FILES["two_path"]).write_text("old")
+    family_path("two_path", tmp_path).write_text("old")
     with pytest.raises(InputError, match=r"table\.csv: none of the networks could be trained"):
         generate(tmp_path, "two_path", "-num", "1", *flags)
-    assert (tmp_path / FAMILY_FILES["two_path"]).read_text() == "old"
+    assert family_path("two_path", tmp_path).read_text() == "old"
 
 
 @pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_measurements_go_on(tmp_path, cifar_folder, n_jobs):  # noqa: F811
-    table, output = tmp_path / "table.csv", tmp_path / FAMILY_FILES["two_path"]
+    table, output = tmp_path / "table.csv", family_path("two_path", tmp_path)
     flags = [*BUDGET, "-train_images", "40", "-n_jobs", str(n_jobs)]  # a second each
     flags += ["-train_data_dir", str(cifar_folder), "-save_labels", str(table)]
     command = [sys.executable, "gen_families.py", "-family", "two_path", "-num", "4", "-output", str(output), *flags]

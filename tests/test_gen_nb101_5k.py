@@ -3,9 +3,8 @@ import logging
 import pytest
 
 import gen_nb101_5k
+from model_src.families import find
 from model_src.family_data import (
-    NB101_FULL_FILE,
-    NB101_NAMES_FILE,
     LabelledGraph,
     family_path,
     iter_list_cache,
@@ -16,6 +15,7 @@ from model_src.family_data import (
 from model_src.files import InputError, save_pickle
 from model_src.search_space import nb101
 
+NB101_FULL_FILE, NB101_NAMES_FILE = find("nb101").subset
 CELLS = [
     [[nb101.INPUT, *ops, nb101.OUTPUT], [[int(t == v + 1) for t in range(n + 2)] for v in range(n + 2)]]
     for n in range(1, 3)

@@ -3,7 +3,7 @@ import pytest
 import gen_vocab
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.tokenizer import Tokenizer
-from model_src.family_data import FAMILY_FILES, LabelledGraph, save_list_cache
+from model_src.family_data import LabelledGraph, family_path, save_list_cache
 from model_src.files import InputError
 from tests.encoder.test_tokenizer import GRAPHS
 
@@ -17,7 +17,7 @@ def flags(tmp_path):
         LabelledGraph(_renamed(graph, f"n{number}"), accuracy, 1.0)
         for number, (graph, accuracy) in enumerate(zip(GRAPHS, accuracies, strict=True))
     ]
-    save_list_cache(data / FAMILY_FILES["nb201"], networks[::-1])
+    save_list_cache(family_path("nb201", data), networks[::-1])
     return ["-families", "nb201c10", "-vocab_size", "20", "-data_dir", str(data), "-output_dir", str(tmp_path / "out")]
 
 

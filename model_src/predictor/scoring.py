@@ -7,8 +7,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from constants import FAMILY_ABBREVIATIONS
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.families import entry_of
 from model_src.predictor.checkpoint import Checkpoint, load_checkpoint
 from model_src.predictor.data.packing import pack_graphs
 from model_src.predictor.settings import with_map_size
@@ -83,11 +83,8 @@ class Predictor:
         """Turn a score into an accuracy (a fraction) for networks of a family; None where the checkpoint cannot say."""
         if self.predictor_type == "GNN":
             return score
-        short = FAMILY_ABBREVIATIONS.get(family, family)
-        for known, (mean, deviation) in self.target_normalisers.items():
-            if FAMILY_ABBREVIATIONS.get(known, known) == short:
-                return mean + deviation * score
-        return None
+        scale = entry_of(self.target_normalisers, family)
+        return None if scale is None else scale[0] + scale[1] * score
 
     def _check_type(self, needed: str) -> None:
         if self.predictor_type != needed:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from constants import FAMILY_ABBREVIATIONS
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.families import entry_of
 from model_src.predictor.checkpoint import load_checkpoint
 from model_src.predictor.data.examples import split_examples
 from model_src.predictor.data.psc_cache import build_cache, sample_splits
@@ -41,10 +41,7 @@ class Teacher:
         """
         checkpoint = load_checkpoint(path, "PSC_predictor")
         config = ModelConfig(**checkpoint.config)
-        self.scale = NOMINAL_SCALE
-        for name, scale in checkpoint.target_normalisers.items():
-            if FAMILY_ABBREVIATIONS.get(name) == FAMILY_ABBREVIATIONS[family]:
-                self.scale = scale
+        self.scale = entry_of(checkpoint.target_normalisers, family) or NOMINAL_SCALE
         self._family, self._hops, self._map_size = family, config.num_layers, config.map_size
         self._model = checkpoint.build()
 

@@ -6,29 +6,36 @@ from functools import cached_property
 
 import numpy as np
 
-from constants import CIFAR_FAMILIES, FAMILY_OPS, PROTECTED_OPS
+from constants import PROTECTED_OPS
 from model_src.comp_graph.graph_ops import part_of
 from model_src.comp_graph.segment import Cut, cut
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
+from model_src.families import find
 from model_src.files import InputError
 
 
 def allowed_ops(model_family: str, encoder_family: str = "combined") -> frozenset[str]:
     """Operation names that a mutation may take out of and put into a network of a family.
 
+    Args:
+        model_family: The family of the network.
+        encoder_family: Narrows them to those of another family; `combined` leaves them as they are.
+
     Raises:
         InputError: One of the names is unknown.
     """
-    for flag, family, known in (
-        ("model_family", model_family, FAMILY_OPS),
-        ("graph_encoder_family", encoder_family, {**FAMILY_OPS, "combined": None}),
-    ):
-        if family not in known:
-            raise InputError(f"-{flag}: unknown family {family!r}; choose from {', '.join(sorted(known))}")
-    encoded = CIFAR_FAMILIES if encoder_family == "combined" else (encoder_family,)
-    union = frozenset().union(*(FAMILY_OPS[family] for family in encoded))
-    return (FAMILY_OPS[model_family] & union) - PROTECTED_OPS
+    allowed = _operations("-model_family", model_family)
+    if encoder_family != "combined":
+        allowed &= _operations("-graph_encoder_family (combined, or a family)", encoder_family)
+    return allowed - PROTECTED_OPS
+
+
+def _operations(flag: str, family: str) -> frozenset[str]:
+    try:
+        return find(family).operations
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Accuracies of networks, from a table or from the `analog-nasbench` package, as fractions; and teachers' tables."""
+"""Tables of networks' accuracies, as fractions."""
 
 import csv
 import gzip
@@ -7,21 +7,12 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from importlib import metadata
 from pathlib import Path
 from statistics import fmean
-from types import SimpleNamespace
 from typing import IO, Any, NamedTuple
 
-from model_src.files import InputError, atomic_write, load_pickle
-from model_src.search_space import nb201
+from model_src.files import InputError, atomic_write
 
-ANALOG_NASBENCH = "analog-nasbench"
-_ANALOG_DATA = "analognasbench/data.anb"
-_ANALOG_CLASSES = {("analognasbench.data", name): SimpleNamespace for name in ("Architecture", "DriftMeasurement")}
-_ANALOG_OPS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
-# Its cells list the edges 0->1, 0->2, 0->3, 1->2, 1->3, 2->3; this is where each edge of a config stands there.
-_ANALOG_POSITIONS = (0, 1, 3, 2, 4, 5)
 # Columns of our tables that must not change from row to row: they say what kind of accuracy it is.
 _KIND_COLUMNS = ("source", "epochs", "images", "batch_size")
 
@@ -115,34 +106,3 @@ def _rows(path: Path, file: IO[str]) -> Iterator[tuple[int, str, str, float]]:
         if own != kind:
             raise InputError(f"{path}, line {reader.line_num}: {own} in a table of {kind}, which differ in level")
         yield reader.line_num, row[0], named.get("seed", ""), accuracy
-
-
-def read_analog_nasbench(path: str | Path | None = None) -> dict[str, float]:
-    """Read the measured CIFAR-10 accuracies of all 15,625 NAS-Bench-201 cells: architecture string -> accuracy.
-
-    Args:
-        path: The data file of the PyPI package `analog-nasbench`; None looks for the installed package. None of the
-            package's code is run.
-
-    Raises:
-        InputError: The package is not installed, or its file is not what it was in version 0.1.3.
-    """
-    cells = load_pickle(path or _analog_data_path(), _ANALOG_CLASSES)
-    try:
-        return {
-            nb201.architecture_string([_ANALOG_OPS[codes[position]] for position in _ANALOG_POSITIONS]): (
-                cell.baseline_accuracy / 100
-            )
-            for codes, cell in cells.items()
-        }
-    except (AttributeError, TypeError, IndexError) as error:
-        raise InputError(f"{path or ANALOG_NASBENCH}: not the cells of {ANALOG_NASBENCH} 0.1.3: {error}") from error
-
-
-def _analog_data_path() -> Path:
-    try:
-        return Path(str(metadata.distribution(ANALOG_NASBENCH).locate_file(_ANALOG_DATA)))
-    except metadata.PackageNotFoundError as error:
-        raise InputError(
-            f"-label {ANALOG_NASBENCH} needs that package: pip install --no-deps {ANALOG_NASBENCH}==0.1.3"
-        ) from error

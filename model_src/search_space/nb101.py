@@ -1,5 +1,6 @@
 """NAS-Bench-101 (Ying et al., 2019): a cell of up to seven vertices, repeated nine times (search spaces, 6)."""
 
+import re
 from collections.abc import Sequence
 from hashlib import md5
 
@@ -95,6 +96,16 @@ def cell_hash(ops: Sequence[str], matrix: Matrix) -> str:
             for v in vertices
         ]
     return _md5(str(sorted(hashes)))
+
+
+def label_key(config: Config) -> str:
+    """The benchmark's key of a config's cell."""
+    return cell_hash(*config)
+
+
+def is_label_key(text: str) -> bool:
+    """Whether a text has the form of the benchmark's keys."""
+    return re.fullmatch("[0-9a-f]{32}", text) is not None
 
 
 def _md5(text: str) -> str:

@@ -1,11 +1,15 @@
 """NAS-Bench-201 (Dong and Yang, 2020): one cell of six operations, repeated 15 times."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.files import InputError, load_pickle
 from model_src.search_space.graph_builder import GraphBuilder, Tensor, numbered
 
 OPS = ("nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "none")
@@ -13,6 +17,13 @@ OPS = ("nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "none")
 EDGE_SOURCES = (0, 0, 1, 0, 1, 2)
 _STRING_FORM = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
 _CELLS_PER_STACK = 5
+
+ANALOG_NASBENCH = "analog-nasbench"
+_ANALOG_DATA = "analognasbench/data.anb"
+_ANALOG_CLASSES = {("analognasbench.data", name): SimpleNamespace for name in ("Architecture", "DriftMeasurement")}
+_ANALOG_OPS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
+# Its cells list the edges 0->1, 0->2, 0->3, 1->2, 1->3, 2->3; this is where each edge of a config stands there.
+_ANALOG_POSITIONS = (0, 1, 3, 2, 4, 5)
 
 Config = list[str]
 
@@ -26,6 +37,12 @@ def sample(rng: np.random.Generator, exclude_none: bool = True) -> Config:
     """Draw six operations uniformly."""
     ops = _ops(exclude_none)
     return [ops[index] for index in rng.integers(len(ops), size=len(EDGE_SOURCES))]
+
+
+def draw(rng: np.random.Generator) -> Iterator[Config]:
+    """Every cell without `none` once, in random order."""
+    cells = all_configs()
+    return (cells[index] for index in rng.permutation(len(cells)))
 
 
 def _ops(exclude_none: bool) -> tuple[str, ...]:
@@ -47,6 +64,14 @@ def config_of(architecture: str) -> Config:
     if len(config) != len(EDGE_SOURCES) or _STRING_FORM.format(*config) != architecture:
         raise ValueError(f"{architecture!r} is not a NAS-Bench-201 architecture string")
     return _checked(config)
+
+
+label_key = architecture_string
+
+
+def is_label_key(text: str) -> bool:
+    """Whether a text is an architecture string and no hash."""
+    return "~" in text
 
 
 def network_name(config: Sequence[str]) -> str:
@@ -86,6 +111,11 @@ def build(config: Sequence[str], name: str, keep_identity: bool = True) -> Compu
     return builder.classifier(x, dropout=True)
 
 
+def build_traced(config: Sequence[str], name: str) -> ComputeGraph:
+    """Build the network of a cell without identity nodes, see `build`."""
+    return build(config, name, keep_identity=False)
+
+
 def _checked(config: Sequence[str]) -> Config:
     if len(config) != len(EDGE_SOURCES) or not set(config) <= set(OPS):
         raise ValueError(f"a NAS-Bench-201 cell is {len(EDGE_SOURCES)} names out of {', '.join(OPS)}; got {config!r}")
@@ -115,3 +145,34 @@ def _reduction(builder: GraphBuilder, x: Tensor, channels: int, label: str) -> T
     main = builder.conv(main, channels, 3, stride=2)
     shortcut = builder.conv(builder.avgpool(x, 3, stride=2), channels, 1)
     return builder.relu(builder.add(main, shortcut, label=label))
+
+
+def read_package_labels(path: str | Path | None = None) -> dict[str, float]:
+    """Read the measured CIFAR-10 accuracies of all 15,625 NAS-Bench-201 cells: architecture string -> accuracy.
+
+    Args:
+        path: The data file of the PyPI package `analog-nasbench`; None looks for the installed package. None of the
+            package's code is run.
+
+    Raises:
+        InputError: The package is not installed, or its file is not what it was in version 0.1.3.
+    """
+    cells = load_pickle(path or _analog_data_path(), _ANALOG_CLASSES)
+    try:
+        return {
+            architecture_string([_ANALOG_OPS[codes[position]] for position in _ANALOG_POSITIONS]): (
+                cell.baseline_accuracy / 100
+            )
+            for codes, cell in cells.items()
+        }
+    except (AttributeError, TypeError, IndexError) as error:
+        raise InputError(f"{path or ANALOG_NASBENCH}: not the cells of {ANALOG_NASBENCH} 0.1.3: {error}") from error
+
+
+def _analog_data_path() -> Path:
+    try:
+        return Path(str(metadata.distribution(ANALOG_NASBENCH).locate_file(_ANALOG_DATA)))
+    except metadata.PackageNotFoundError as error:
+        raise InputError(
+            f"-label {ANALOG_NASBENCH} needs that package: pip install --no-deps {ANALOG_NASBENCH}==0.1.3"
+        ) from error

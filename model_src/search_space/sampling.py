@@ -5,15 +5,14 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.families import Family, find, with_networks
 from model_src.files import InputError
-from model_src.search_space import hiaml, inception, nb101, nb201, two_path
 from model_src.search_space.labels import config_hash
 
 log = logging.getLogger(__name__)
@@ -37,62 +36,69 @@ class Space:
     """How the networks of a family are drawn, built, named and looked up in a table of accuracies.
 
     Attributes:
+        family: The family.
         draws: Generator -> configs; ends where the family has been listed.
+        can_be_listed: Whether it ever ends.
         build: (config, name) -> graph.
         name: (config, number of networks before it) -> name.
-        key: A config's name in the benchmark's tables of accuracies, equal only for equal networks.
+        key: A config's name in the tables of others, equal only for equal networks.
         is_key: Whether a text is such a name.
     """
 
+    family: Family
     draws: Callable[[np.random.Generator], Iterator[Any]]
+    can_be_listed: bool
     build: Callable[[Any, str], ComputeGraph]
     name: Callable[[Any, int], str]
-    key: Callable[[Any], str] = config_hash
-    is_key: Callable[[str], Any] = _CONFIG_HASH.fullmatch
+    key: Callable[[Any], str]
+    is_key: Callable[[str], object]
 
 
-def space_of(family: str, keep_identity: bool = True) -> Space:
-    """The space of a family; `keep_identity` is that of `nb201.build`.
+def space_of(family: str, traced: bool = False) -> Space:
+    """The space of a family, as its module says; `traced`: networks in the form that a trace gives.
 
     Raises:
-        InputError: There is no such family.
+        InputError: There is no such family, its module lacks something, or it has no traced form.
     """
-    if family in ("nb201", "nb201c10"):
-        return Space(
-            _shuffled_nb201_cells,
-            partial(nb201.build, keep_identity=keep_identity),
-            lambda config, _: nb201.network_name(config),
-            nb201.architecture_string,
-            lambda text: "~" in text,
+    row = find(family, with_networks())
+    module = row.load()
+    for function in ("sample", "build"):
+        if not hasattr(module, function):
+            raise InputError(f"family {row.name}: {row.module} has no function {function}")
+    if traced and not hasattr(module, "build_traced"):
+        raise InputError(f"-traced: {row.name} has no traced form")
+
+    def endless(rng: np.random.Generator) -> Iterator[Any]:
+        return (module.sample(rng) for _ in itertools.count())
+
+    def name(config: Any, number: int) -> str:
+        return (
+            module.network_name(config)
+            if hasattr(module, "network_name")
+            else f"{row.network_name or row.name}{number}"
         )
-    if family in ("nb101", "nb101_5k"):
-        return Space(_endless(nb101.sample), nb101.build, _numbered("NB101-Net"), _nb101_key, _LONG_HASH.fullmatch)
-    modules = {
-        "hiaml": (hiaml, "HiAMLNet"),
-        "two_path": (two_path, "TwoPathNet"),
-        "inception": (inception, "InceptionNet"),
-    }
-    if family not in modules:
-        raise InputError(f"unknown family {family!r}; known are nb201c10, nb101_5k, {', '.join(modules)}")
-    module, prefix = modules[family]
-    return Space(_endless(module.sample), module.build, _numbered(prefix))
+
+    return Space(
+        family=row,
+        draws=getattr(module, "draw", endless),
+        can_be_listed=hasattr(module, "draw"),
+        build=module.build_traced if traced else module.build,
+        name=name,
+        key=getattr(module, "label_key", config_hash),
+        is_key=getattr(module, "is_label_key", _CONFIG_HASH.fullmatch),
+    )
 
 
-def _shuffled_nb201_cells(rng: np.random.Generator) -> Iterator[nb201.Config]:
-    cells = nb201.all_configs()
-    return (cells[index] for index in rng.permutation(len(cells)))
+def package_labels(family: str, package: str) -> dict[str, float]:
+    """Accuracies (fractions) of a family's networks out of an installed package: label key -> accuracy.
 
-
-def _endless(sample: Callable[[np.random.Generator], Any]) -> Callable[[np.random.Generator], Iterator[Any]]:
-    return lambda rng: (sample(rng) for _ in itertools.count())
-
-
-def _nb101_key(config: nb101.Config) -> str:
-    return nb101.cell_hash(*config)
-
-
-def _numbered(prefix: str) -> Callable[[Any, int], str]:
-    return lambda _, count: f"{prefix}{count}"
+    Raises:
+        InputError: The package has none of this family, is not installed, or is another version.
+    """
+    row = find(family, with_networks())
+    if row.label_package != package:
+        raise InputError(f"-label {package}: it has no accuracies of {row.name}")
+    return row.load().read_package_labels()
 
 
 def _table_key(space: Space, labels: Mapping[str, float]) -> Callable[[Any], str] | None:
@@ -104,7 +110,8 @@ def _table_key(space: Space, labels: Mapping[str, float]) -> Callable[[Any], str
         return config_hash
     if _LONG_HASH.fullmatch(first):
         return None
-    raise InputError(f"-label_table: the label table is not of this family; its first network is {first!r}")
+    keys = " or ".join(filter(None, (space.family.label_key, "the hash of a config or of a graph")))
+    raise InputError(f"-label_table: the label table is not of this family; its first network is {first!r}, not {keys}")
 
 
 def distinct_networks(
@@ -119,8 +126,11 @@ def distinct_networks(
         labels: Network key -> accuracy; networks that it does not know are left out.
 
     Raises:
-        InputError: There are fewer than `num`, or none at all, or the table is of another family.
+        InputError: There are fewer than `num`, or none at all, the table is of another family, or all are wanted of a
+            family that cannot be listed.
     """
+    if num is None and not space.can_be_listed:
+        raise InputError(f"-num all: {space.family.name} cannot be listed")
     find = None if labels is None else _table_key(space, labels)
     seen: set[str] = set()
     count = n_unlabelled = misses = 0

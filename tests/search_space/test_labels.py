@@ -1,16 +1,11 @@
 import gzip
-import pickle
-import sys
-import types
 
 import pytest
 
 from model_src.files import InputError
-from model_src.search_space import nb201
 from model_src.search_space.labels import (
     LabelRow,
     config_hash,
-    read_analog_nasbench,
     read_label_table,
     write_label_table,
 )
@@ -112,43 +107,3 @@ def test_damaged_gzip(tmp_path, content):
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.csv: No such file"):
         read_label_table(tmp_path / "nowhere.csv")
-
-
-def pickled_cells(path, cells):
-    """A file in the form of the package: its class, plain attributes, keyed by six operation codes."""
-    package = types.ModuleType("analognasbench.data")
-    package.Architecture = type("Architecture", (), {"__module__": package.__name__, "__qualname__": "Architecture"})
-    sys.modules[package.__name__] = package
-    sys.modules["analognasbench"] = types.ModuleType("analognasbench")
-    try:
-        entries = {}
-        for codes, percent in cells.items():
-            entries[codes] = package.Architecture()
-            entries[codes].baseline_accuracy = percent
-        path.write_bytes(pickle.dumps(entries, protocol=4))
-    finally:
-        del sys.modules[package.__name__], sys.modules["analognasbench"]
-    return path
-
-
-def test_analog_nasbench(tmp_path):
-    # Its edges are 0->1, 0->2, 0->3, 1->2, 1->3, 2->3.
-    path = pickled_cells(tmp_path / "data.anb", {(0, 1, 2, 3, 4, 0): 91.5, (1, 1, 1, 1, 1, 1): 10.0})
-    assert read_analog_nasbench(path) == {
-        "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|": 0.915,
-        nb201.architecture_string(["none"] * 6): 0.1,
-    }
-
-
-def test_other_content_is_no_analog_nasbench(tmp_path):
-    path = tmp_path / "data.anb"
-    for content in ([1], {(0,): 1}, {"a": 1}):
-        path.write_bytes(pickle.dumps(content))
-        with pytest.raises(InputError, match=r"data\.anb"):
-            read_analog_nasbench(path)
-
-
-def test_the_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr("model_src.search_space.labels.ANALOG_NASBENCH", "no-such-package-at-all")
-    with pytest.raises(InputError, match="pip install"):
-        read_analog_nasbench()

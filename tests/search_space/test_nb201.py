@@ -1,3 +1,7 @@
+import pickle
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -5,6 +9,7 @@ from constants import ROOT
 from model_src.comp_graph.graph_ops import same_topology
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.files import InputError
 from model_src.search_space import nb201
 from tests.search_space.rebuild import content, figures, ops, reference_networks
 
@@ -93,3 +98,43 @@ def test_samples():
 def test_other_configs_are_refused(config):
     with pytest.raises(ValueError, match="a NAS-Bench-201 cell is 6 names"):
         nb201.build(config, "net")
+
+
+def pickled_cells(path, cells):
+    """A file in the form of the package: its class, plain attributes, keyed by six operation codes."""
+    package = types.ModuleType("analognasbench.data")
+    package.Architecture = type("Architecture", (), {"__module__": package.__name__, "__qualname__": "Architecture"})
+    sys.modules[package.__name__] = package
+    sys.modules["analognasbench"] = types.ModuleType("analognasbench")
+    try:
+        entries = {}
+        for codes, percent in cells.items():
+            entries[codes] = package.Architecture()
+            entries[codes].baseline_accuracy = percent
+        path.write_bytes(pickle.dumps(entries, protocol=4))
+    finally:
+        del sys.modules[package.__name__], sys.modules["analognasbench"]
+    return path
+
+
+def test_analog_nasbench(tmp_path):
+    # Its edges are 0->1, 0->2, 0->3, 1->2, 1->3, 2->3.
+    path = pickled_cells(tmp_path / "data.anb", {(0, 1, 2, 3, 4, 0): 91.5, (1, 1, 1, 1, 1, 1): 10.0})
+    assert nb201.read_package_labels(path) == {
+        "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|": 0.915,
+        nb201.architecture_string(["none"] * 6): 0.1,
+    }
+
+
+def test_other_content_is_no_analog_nasbench(tmp_path):
+    path = tmp_path / "data.anb"
+    for other in ([1], {(0,): 1}, {"a": 1}):
+        path.write_bytes(pickle.dumps(other))
+        with pytest.raises(InputError, match=r"data\.anb"):
+            nb201.read_package_labels(path)
+
+
+def test_the_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr("model_src.search_space.nb201.ANALOG_NASBENCH", "no-such-package-at-all")
+    with pytest.raises(InputError, match="pip install"):
+        nb201.read_package_labels()
