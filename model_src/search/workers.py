@@ -1,41 +1,33 @@
 """Run mutations in this process or in several; the results are the same."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
-from multiprocessing import get_context
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.processes import Task, TaskPool
 from model_src.search.mutator import Mutation, Mutator
 from model_src.search.objectives import Objectives
 
 
 class MutatorFactory(Protocol):
-    """Makes a mutator in whichever process it is called; hashable and picklable (a frozen dataclass)."""
+    """Makes a mutator in whichever process it is called; picklable (a frozen dataclass)."""
 
     def __call__(self) -> Mutator:
         """Load everything that a mutator needs."""
 
 
-@lru_cache(maxsize=1)
-def _mutator(factory: MutatorFactory) -> Mutator:
-    """The mutator of this process, loaded once: equal factories are one key."""
-    return factory()
+def _prepare(mutator: Mutator) -> None:
+    """Nothing: the mutator is there."""
 
 
-def _prepare(factory: MutatorFactory) -> None:
-    _mutator(factory)
+def _baseline(mutator: Mutator, cg: ComputeGraph, seed: tuple[int, ...]) -> float:
+    return mutator.baseline(cg, np.random.default_rng(seed))
 
 
-def _baseline(factory: MutatorFactory, cg: ComputeGraph, seed: tuple[int, ...]) -> float:
-    return _mutator(factory).baseline(cg, np.random.default_rng(seed))
-
-
-def _mutate(factory: MutatorFactory, cg: ComputeGraph, objectives: Objectives, seed: tuple[int, ...]) -> Mutation:
-    return _mutator(factory).mutate(cg, objectives, np.random.default_rng(seed))
+def _mutate(mutator: Mutator, cg: ComputeGraph, objectives: Objectives, seed: tuple[int, ...]) -> Mutation:
+    return mutator.mutate(cg, objectives, np.random.default_rng(seed))
 
 
 class Workers:
@@ -45,33 +37,27 @@ class Workers:
     """
 
     def __init__(self, factory: MutatorFactory, n_jobs: int):
-        self._factory = factory
-        # Fresh processes, not forks: a fork of a process that has used PyTorch's threads can hang.
-        self._pool = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) if n_jobs > 1 else None
+        self._pool = TaskPool(factory, n_jobs)
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        self._pool.close()
 
     def prepare(self) -> None:
         """Load what the mutator needs, so that errors in its files show before anything is done."""
-        next(self._run(_prepare, [()]))
+        next(self._pool.in_order([Task("files of the search", _prepare)]))
 
     def baseline(self, cg: ComputeGraph, seed: tuple[int, ...]) -> float:
         """The input's own score (see `Mutator.baseline`)."""
-        return next(self._run(_baseline, [(cg, seed)]))
+        return next(self._pool.in_order([Task(f"score of {cg.name}", _baseline, (cg, seed))]))
 
     def mutate(
         self, graphs: Iterable[ComputeGraph], objectives: Objectives, seed: tuple[int, ...]
     ) -> Iterator[Mutation]:
         """Mutate every network, yielding the results in the order of the networks."""
-        return self._run(_mutate, [(cg, objectives, (*seed, position)) for position, cg in enumerate(graphs)])
-
-    def _run(self, task: Callable, arguments: list[tuple]) -> Iterator:
-        if self._pool is None:
-            return (task(self._factory, *entry) for entry in arguments)
-        futures = [self._pool.submit(task, self._factory, *entry) for entry in arguments]
-        return (future.result() for future in futures)
+        return self._pool.in_order(
+            Task(f"mutations of {cg.name}", _mutate, (cg, objectives, (*seed, position)))
+            for position, cg in enumerate(graphs)
+        )

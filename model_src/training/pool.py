@@ -1,19 +1,15 @@
 """Many trainings, several at a time on one device."""
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from functools import lru_cache
-from multiprocessing import get_context, parent_process
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.files import InputError
+from model_src.processes import Task, TaskError, TaskPool
 from model_src.training.cifar10_data import Cifar10, load_cifar10
 from model_src.training.recipe import Execution, RunResult, TrainConfig
 
@@ -38,59 +34,39 @@ def train_jobs(
         n_jobs: Trainings at a time, each in a process of its own unless it is one.
 
     Raises:
-        InputError: A process was killed, as happens where the memory does not hold so many; or the images are damaged.
+        InputError: The images are damaged.
     """
-    with tqdm(total=len(jobs), unit="training", desc="trainings", disable=not jobs) as bar:
-        if n_jobs == 1:
-            outcomes = ((job, _train(job, config, data_dir, how, progress=True)) for job in jobs)
-        else:
-            outcomes = _at_once(jobs, config, data_dir, how, n_jobs)
-        for outcome in outcomes:
+    tasks = [Task(_title(job), _train, (job, config, how, n_jobs == 1)) for job in jobs]
+    with (
+        tqdm(total=len(jobs), unit="training", desc="trainings", disable=not jobs) as bar,
+        TaskPool(_Images(data_dir, n_jobs), n_jobs, reuse=False) as pool,
+    ):
+        for outcome in pool.as_finished(tasks):
             bar.update()
-            yield outcome
+            lost = isinstance(outcome.error, TaskError)
+            yield jobs[outcome.position], outcome.error.reason if lost else outcome.result()
 
 
-def _at_once(
-    jobs: Sequence[Job], config: TrainConfig, data_dir: str | Path, how: Execution, n_jobs: int
-) -> Iterator[tuple[Job, RunResult | str]]:
-    # Fresh processes, not forks: a fork of a process that has used a GPU or PyTorch's threads can hang.
-    pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), _prepare, (n_jobs,))
-    try:
-        futures = {pool.submit(_train, job, config, data_dir, how): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            f"-n_jobs {n_jobs}: a process was killed, perhaps for its memory; finished trainings are kept"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+@dataclass(frozen=True)
+class _Images:
+    """Reads the images, in whichever process it is called, and lets that use its share of the processor."""
+
+    data_dir: str | Path
+    n_jobs: int
+
+    def __call__(self) -> Cifar10:
+        if self.n_jobs > 1:
+            import torch
+
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.n_jobs))
+        return load_cifar10(self.data_dir)
 
 
-def _prepare(n_jobs: int) -> None:
-    """Share the CPU, and end with the process that started this one, even if it is killed."""
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_jobs))
-    parent = parent_process()
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-@lru_cache(maxsize=1)
-def _images(data_dir: str | Path) -> Cifar10:
-    """The images, read once per process."""
-    return load_cifar10(data_dir)
-
-
-def _train(
-    job: Job, config: TrainConfig, data_dir: str | Path, how: Execution, progress: bool = False
-) -> RunResult | str:
+def _train(images: Cifar10, job: Job, config: TrainConfig, how: Execution, progress: bool) -> RunResult | str:
     from model_src.training.loop import try_to_train
 
-    title = f"{job.graph.name}, seed {job.seed}"
-    return try_to_train(job.graph, config, job.seed, _images(data_dir), how, progress, title)
+    return try_to_train(job.graph, config, job.seed, images, how, progress, _title(job))
+
+
+def _title(job: Job) -> str:
+    return f"{job.graph.name}, seed {job.seed}"
