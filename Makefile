@@ -17,6 +17,8 @@ help:  ## list the targets
 setup: $(VENV)/.done  ## install everything into .venv
 
 $(VENV)/.done: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	    v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is %d.%d" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
