@@ -16,6 +16,8 @@ from model_src.files import InputError
 if TYPE_CHECKING:
     import torch
 
+NO_TENSORFLOW = "TensorFlow is not installed: pip install autogo[tf] (or tensorflow)"
+
 
 def choose_device(name: str | None = None) -> "torch.device":
     """The named device (`cpu`, `cuda`, `cuda:1`), or without a name a GPU if there is one.
@@ -46,7 +48,7 @@ def import_tensorflow() -> ModuleType:
     try:
         import tensorflow
     except ModuleNotFoundError as error:
-        raise InputError("TensorFlow is needed and is not installed: pip install tensorflow") from error
+        raise InputError(NO_TENSORFLOW) from error
     return tensorflow
 
 

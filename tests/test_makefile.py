@@ -31,4 +31,5 @@ def test_setup_says_that_python_is_too_old(tmp_path, version, answer):
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     command = ["make", "setup", "PYTHON=python3", f"VENV={venv}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.splitlines()[0] == answer.format(venv=venv)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == answer.format(venv=venv)

@@ -44,4 +44,5 @@ def test_the_training_of_a_search_goes_on(tmp_path, monkeypatch, cifar_folder): 
     autogo.main(["-resume", str(folder), *argv])
     after = json.loads((folder / "train_result.json").read_text())
     assert after["trained"][:2] == before["trained"]  # with their times: they were not repeated
-    assert [one["rank"] for one in after["trained"]] == [None, 0, 1] and after["trained"][2]["runs"]
+    assert [one["rank"] for one in after["trained"]] == [None, 0, 1]
+    assert after["trained"][2]["runs"]

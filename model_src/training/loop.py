@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
-from model_src.runtime import choose_device
+from model_src.runtime import NO_TENSORFLOW, choose_device
 from model_src.training.cifar10_data import Cifar10
 from model_src.training.recipe import (
     AUTOMATIC,
@@ -102,7 +102,7 @@ def check_execution(config: TrainConfig, how: Execution) -> None:
     """
     choose_device(how.device)
     if config.framework == "TensorFlow" and find_spec("tensorflow") is None:
-        raise InputError("-train_type TensorFlow: TensorFlow is not installed: pip install tensorflow")
+        raise InputError(f"-train_type TensorFlow: {NO_TENSORFLOW}")
 
 
 def train_network(

@@ -7,6 +7,7 @@ from pathlib import Path
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
 from model_src.files import InputError
+from model_src.runtime import NO_TENSORFLOW
 
 
 def network_of(cg: ComputeGraph, seed: int = 0) -> TorchNetwork:
@@ -52,20 +53,19 @@ EXPORTERS: dict[str, Callable[[ComputeGraph, Path, TorchNetwork], list[Path]]] =
     "torch": _torch,
     "tf": _tf,
 }
-_PACKAGES = {"onnx": "onnx", "torch": "torch", "tf": "tensorflow"}
 
 
 def check_formats(formats: Sequence[str]) -> None:
     """Check that networks can be written in these formats here.
 
     Raises:
-        InputError: A format is unknown, or the package that it needs is not installed.
+        InputError: A format is unknown, or TensorFlow, which it needs, is not installed.
     """
     for name in formats:
         if name not in EXPORTERS:
             raise InputError(f"unknown export format {name!r}; choose from {', '.join(EXPORTERS)}")
-        if find_spec(_PACKAGES[name]) is None:
-            raise InputError(f"export format {name!r} needs a package: pip install {_PACKAGES[name]}")
+        if name == "tf" and find_spec("tensorflow") is None:
+            raise InputError(f"export format 'tf': {NO_TENSORFLOW}")
 
 
 def export_network(

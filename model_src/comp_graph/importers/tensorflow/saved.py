@@ -37,10 +37,10 @@ def load_keras(
     size = given_size(path, input_h, input_w, input_c)
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: {'not a Keras file, or cut short' if path.is_file() else 'No such file'}")
-    import_tensorflow()
-    import keras
-
     try:
+        import_tensorflow()
+        import keras
+
         # Keras' safe mode refuses what would run code: lambdas and classes of other packages.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         return from_keras(model, size, path.stem, normalisers)
