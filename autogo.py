@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import constants
-from model_src.cli import FlagParser, fraction, non_negative_int, positive_int, run_script
+from model_src.cli import FlagParser, fraction, non_negative_int, positive_int, run_script, shipped_path
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import all_names
 from model_src.files import InputError, save_pickle
@@ -34,6 +34,11 @@ PREDICTOR_TYPES = ("PSC_predictor", "GNN")
 REQUIRED = ("model_path", "model_family", "predictor_path", "predictor_type", "input_h", "input_w", "input_c")
 
 
+def shipped_file(text: str) -> str:
+    """See `shipped_path`, as argparse's `type` of a flag that is stored as text."""
+    return str(shipped_path(text))
+
+
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line.
 
@@ -42,13 +47,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = FlagParser(__doc__)
     add = parser.add_argument
-    add("-model_path", help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
+    add("-model_path", type=shipped_file, help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
     add("-model_family", help=f"operations allowed: {', '.join(all_names())}")
-    add("-predictor_path", help="checkpoint of the predictor")
+    add("-predictor_path", type=shipped_file, help="checkpoint of the predictor")
     add("-predictor_type", help=f"kind of the checkpoint: {' or '.join(PREDICTOR_TYPES)}")
-    add("-graph_encoder_path", default=str(SHIPPED.encoder), help="encoder: node label -> character")
-    add("-tokenizer_path", default=str(SHIPPED.model), help="SentencePiece model")
-    add("-segment_database_path", default=str(SHIPPED.database), help="segments to put in")
+    add("-graph_encoder_path", type=shipped_file, default=str(SHIPPED.encoder), help="encoder: node label -> character")
+    add("-tokenizer_path", type=shipped_file, default=str(SHIPPED.model), help="SentencePiece model")
+    add("-segment_database_path", type=shipped_file, default=str(SHIPPED.database), help="segments to put in")
     add("-graph_encoder_family", default="combined", help="`combined`, or one family whose operations are allowed")
     add("-seed", type=non_negative_int, default=0, help="same seed, same result")
     add("-output_dir", default=str(constants.OUTPUTS_DIR), help="parent of the result folder")
@@ -309,5 +314,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """Run the installed command."""
     run_script(main)
+
+
+if __name__ == "__main__":
+    cli()

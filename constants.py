@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parent
+# In an installed copy the shipped files lie in the package; in a checkout they are where the repository has them.
+_PACKAGED = _HERE / "model_src" / "shipped"
+INSTALLED = _PACKAGED.is_dir()
+SHIPPED_DIR = _PACKAGED if INSTALLED else _HERE
+# What is written goes below this folder: the working directory, or the repository wherever a script is started.
+ROOT = Path() if INSTALLED else _HERE
 DATA_DIR = ROOT / "data"
 CACHE_DIR = ROOT / "cache"
 LOGS_DIR = ROOT / "logs"
 OUTPUTS_DIR = ROOT / "outputs"
 SAVED_MODELS_DIR = ROOT / "saved_models"
 SENTENCE_PIECE_DIR = ROOT / "cache_sentence_piece"
-OP_VOCABULARY_FILE = DATA_DIR / "tf_primitive_ops_simplified.txt"
+OP_VOCABULARY_FILE = SHIPPED_DIR / "data" / "tf_primitive_ops_simplified.txt"
 
 DEFAULT_SEED = 12345
 

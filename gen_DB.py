@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import constants
-from model_src.cli import FlagParser, positive_int, run_script
+from model_src.cli import FlagParser, positive_int, run_script, shipped_path
 from model_src.encoder import paths
 from model_src.families import DEFAULT_FAMILIES, in_database_order, parse_families
 
@@ -51,8 +51,8 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     files = paths.vocabulary_files(*vocabulary)
     return Config(
         in_database_order(parse_families(flags.families)),
-        flags.encoder_path or files.encoder,
-        flags.tokenizer_path or files.model,
+        shipped_path(flags.encoder_path or files.encoder),
+        shipped_path(flags.tokenizer_path or files.model),
         flags.data_dir,
         flags.output or files.database,
         paths.vocabulary_command(*vocabulary),
@@ -107,5 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """Run the installed command."""
     run_script(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import constants
-from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
+from model_src.cli import FlagParser, non_negative_int, positive_int, run_script, shipped_path
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import all_names, find, with_networks
 from model_src.files import InputError, save_pickle
@@ -69,11 +69,11 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-family", required=True, help=f"family to sample: {', '.join(all_names(with_networks()))}")
     add("-num", type=_number_or_all, default=1000, help="number of networks, or `all` of a family that can be listed")
     add("-seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="seed of the draws")
-    add("-label_table", type=Path, help="CSV file of accuracies (network, accuracy)")
+    add("-label_table", type=shipped_path, help="CSV file of accuracies (network, accuracy)")
     add("-label", choices=(*packages, TEACHER, TRAIN), help="a PyPI package, estimates, or training")
-    add("-teacher_path", type=Path, help="checkpoint of the PSC predictor that estimates accuracies")
-    add("-encoder_path", type=Path, default=files.encoder, help="the teacher's encoder")
-    add("-tokenizer_path", type=Path, default=files.model, help="the teacher's SentencePiece model")
+    add("-teacher_path", type=shipped_path, help="checkpoint of the PSC predictor that estimates accuracies")
+    add("-encoder_path", type=shipped_path, default=str(files.encoder), help="the teacher's encoder")
+    add("-tokenizer_path", type=shipped_path, default=str(files.model), help="the teacher's SentencePiece model")
     add("-traced", action="store_true", help="NB-201: skip connections leave no identity node")
     add("-output", type=Path, help="file to write; by default the family's cache in data/")
     add("-save_labels", type=Path, help="table of the estimates, or of the trainings (data/labels/F_measured.csv)")
@@ -224,5 +224,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """Run the installed command."""
     run_script(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import constants
-from model_src.cli import FlagParser, positive_int, run_script
+from model_src.cli import FlagParser, positive_int, run_script, shipped_path
 from model_src.encoder.paths import (
     DEFAULT_ENCODING,
     DEFAULT_VOCAB_SIZE,
@@ -75,10 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.runtime import made_by
 
     files = vocabulary_files(config.encoder_families, config.encoding, config.vocab_size, config.vocabulary_dir)
-    with made_by(
-        vocabulary_command(config.encoder_families, config.encoding, config.vocab_size), files.encoder, files.model
-    ):
-        encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
+    encoder_path, model_path = shipped_path(files.encoder), shipped_path(files.model)
+    vocabulary = config.encoder_families, config.encoding, config.vocab_size
+    with made_by(vocabulary_command(*vocabulary), encoder_path, model_path):
+        encoder, tokenizer = NetworkEncoder.load(encoder_path), Tokenizer.load(model_path)
     networks = [network for network in load_family(config.family, config.data_dir) if network.accuracy is not None]
     if not networks:
         raise InputError(f"-data_family {config.family}: none of its networks has an accuracy")
@@ -97,5 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """Run the installed command."""
     run_script(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -2,10 +2,13 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
+import constants
 from model_src.files import InputError
 
 
@@ -60,6 +63,17 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
     return value
+
+
+def shipped_path(path: str | Path) -> Path:
+    """The path itself, or where there is nothing, the file of that name among those that come with AutoGO.
+
+    So `saved_models/psc_chkpt.pt` is found from every folder. A path that is absolute or climbs with `..` stays as it
+    is.
+    """
+    path = Path(path)
+    shipped = constants.SHIPPED_DIR / path
+    return shipped if not os.path.exists(path) and ".." not in path.parts and os.path.exists(shipped) else path
 
 
 def run_script(main: Callable[[Sequence[str] | None], int | None]) -> None:

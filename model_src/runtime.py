@@ -7,10 +7,12 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import constants
 from model_src.files import InputError
 
 if TYPE_CHECKING:
@@ -108,4 +110,12 @@ def made_by(command: str, *paths: str | Path) -> Iterator[None]:
     except InputError as error:
         if all(Path(path).exists() for path in paths):
             raise
-        raise InputError(f"{error}; make it with `{command}`") from error
+        raise InputError(f"{error}; make it with `{_command(command)}`") from error
+
+
+def _command(line: str) -> str:
+    """`python gen_DB.py ...` as it is called here: an installed copy has a command for every script."""
+    if constants.INSTALLED:
+        for entry in entry_points(group="console_scripts"):
+            line = line.replace(f"python {entry.value.removesuffix(':cli')}.py", entry.name)
+    return line

@@ -1,8 +1,10 @@
 """Flags in three spellings, errors in one line."""
 
+from pathlib import Path
+
 import pytest
 
-from model_src.cli import FlagParser, fraction, positive_int, run_script
+from model_src.cli import FlagParser, fraction, positive_int, run_script, shipped_path
 from model_src.files import InputError
 
 
@@ -31,6 +33,19 @@ def test_bad_flags_are_one_line(parser, argv):
         parser.parse_args(argv)
     assert argv[0] in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_here_is_looked_up_among_the_shipped_files(tmp_path, monkeypatch):
+    here, shipped = tmp_path / "here", tmp_path / "shipped"
+    for folder, names in ((here, ("own", "both")), (shipped, ("both", "theirs"))):
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch()
+    monkeypatch.setattr("constants.SHIPPED_DIR", shipped)
+    monkeypatch.chdir(here)
+    assert shipped_path("theirs") == shipped / "theirs"
+    for as_given in ("own", "both", "neither", "", "../shipped/x", "y/../theirs", str(here / "theirs"), "a" * 5000):
+        assert shipped_path(as_given) == Path(as_given)
 
 
 def test_bad_input_leaves_with_2_and_one_line(capsys):

@@ -37,7 +37,7 @@ def test_checkpoints():
 def test_the_training_of_a_search_goes_on(tmp_path, monkeypatch, cifar_folder):  # noqa: F811
     folder = shutil.copytree(FIXTURES / "search", tmp_path / "search")
     before = json.loads((folder / "train_result.json").read_text())
-    monkeypatch.chdir(ROOT)  # where its search was started
+    monkeypatch.chdir(tmp_path)  # its input is found in the repository all the same
     flags = {"num_train_cgs": 2, "num_runs_cg": 1, "train_epochs": 1, "train_images": 20, "train_batch_size": 10}
     argv = [f"-{name}={value}" for name, value in flags.items()]
     argv += ["-train_input_cg", "-train_data_dir", str(cifar_folder), "-device_str", "cpu"]
