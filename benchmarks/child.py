@@ -6,7 +6,7 @@ A search embeds what is before and after a segment once, for all the children th
 import time
 
 import numpy as np
-from harness import Row, run, shipped_mutator, shipped_network
+from harness import Row, open_goal, run, shipped_mutator, shipped_network
 
 PUBLISHED_MS = 155
 
@@ -16,18 +16,17 @@ def measure() -> list[Row]:
     from model_src.comp_graph.graph_ops import canonical_hash
     from model_src.comp_graph.tf_comp_graph import OP2I
     from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
-    from model_src.search.objectives import Objectives
 
     cg, op2i = shipped_network(), OP2I().build_from_file()
     work = f"one child, {cg.n_nodes} nodes"
-    objectives = Objectives(-1e9, compute_cg_flops(cg, op2i), -1e9, 1e9)  # every child is built
+    goal = open_goal(cg)  # every child is built
     mutator, searched = shipped_mutator(), []
-    children = mutator.mutate(cg, objectives, np.random.default_rng(0)).accepted  # the database is embedded now
+    children = mutator.mutate(cg, goal, np.random.default_rng(0)).accepted  # the database is embedded now
     for seed in range(1, 11):
         start = time.perf_counter()
-        mutation = mutator.mutate(cg, objectives, np.random.default_rng(seed))
+        mutation = mutator.mutate(cg, goal, np.random.default_rng(seed))
         searched.append(1e3 * (time.perf_counter() - start) / mutation.n_scored)
-    predictor, alone = mutator._predictor, []
+    predictor, alone = mutator.predictor, []
     ends = {indices: _ends(cg, indices) for indices in {child.swap.indices for child in children}}
     for child in children:
         before, after = ends[child.swap.indices]

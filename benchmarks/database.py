@@ -28,13 +28,16 @@ PUBLISHED_MS = 150  # per network at 200 networks, and growing
 
 def _iteration(files: "VocabularyFiles", database: Path) -> float:
     """Seconds per iteration of a short search, in this process."""
-    from model_src.search.run_manager import SearchConfig, run_search
+    from model_src.search.config import SearchConfig
+    from model_src.search.session import search
     from model_src.search.workers import Workers
 
-    config = SearchConfig(ITERATIONS, top_k=3, min_flops_decrease_percent=-10, max_flops_decrease_percent=100)
+    config = SearchConfig(
+        "nb201", epoch=ITERATIONS, top_k=3, min_flops_decrease_percent=-10, max_flops_decrease_percent=100
+    )
     mutator = shipped_mutator(files=files, database=database)
     with Workers(lambda: mutator, 1) as workers:
-        return seconds_of(lambda: run_search(shipped_network(), config, workers)) / ITERATIONS
+        return seconds_of(lambda: search(shipped_network(), config, workers=workers)) / ITERATIONS
 
 
 def measure() -> list[Row]:

@@ -1,7 +1,7 @@
 """How the processor time of a search grows: with the nodes of the input, and with parents × segments × targets."""
 
 import numpy as np
-from harness import Row, another_mutator, processor_seconds_of, run, shipped_mutator, shipped_network
+from harness import Row, another_mutator, open_goal, processor_seconds_of, run, shipped_mutator, shipped_network
 
 CELLS = (4, 9, 19, 40, 82)  # about 50, 100, 200, 400 and 800 nodes
 SWAPS = ((5, 50), (10, 50), (10, 100), (20, 100), (20, 200))  # segments, targets
@@ -11,7 +11,7 @@ REPEATS = 3
 
 def _chain(n_cells: int):
     """Cells of NB-201 operations, one after the other, at three resolutions."""
-    from model_src.search.run_manager import with_run_normalisers
+    from model_src.search.session import with_run_normalisers
     from model_src.search_space.graph_builder import GraphBuilder
 
     builder = GraphBuilder(f"{n_cells} cells")
@@ -26,27 +26,21 @@ def _chain(n_cells: int):
 
 def _seconds(loaded, parents: list, candidates: int, targets: int, seed: int) -> tuple[float, int]:
     """Processor time of mutating all parents, and the number of children; all are built, the database is embedded."""
-    from model_src.comp_graph.tf_comp_graph import OP2I
-    from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
-    from model_src.search.objectives import Objectives
-
     mutator = another_mutator(loaded, max_candidate_per_iter=candidates, max_target_per_iter=targets)
-    objectives = Objectives(-1e9, compute_cg_flops(parents[0], OP2I().build_from_file()), -1e9, 1e9)
-    mutator.mutate(parents[0], objectives, np.random.default_rng(1000 + seed))
+    goal = open_goal(parents[0])
+    mutator.mutate(parents[0], goal, np.random.default_rng(1000 + seed))
     n_scored = []
 
     def work() -> None:
         for number, cg in enumerate(parents):
-            n_scored.append(mutator.mutate(cg, objectives, np.random.default_rng((seed, number))).n_scored)
+            n_scored.append(mutator.mutate(cg, goal, np.random.default_rng((seed, number))).n_scored)
 
     return processor_seconds_of(work), sum(n_scored)
 
 
 def _children(mutator, cg, count: int) -> list:
     """Different networks one swap away from the given one."""
-    from model_src.search.objectives import Objectives
-
-    mutation = mutator.mutate(cg, Objectives(-1e9, 1.0, -1e9, 1e9), np.random.default_rng(0))
+    mutation = mutator.mutate(cg, open_goal(cg), np.random.default_rng(0))
     different = {child.identity: child.swap for child in mutation.accepted}
     chosen = list(different.values())[:: len(different) // count][:count]
     return [swap.apply(cg, "new") for swap in chosen]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.encoder.paths import VocabularyFiles
     from model_src.search.mutator import Mutator
+    from model_src.search.objectives import Goal
 
 REFERENCE = ROOT.parent / "shared" / "reference"
 VOCABULARY = "h+i+n15+n2+t"
@@ -147,8 +148,15 @@ def another_mutator(mutator: "Mutator", **config: Any) -> "Mutator":
 
     from model_src.search.mutator import Mutator
 
-    parts = mutator._encoder, mutator._tokenizer, mutator._database, mutator._predictor
-    return Mutator(replace(mutator._config, **config), *parts, uses_parts=mutator._uses_parts)
+    parts = mutator.encoder, mutator.tokenizer, mutator.database, mutator.predictor
+    return Mutator(replace(mutator.config, **config), *parts, uses_parts=mutator.uses_parts)
+
+
+def open_goal(cg: "ComputeGraph", score: float = -1e9) -> "Goal":
+    """A goal that every child better than a score achieves, whatever it costs."""
+    from model_src.search.objectives import FLOPS, Goal, Window
+
+    return Goal(score, (Window(FLOPS, FLOPS.measure(cg), -1e9, 1e9),))
 
 
 def reference_mutator(family: str) -> "Mutator":
@@ -165,17 +173,17 @@ def reference_mutator(family: str) -> "Mutator":
 
 
 def _mutator(family: str, config: dict, models: Path, encoder: Path, tokenizer: Path, database: Path) -> "Mutator":
-    from autogo import MutatorFiles
-    from model_src.search.mutator import MutationConfig
+    from model_src.search.config import MutatorFiles, SearchConfig
 
-    files = (models / "psc_chkpt.pt", "PSC_predictor", encoder, tokenizer, database)
-    return MutatorFiles(MutationConfig(family, **config), *map(str, files), milp_solver=None, device_str="cpu")()
+    paths = map(str, (models / "psc_chkpt.pt", encoder, tokenizer, database))
+    names = ("predictor_path", "graph_encoder_path", "tokenizer_path", "segment_database_path")
+    return MutatorFiles(SearchConfig(family, **dict(zip(names, paths, strict=True)), **config, device_str="cpu"))()
 
 
 def shipped_network(family: str = "nb201") -> "ComputeGraph":
     """A shipped input network as a search sees it."""
     from model_src.comp_graph.load import load_cg
-    from model_src.search.run_manager import with_run_normalisers
+    from model_src.search.session import with_run_normalisers
 
     return with_run_normalisers(load_cg(ROOT / "architectures" / f"{family}_best.pkl"))
 

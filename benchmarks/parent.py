@@ -3,7 +3,7 @@
 import sys
 
 import numpy as np
-from harness import REFERENCE, Row, has_reference, reference_mutator, run, seconds_of
+from harness import REFERENCE, Row, has_reference, open_goal, reference_mutator, run, seconds_of
 
 REPEATS = 3
 PUBLISHED_SECONDS = {"hiaml": 21.6, "nb201": 69.3}  # the reference's baseline.md
@@ -11,15 +11,14 @@ PUBLISHED_SECONDS = {"hiaml": 21.6, "nb201": 69.3}  # the reference's baseline.m
 
 def _first_iteration(family: str) -> float:
     from model_src.comp_graph.load import load_cg
-    from model_src.search.objectives import Objectives
-    from model_src.search.run_manager import with_run_normalisers
+    from model_src.search.session import with_run_normalisers
 
     cg = with_run_normalisers(load_cg(REFERENCE / "published" / "architectures" / f"{family}_best.pkl"))
     mutator, rng = reference_mutator(family), np.random.default_rng(0)  # anew: nothing is remembered
 
     def work() -> None:
-        objectives = Objectives(mutator.baseline(cg, rng), 1.0, -1e9, 1e9)  # every better child is taken
-        sys.stderr.write(f"{family}: {mutator.mutate(cg, objectives, rng).n_scored} children scored\n")
+        goal = open_goal(cg, mutator.baseline(cg, rng))  # every better child is taken
+        sys.stderr.write(f"{family}: {mutator.mutate(cg, goal, rng).n_scored} children scored\n")
 
     return seconds_of(work)
 

@@ -1,28 +1,32 @@
 """Defects of the published code that change what a search finds, each to be switched on in ours.
 
-A defect is a mix-in over `Mutator`, or a replacement of one function of the search loop. The product itself has no
-switches. Numbers are those of docs/conformance.md.
+A defect is a mix-in over `Mutator`, or another search strategy. The product itself has no switches. Numbers are those
+of docs/conformance.md. What an overridden method does is said in `Mutator`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+# ruff: noqa: D102
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from model_src.comp_graph.graph_ops import canonical_hash, induced_subgraph, prune_merges
 from model_src.comp_graph.segment import Cut, Segment, replace_segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.propagation.forward import forward_propagate
 from model_src.propagation.problem import KEEP, KIND_OF_OP
-from model_src.search import run_manager
 from model_src.search.candidates import Candidate
-from model_src.search.mutator import Mutator, Swap
+from model_src.search.children import Swap
+from model_src.search.mutator import Mutator
+from model_src.search.objectives import FLOPS
 from model_src.search.pareto import Individual, pareto_front
+from model_src.search.strategy import ParetoStrategy, Strategy
 
 BATCH = 64  # of the published PSC prediction
 
@@ -35,13 +39,15 @@ class Defect:
         name: Number and what happens.
         mixins: Classes in front of `Mutator`.
         inputs: What to measure it on: a family, with ` op` behind it for the mutation of single operations.
-        patched: Makes a context that replaces functions of the loop while a search of the given mutator runs.
+        strategy: (most parents, mutator) -> the strategy of a search.
+        patched: Makes a context in which a search runs.
     """
 
     name: str
     mixins: tuple[type, ...] = ()
     inputs: tuple[str, ...] = ("hiaml", "two_path")
-    patched: Callable[[Mutator], Any] = lambda mutator: nullcontext()
+    strategy: Callable[[int, Mutator], Strategy] = lambda top_k, _: ParetoStrategy(top_k)
+    patched: Callable[[], Any] = nullcontext
 
     def mutator(self, *args: Any, **options: Any) -> Mutator:
         """A mutator with the defect."""
@@ -64,8 +70,8 @@ class Scored:
         super().__init__(*args, **options)
         self.scored: list[tuple[ComputeGraph, Candidate, Swap, float]] = []
 
-    def _score(self, candidate: Candidate, swaps: Sequence[Swap]) -> list[float]:
-        scores = super()._score(candidate, swaps)
+    def score(self, candidate: Candidate, swaps: Sequence[Swap]) -> list[float]:
+        scores = super().score(candidate, swaps)
         self.scored += [(candidate.parent, candidate, *pair) for pair in zip(swaps, scores, strict=True)]
         return scores
 
@@ -76,16 +82,16 @@ class ShuffledPredictions(Scored):
     Acceptance is not touched: the published code predicts for that test anew.
     """
 
-    def _most_promising(self, candidate, targets, count, rng):
+    def most_promising(self, candidate, targets, count, rng):
         if count <= 0 or not targets:
             return []
         keys = [self._sizes(candidate, target) for target in targets]
-        scores = in_batch_order(self._score_parts(candidate, targets), keys, rng)
+        scores = in_batch_order(self.score_parts(candidate, targets), keys, rng)
         return [targets[i] for i in np.argsort(scores, kind="stable")[-count:]]
 
-    def mutate(self, cg, objectives, rng):  # noqa: D102
+    def mutate(self, cg, goal, rng):
         first = len(self.scored)
-        mutation = super().mutate(cg, objectives, rng)
+        mutation = super().mutate(cg, goal, rng)
         children = self.scored[first:]
         keys = [self._sizes(candidate, swap.segment) for _, candidate, swap, _ in children]
         stored = in_batch_order([score for *_, score in children], keys, rng)
@@ -94,19 +100,26 @@ class ShuffledPredictions(Scored):
         return replace(mutation, accepted=accepted)
 
     def _sizes(self, candidate: Candidate, target: Segment) -> tuple[int, int]:
-        parts = candidate.predecessor, self._part(target, candidate.parent), candidate.successor
+        parts = candidate.predecessor, self.part(target, candidate.parent), candidate.successor
         return sum(part.n_nodes for part in parts), sum(part.n_weighted_nodes for part in parts)
 
 
 class ScoredBeforeTheMilp:
     """D-02: the score is of the segment as it was before the MILP."""
 
-    def _resolve(self, candidate, target, rng):
-        swap = super()._resolve(candidate, target, rng)
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._unresolved: WeakKeyDictionary[Segment, ComputeGraph] = WeakKeyDictionary()
+
+    def resolve(self, candidate, target, rng):
+        swap = super().resolve(candidate, target, rng)
         if swap is not None and swap.segment is not target:
-            before = prune_merges(forward_propagate(target, swap.segment.input_shapes))
-            self._parts[swap.segment] = before.with_normalisers(candidate.parent.normalisers)
+            self._unresolved[swap.segment] = prune_merges(forward_propagate(target, swap.segment.input_shapes))
         return swap
+
+    def part(self, target, parent):
+        before = self._unresolved.get(target)
+        return super().part(target, parent) if before is None else before.with_normalisers(parent.normalisers)
 
 
 class TargetsLost:
@@ -114,10 +127,10 @@ class TargetsLost:
 
     _failed: Candidate | None = None
 
-    def _resolve(self, candidate, target, rng):
+    def resolve(self, candidate, target, rng):
         if self._failed is candidate:
             return None
-        swap = super()._resolve(candidate, target, rng)
+        swap = super().resolve(candidate, target, rng)
         if swap is None:
             self._failed = candidate
         return swap
@@ -126,10 +139,10 @@ class TargetsLost:
 class ConcatRejected:
     """D-07: no segment with a concat is ever made to fit."""
 
-    def _resolve(self, candidate, target, rng):
+    def resolve(self, candidate, target, rng):
         if any(node.op_name == "concat" for node in target.graph.nodes):
             return None
-        return super()._resolve(candidate, target, rng)
+        return super().resolve(candidate, target, rng)
 
 
 class RenumberedIds:
@@ -137,14 +150,14 @@ class RenumberedIds:
 
     _count = 0
 
-    def candidates(self, *args):  # noqa: D102
+    def candidates(self, *args):
         found = super().candidates(*args)
         for candidate in found:
             candidate.place.segment.__dict__["identity"] = ""
         return found
 
-    def _build(self, *args):
-        child = super()._build(*args)
+    def build(self, *args):
+        child = super().build(*args)
         self._count += 1
         return replace(child, identity=f"{child.identity} {self._count}")
 
@@ -154,37 +167,37 @@ class UnsortedKey:
 
     _missed = False
 
-    def _swaps(self, candidate, rng):
+    def swaps(self, candidate, rng):
         nodes, place = candidate.parent.nodes, candidate.place
         sources = sorted((nodes[source] for source in place.sources), key=lambda node: node.resolution)
         readers = sorted((nodes[i] for port in place.readers for i in port), key=lambda node: node.resolution)
         keys = [node.out_shape for node in sources], [node.in_shape for node in readers]
         self._missed = any(key != sorted(key) for key in keys)
-        return super()._swaps(candidate, rng)
+        return super().swaps(candidate, rng)
 
-    def _fitting(self, input_shapes, output_shapes):
-        return () if self._missed else super()._fitting(input_shapes, output_shapes)
+    def fitting(self, input_shapes, output_shapes):
+        return () if self._missed else super().fitting(input_shapes, output_shapes)
 
 
 class PortsByEdge:
     """D-16: a candidate has a port for every edge that crosses its boundary, a target one for every end node."""
 
-    def candidates(self, *args):  # noqa: D102
+    def candidates(self, *args):
         found = super().candidates(*args)
         for candidate in found:
             candidate.__dict__["place"] = cut_by_edges(candidate.parent, candidate.indices)
         return found
 
-    def _attach(self, *args):
-        return EdgeSwap(**vars(super()._attach(*args)))
+    def attach(self, *args):
+        return EdgeSwap(**vars(super().attach(*args)))
 
-    def _resolve(self, *args):
-        swap = super()._resolve(*args)
+    def resolve(self, *args):
+        swap = super().resolve(*args)
         return swap and EdgeSwap(**vars(swap))
 
-    def _build(self, candidate, swap, *rest):
-        child = super()._build(candidate, swap, *rest)
-        return replace(child, mflops=compute_cg_flops(swap.apply(candidate.parent, "new"), self._op2i))
+    def build(self, candidate, swap, *rest):
+        child = super().build(candidate, swap, *rest)
+        return replace(child, costs=(FLOPS.measure(swap.apply(candidate.parent, "new")),))
 
 
 class EdgeSwap(Swap):
@@ -214,76 +227,75 @@ def cut_by_edges(cg: ComputeGraph, indices: Sequence[int]) -> Cut:
 class HalfOfTheSingleOps:
     """D-39 (`op` mode): the exact matches are cut to half the limit before those of one node are picked."""
 
-    def _swaps(self, candidate, rng):
+    def swaps(self, candidate, rng):
         source = candidate.place.segment
         shapes = tuple(sorted(source.input_shapes)), tuple(sorted(source.output_shapes))
-        pool = [target for target in self._database.by_resolution(*shapes) if self._is_allowed(target)]
-        drawn = [pool[i] for i in rng.permutation(len(pool))[: self._config.max_target_per_iter // 2]]
+        pool = [target for target in self.database.by_resolution(*shapes) if self.is_allowed(target)]
+        drawn = [pool[i] for i in rng.permutation(len(pool))[: self.config.max_target_per_iter // 2]]
         single = [target for target in drawn if target.graph.n_nodes == 1 and target.identity != source.identity]
-        return [self._attach(candidate, target, rng) for target in single]
+        return [self.attach(candidate, target, rng) for target in single]
 
 
-def frozen_depthwise(mutator: Mutator) -> Any:
+def frozen_depthwise() -> Any:
     """D-10: a depthwise convolution keeps its size in the MILP, and its stride as well."""
     return patch.dict(KIND_OF_OP, depthwise=KEEP)
 
 
-@contextmanager
-def published_parents(mutator: Mutator) -> Iterator[None]:
+class PublishedParents(ParetoStrategy):
     """D-17: repeats among the parents, no extremes from the grid, rejected children to fill up. Needs `Scored`."""
 
-    def select(front, latest, count, rng):
+    def __init__(self, top_k: int, mutator: Mutator):
+        super().__init__(top_k)
+        self._count, self._mutator = top_k, mutator
+
+    def choose_parents(self, iteration, rng):
+        children, self._mutator.scored = self._mutator.scored, []
+        if iteration == 1:
+            return super().choose_parents(iteration, rng)
+        front, count = self.front, self._count
         parents = _inside_of_the_grid(front, isqrt(count), rng)
         parents += [front[i] for i in rng.integers(len(front), size=min(count - len(parents), len(front)))]
-        children, mutator.scored = mutator.scored, []
-        return parents + _best(children, count - len(parents), mutator)
-
-    with patch.object(run_manager, "select_parents", select):
-        yield
+        return parents + _best(children, count - len(parents))
 
 
 def _inside_of_the_grid(front: Sequence[Individual], side: int, rng: np.random.Generator) -> list[Individual]:
     """One random member strictly inside each cell of the grid over the front."""
-    values = np.array([(one.score, one.mflops) for one in front])
+    values = np.array([(one.score, one.cost) for one in front])
     lines = np.linspace(values.min(axis=0), values.max(axis=0), side + 1)
     found = []
     for row, column in np.ndindex(side, side):
         low, high = lines[[row, row + 1], 0], lines[[column, column + 1], 1]
-        inside = [one for one in front if low[0] < one.score < low[1] and high[0] < one.mflops < high[1]]
+        inside = [one for one in front if low[0] < one.score < low[1] and high[0] < one.cost < high[1]]
         if inside:
             found.append(inside[rng.integers(len(inside))])
     return found
 
 
-def _best(children: Sequence[tuple], count: int, mutator: Mutator) -> list[Individual]:
+def _best(children: Sequence[tuple], count: int) -> list[Individual]:
     """The best scored children by rank sum, accepted or not."""
     if count <= 0 or not children:
         return []
     made = []
     for number, (parent, _, swap, score) in enumerate(children):
         graph = swap.apply(parent, f"r{number}.")
-        mflops = compute_cg_flops(graph, mutator._op2i)
-        made.append(Individual(lambda graph=graph: graph, canonical_hash(graph), score, mflops, 0))
-    ranks = np.argsort(np.argsort([-one.score for one in made])) + np.argsort(np.argsort([one.mflops for one in made]))
+        mflops = FLOPS.measure(graph)
+        made.append(Individual(lambda graph=graph: graph, canonical_hash(graph), score, (mflops,), mflops, 0))
+    ranks = np.argsort(np.argsort([-one.score for one in made])) + np.argsort(np.argsort([one.cost for one in made]))
     return [made[i] for i in np.argsort(ranks, kind="stable")[:count]]
 
 
-def ties_stay(mutator: Mutator) -> Any:
+class TiesStay(ParetoStrategy):
     """D-49: equal results of different iterations stay side by side in the front."""
 
-    def front_with_ties(individuals):
-        unique = {id(one): one for one in individuals}.values()
-        values = {(one.score, one.mflops) for one in pareto_front(unique)}
-        return sorted((one for one in unique if (one.score, one.mflops) in values), key=lambda one: -one.score)
+    def take_in(self, children):
+        self.latest += children
+        unique = {id(one): one for one in (*self.front, *children)}.values()
+        values = {(one.score, one.cost) for one in pareto_front(unique)}
+        self.front = sorted((one for one in unique if (one.score, one.cost) in values), key=lambda one: -one.score)
 
-    return patch.object(run_manager, "pareto_front", front_with_ties)
 
-
-@contextmanager
-def published_parents_and_ties(mutator: Mutator) -> Iterator[None]:
+class PublishedParentsAndTies(PublishedParents, TiesStay):
     """D-17 and D-49."""
-    with published_parents(mutator), ties_stay(mutator):
-        yield
 
 
 FIXED = Defect("none", inputs=("hiaml", "two_path", "inception", "hiaml op"))
@@ -292,16 +304,16 @@ DEFECTS = (
     Defect("D-02 scored before the MILP", (ScoredBeforeTheMilp,)),
     Defect("D-03 targets lost (upper bound)", (TargetsLost,)),
     Defect("D-07 concat rejected", (ConcatRejected,), ("two_path", "inception")),
-    Defect("D-10 depthwise frozen in the MILP", (), ("inception",), frozen_depthwise),
+    Defect("D-10 depthwise frozen in the MILP", (), ("inception",), patched=frozen_depthwise),
     Defect("D-11, D-12 identity by numbering", (RenumberedIds,)),
     Defect("D-15 keys unsorted", (UnsortedKey,), ("two_path", "inception")),
     Defect("D-16 ports by edge", (PortsByEdge,)),
-    Defect("D-17 parents", (Scored,), patched=published_parents),
+    Defect("D-17 parents", (Scored,), strategy=PublishedParents),
     Defect("D-39 half of the single operations", (HalfOfTheSingleOps,), ("hiaml op",)),
-    Defect("D-49 ties in the front", patched=ties_stay),
+    Defect("D-49 ties in the front", strategy=lambda top_k, _: TiesStay(top_k)),
     Defect(
         "D-01, 02, 07, 11, 12, 15, 16, 17, 49 together",
         (ShuffledPredictions, ScoredBeforeTheMilp, ConcatRejected, RenumberedIds, UnsortedKey, PortsByEdge),
-        patched=published_parents_and_ties,
+        strategy=PublishedParentsAndTies,
     ),
 )

@@ -38,8 +38,9 @@ from model_src.encoder.segment_db import SegmentDatabase  # noqa: E402
 from model_src.encoder.segment_map import build_database  # noqa: E402
 from model_src.encoder.tokenizer import Tokenizer  # noqa: E402
 from model_src.predictor.scoring import load_predictor  # noqa: E402
+from model_src.search.config import SearchConfig  # noqa: E402
 from model_src.search.mutator import MutationConfig  # noqa: E402
-from model_src.search.run_manager import SearchConfig, run_search  # noqa: E402
+from model_src.search.session import search  # noqa: E402
 from model_src.search.workers import Workers  # noqa: E402
 
 INPUTS = ("hiaml", "two_path")
@@ -179,8 +180,10 @@ class Setting:
         config = MutationConfig(self.family, "combined", self.unit, size.candidates, size.targets)
         mutator = defect.mutator(config, *self._parts, uses_parts=True)
         limits = {"min_flops_decrease_percent": -10, "max_flops_decrease_percent": 100}
-        with Recorder(lambda: mutator, n_jobs=1) as workers, defect.patched(mutator):
-            result = run_search(self.source, SearchConfig(size.epoch, size.top_k, seed=seed, **limits), workers)
+        searched = SearchConfig(self.family, epoch=size.epoch, top_k=size.top_k, seed=seed, **limits)
+        strategy = defect.strategy(size.top_k, mutator)
+        with Recorder(lambda: mutator, n_jobs=1) as workers, defect.patched():
+            result = search(self.source, searched, strategy, workers=workers)
         distinct.pop(canonical_hash(self.source), None)
         small = size == Size()
         accepted = [swap.apply(graph, "new") for graph, swap in distinct.values()] if small else []

@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -78,7 +77,9 @@ def test_folder_and_files(finished):
     rows = table_of(finished)
     ranks = {f"rank_{row['rank']}.pkl" for row in rows[1:]}
     names = {path.name for path in finished.iterdir()}
-    assert names == {"params.pkl", "mutation_result.txt", "pareto.csv", "pareto.png"} | ranks
+    assert (
+        names == {"params.pkl", "params.json", "input.pkl", "mutation_result.txt", "pareto.csv", "pareto.png"} | ranks
+    )
     assert pickle.loads((finished / "params.pkl").read_bytes()).top_k == 2
 
 
@@ -124,7 +125,7 @@ def test_a_search_that_cannot_begin_leaves_no_folder(tmp_path, monkeypatch):
     def refuse(*_):
         raise InputError("no segment")
 
-    monkeypatch.setattr(autogo, "search", refuse)
+    monkeypatch.setattr(autogo, "run_search", refuse)
     with pytest.raises(InputError):
         autogo.main(arguments(tmp_path, logs_dir=tmp_path / "logs"))
     assert not any(path for parent in ("out", "logs") for path in (tmp_path / parent).iterdir())
@@ -149,23 +150,12 @@ def test_drawings_use_the_vocabulary_of_the_run(tmp_path, monkeypatch):
     paths = []
     monkeypatch.setattr("model_src.encoder.network_encoder.NetworkEncoder.load", paths.append)
     monkeypatch.setattr("model_src.encoder.tokenizer.Tokenizer.load", paths.append)
-    monkeypatch.setattr("model_src.search.report.draw_networks", lambda *_: None)
-    changes = {"graph_encoder_path": "e.pkl", "tokenizer_path": "t.model", "mutation_unit": "op"}
-    result = SimpleNamespace(source=SimpleNamespace(graph=None))
-    autogo.draw(autogo.parse_args(arguments(tmp_path, **changes)), result, [], tmp_path)
+    monkeypatch.setattr("model_src.search.output.write_results", lambda *_: None)
+    monkeypatch.setattr("model_src.search.report.pareto_rows", lambda _: (_ for _ in ()).throw(InputError("seen")))
+    changes = {"graph_encoder_path": "e.pkl", "tokenizer_path": "t.model", "mutation_unit": "op", "no_drawings": None}
+    with pytest.raises(InputError, match="seen"):
+        autogo.report(autogo.parse_args(arguments(tmp_path, **changes)), None, None)
     assert paths == ["e.pkl", "t.model"]
-
-
-def test_corrected_networks_are_trained(tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setattr("model_src.training.frontier.train_frontier", lambda *args: trained.extend(args[:2]))
-    source = load_cg(ROOT / "architectures" / "nb201_best.pkl")
-    ranked = [SimpleNamespace(rank=0, graph="corrected", found=SimpleNamespace(graph="as found", iteration=2))]
-    result = SimpleNamespace(source=SimpleNamespace(graph=source))
-    autogo.train(autogo.parse_args(arguments(tmp_path)), None, result, ranked, tmp_path)
-    (network,), corrected_source = trained
-    assert (network.graph, network.iteration) == ("corrected", 2)
-    assert corrected_source.normalisers["max_derived_H"] == 32  # of its own sizes
 
 
 def test_a_failing_drawing_does_not_end_the_search(tmp_path, monkeypatch, caplog):
@@ -194,6 +184,8 @@ BAD_INPUT = {
     "missing checkpoint": ({"predictor_path": "{tmp}/none.pt"}, "none.pt"),
     "no checkpoint": ({"predictor_path": "{tmp}/text.pkl"}, "text.pkl"),
     "negative size": ({"input_h": -32}, "-input_h"),
+    "other size": ({"input_h": 64}, "-input_h, -input_w, -input_c: 64x32x3 given, the input of"),
+    "unknown objective": ({"objective": "speed"}, "-objective: unknown objective 'speed'"),
     "empty window": ({"min_flops_decrease_percent": 20, "max_flops_decrease_percent": 20}, "-min_flops"),
     "unwritable": ({"output_dir": "{tmp}/text.pkl"}, "-output_dir"),
     "missing flag": ({"model_family": None}, "-model_family"),

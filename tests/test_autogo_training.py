@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 import autogo  # noqa: E402
 from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
 from model_src.files import InputError, save_pickle  # noqa: E402
-from model_src.training.flags import execution, frontier_config  # noqa: E402
+from model_src.search.flags import execution, frontier_config  # noqa: E402
 from model_src.training.frontier import FrontierConfig  # noqa: E402
 from model_src.training.recipe import Execution, TrainConfig  # noqa: E402
 from tests.test_autogo import ROOT, arguments, result_folder  # noqa: E402
@@ -212,6 +212,13 @@ BROKEN = {
     "other params": (lambda folder: save_pickle([1], folder / "params.pkl"), [], "params.pkl: holds a list"),
     "other input": (lambda folder: save_pickle(classifier(5), folder.parent / "input.pkl"), [], "another network"),
     "no input": (lambda folder: (folder.parent / "input.pkl").unlink(), [], "input.pkl: No such file"),
+    "foreign file": (
+        lambda folder: (folder / "pareto.csv").write_text(
+            (folder / "pareto.csv").read_text().replace("rank_1.pkl", "../rank_1.pkl")
+        ),
+        [],
+        "the file of rank 1 is",
+    ),
     "other search": (lambda folder: None, ["-epoch", "9"], "its search had -epoch 2, not 9"),
     "nothing to train": (lambda folder: None, ["-num_train_cgs", "0"], "-resume: nothing is to be trained"),
     "no device": (lambda folder: None, ["-device_str", "abacus"], "-device_str abacus"),

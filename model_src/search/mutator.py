@@ -1,17 +1,15 @@
 """Mutate one network: pick segments, find others that fit, score the swaps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from model_src.comp_graph.graph_ops import canonical_hash, is_merge, topological_order
-from model_src.comp_graph.segment import Cut, Segment, Shape, cut, replace_segment
+from model_src.comp_graph.graph_ops import canonical_hash, topological_order
+from model_src.comp_graph.segment import Segment, Shape
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
-from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
-from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops, graph_macs
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_db import SegmentDatabase
 from model_src.encoder.segmentation import segment
@@ -19,7 +17,8 @@ from model_src.encoder.tokenizer import Tokenizer
 from model_src.files import InputError
 from model_src.propagation.milp import Propagator, Statistics
 from model_src.search.candidates import Candidate, allowed_ops, find_candidates, select_candidates
-from model_src.search.objectives import Objectives
+from model_src.search.children import Child, Mutation, Swap
+from model_src.search.objectives import Goal, SwapCosts
 
 
 class Predictor(Protocol):
@@ -43,40 +42,6 @@ class MutationConfig:
     max_target_per_iter: int = 100
     num_consecutive_segs: int = 3
     segment_sparsity: float = 0.5
-
-
-@dataclass(frozen=True)
-class Swap:
-    """One replacement, without the network that it applies to."""
-
-    indices: tuple[int, ...]
-    segment: Segment
-    input_map: tuple[int, ...]
-    output_map: tuple[int, ...]
-
-    def apply(self, parent: ComputeGraph, prefix: str, place: Cut | None = None) -> ComputeGraph:
-        """The network with the segment replaced; ids of new nodes begin with `prefix`, `place` is known or cut anew."""
-        place = place or cut(parent, self.indices)
-        return replace_segment(parent, place, self.segment, self.input_map, self.output_map, prefix)
-
-
-@dataclass(frozen=True)
-class Child:
-    """A swap whose network was accepted: its canonical hash, predicted score and FLOPs in millions."""
-
-    swap: Swap
-    identity: str
-    score: float
-    mflops: float
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """What mutating one network gave."""
-
-    accepted: list[Child] = field(default_factory=list)
-    n_scored: int = 0
-    propagation: Statistics = field(default_factory=Statistics)
 
 
 class Mutator:
@@ -103,14 +68,14 @@ class Mutator:
             uses_parts: The predictor scores (P, S, C) triples, otherwise whole networks.
             solver: Name of the MILP solver; None is the in-process default.
         """
-        self._config = config
-        self._encoder = encoder
-        self._tokenizer = tokenizer
-        self._database = database
-        self._predictor = predictor
-        self._uses_parts = uses_parts
+        self.config = config
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+        self.database = database
+        self.predictor = predictor
+        self.uses_parts = uses_parts
         self._propagator = Propagator(solver)
-        self._allowed = allowed_ops(config.model_family, config.graph_encoder_family)
+        self.allowed = allowed_ops(config.model_family, config.graph_encoder_family)
         self._op2i = OP2I().build_from_file()
         self._exact: dict[tuple, tuple[Segment, ...]] = {}
         self._by_arity: dict[tuple[int, int], tuple[Segment, ...]] = {}
@@ -118,12 +83,12 @@ class Mutator:
 
     def candidates(self, cg: ComputeGraph, rng: np.random.Generator) -> list[Candidate]:
         """All segments of a network that may be replaced, under a fresh random mask of the vocabulary."""
-        if self._config.mutation_unit == "op":
+        if self.config.mutation_unit == "op":
             groups = [[index] for index in topological_order(cg)]
-            return find_candidates(cg, groups, 1, self._allowed, single_ops=True)
-        mask = self._tokenizer.segmenter.sample_mask(1 - self._config.segment_sparsity, rng)
-        groups = segment(cg, self._encoder, self._tokenizer, mask)
-        return find_candidates(cg, groups, self._config.num_consecutive_segs, self._allowed)
+            return find_candidates(cg, groups, 1, self.allowed, single_ops=True)
+        mask = self.tokenizer.segmenter.sample_mask(1 - self.config.segment_sparsity, rng)
+        groups = segment(cg, self.encoder, self.tokenizer, mask)
+        return find_candidates(cg, groups, self.config.num_consecutive_segs, self.allowed)
 
     def baseline(self, cg: ComputeGraph, rng: np.random.Generator) -> float:
         """The input's own score: its prediction, or the mean over all its candidates for a PSC predictor.
@@ -131,98 +96,100 @@ class Mutator:
         Raises:
             InputError: The network has no segment that the family's operations allow to replace.
         """
-        if not self._uses_parts:
-            return self._predictor.score_graphs([cg])[0]
+        if not self.uses_parts:
+            return self.predictor.score_graphs([cg])[0]
         found = self.candidates(cg, rng)
         if not found:
-            family = self._config.model_family
+            family = self.config.model_family
             raise InputError(f"-model_family {family}: no segment of {cg.name} holds only operations of this family")
-        triples = [(c.predecessor, self._part(c.place.segment, cg), c.successor) for c in found]
-        return float(np.mean(self._predictor.score_psc(triples)))
+        triples = [(c.predecessor, self.part(c.place.segment, cg), c.successor) for c in found]
+        return float(np.mean(self.predictor.score_psc(triples)))
 
-    def mutate(self, cg: ComputeGraph, objectives: Objectives, rng: np.random.Generator) -> Mutation:
+    def mutate(self, cg: ComputeGraph, goal: Goal, rng: np.random.Generator) -> Mutation:
         """Score swaps of up to `max_candidate_per_iter` segments with up to `max_target_per_iter` targets each."""
         self._propagator.statistics = Statistics()
-        rest_macs = graph_macs(cg, self._op2i)
-        accepted, n_scored = [], 0
+        costs, accepted, n_scored = SwapCosts(goal, cg), [], 0
         found = self.candidates(cg, rng)
-        for candidate in select_candidates(found, self._config.max_candidate_per_iter, self._op2i, rng):
-            swaps = self._swaps(candidate, rng)
-            kept_macs = rest_macs - segment_macs(candidate.place.segment, self._op2i)
-            for swap, score in zip(swaps, self._score(candidate, swaps), strict=True):
-                mflops = 2 * (kept_macs + segment_macs(swap.segment, self._op2i)) / 1e6
-                if objectives.accepts(score, mflops):  # most fail here, before the network is built
-                    accepted.append(self._build(candidate, swap, score, mflops))
+        for candidate in select_candidates(found, self.config.max_candidate_per_iter, self._op2i, rng):
+            swaps, costs_of = self.swaps(candidate, rng), costs.at(candidate.place.segment)
+            for swap, score in zip(swaps, self.score(candidate, swaps), strict=True):
+                # Most fail here, before the network is built.
+                if score > goal.score and goal.accepts(score, known := costs_of(swap.segment)):
+                    accepted.append(self.build(candidate, swap, score, known, costs))
             n_scored += len(swaps)
-        kept = [child for child in accepted if objectives.accepts(child.score, child.mflops)]
+        kept = [child for child in accepted if goal.accepts(child.score, child.costs)]
         return Mutation(kept, n_scored, self._propagator.statistics)
 
-    def _build(self, candidate: Candidate, swap: Swap, score: float, mflops: float) -> Child:
+    def build(
+        self, candidate: Candidate, swap: Swap, score: float, known: Sequence[float | None], costs: SwapCosts
+    ) -> Child:
+        """Build the network of a swap for its hash, and for the costs that are not known without it."""
         cg = candidate.parent
         child = swap.apply(cg, "new", candidate.place)
-        if child.n_nodes != cg.n_nodes - len(swap.indices) + swap.segment.graph.n_nodes:  # merges were bypassed
-            mflops = compute_cg_flops(child, self._op2i)
-        return Child(swap, canonical_hash(child), score, mflops)
+        merges_bypassed = child.n_nodes != cg.n_nodes - len(swap.indices) + swap.segment.graph.n_nodes
+        return Child(swap, canonical_hash(child), score, costs.of_child(child, known, merges_bypassed))
 
-    def _swaps(self, candidate: Candidate, rng: np.random.Generator) -> list[Swap]:
+    def swaps(self, candidate: Candidate, rng: np.random.Generator) -> list[Swap]:
         """Targets of one candidate: segments of its very shapes, then segments of its arity made to fit."""
         source = candidate.place.segment
-        exact = self._fitting(source.input_shapes, source.output_shapes)
+        exact = self.fitting(source.input_shapes, source.output_shapes)
         others = [target for target in exact if target.identity != source.identity]
-        limit = self._config.max_target_per_iter
-        if self._config.mutation_unit == "segment":
+        limit = self.config.max_target_per_iter
+        if self.config.mutation_unit == "segment":
             used = {target.text for target in exact}
             drawn = [others[i] for i in rng.permutation(len(others))[: limit // 2]]
-            rest = [target for target in self._of_arity(source) if target.text not in used]
+            rest = [target for target in self.of_arity(source) if target.text not in used]
         else:
             drawn, rest = [others[i] for i in rng.permutation(len(others))[:limit]], []
-        swaps = [self._attach(candidate, target, rng) for target in drawn]
-        for target in self._most_promising(candidate, rest, limit - len(drawn), rng):
-            swap = self._resolve(candidate, target, rng)
+        swaps = [self.attach(candidate, target, rng) for target in drawn]
+        for target in self.most_promising(candidate, rest, limit - len(drawn), rng):
+            swap = self.resolve(candidate, target, rng)
             if swap is not None:
                 swaps.append(swap)
         return swaps
 
-    def _fitting(self, input_shapes: Sequence[Shape], output_shapes: Sequence[Shape]) -> tuple[Segment, ...]:
+    def fitting(self, input_shapes: Sequence[Shape], output_shapes: Sequence[Shape]) -> tuple[Segment, ...]:
+        """The allowed and complete segments of the very (H, W, C) of inputs and outputs, in any order of ports."""
         key = tuple(sorted(input_shapes)), tuple(sorted(output_shapes))
         if key not in self._exact:
-            single = self._config.mutation_unit == "op"
+            single = self.config.mutation_unit == "op"
             self._exact[key] = tuple(
                 target
-                for target in self._database.by_resolution(*key)
-                if self._is_allowed(target) and target.is_complete and not (single and target.graph.n_nodes > 1)
+                for target in self.database.by_resolution(*key)
+                if self.is_allowed(target) and target.is_complete and not (single and target.graph.n_nodes > 1)
             )
         return self._exact[key]
 
-    def _of_arity(self, source: Segment) -> tuple[Segment, ...]:
+    def of_arity(self, source: Segment) -> tuple[Segment, ...]:
         """The first variant of every allowed text of the source's arity, with more than one node and edge."""
         key = len(source.inputs), len(source.outputs)
         if key not in self._by_arity:
             first: dict[str, Segment] = {}
-            for target in self._database.by_arity(*key):
+            for target in self.database.by_arity(*key):
                 first.setdefault(target.text, target)
             self._by_arity[key] = tuple(
                 target
                 for target in first.values()
-                if target.graph.n_nodes > 1 and len(target.graph.edge_pairs) > 1 and self._is_allowed(target)
+                if target.graph.n_nodes > 1 and len(target.graph.edge_pairs) > 1 and self.is_allowed(target)
             )
         return self._by_arity[key]
 
-    def _is_allowed(self, target: Segment) -> bool:
-        return all(node.op_name in self._allowed for node in target.graph.nodes)
+    def is_allowed(self, target: Segment) -> bool:
+        """Whether a segment holds only operations of the family."""
+        return all(node.op_name in self.allowed for node in target.graph.nodes)
 
-    def _most_promising(
+    def most_promising(
         self, candidate: Candidate, targets: Sequence[Segment], count: int, rng: np.random.Generator
     ) -> list[Segment]:
         """The `count` best targets by prediction, in ascending order, or a random draw for a GNN predictor."""
         if count <= 0 or not targets:
             return []
-        if not self._uses_parts:
+        if not self.uses_parts:
             return [targets[i] for i in rng.permutation(len(targets))[:count]]
-        scores = self._score_parts(candidate, targets)
+        scores = self.score_parts(candidate, targets)
         return [targets[i] for i in np.argsort(scores, kind="stable")[-count:]]
 
-    def _attach(self, candidate: Candidate, target: Segment, rng: np.random.Generator) -> Swap:
+    def attach(self, candidate: Candidate, target: Segment, rng: np.random.Generator) -> Swap:
         """Connect a segment of the very same shapes; ports of equal shape are paired at random."""
         source = candidate.place.segment
         return Swap(
@@ -232,7 +199,7 @@ class Mutator:
             _pair(target.output_shapes, source.output_shapes, rng),
         )
 
-    def _resolve(self, candidate: Candidate, target: Segment, rng: np.random.Generator) -> Swap | None:
+    def resolve(self, candidate: Candidate, target: Segment, rng: np.random.Generator) -> Swap | None:
         """Connect a segment of the same arity at random and make its resolutions fit; None where they cannot."""
         source = candidate.place.segment
         input_map = tuple(rng.permutation(len(source.inputs)).tolist())
@@ -244,37 +211,26 @@ class Mutator:
             return None
         return Swap(candidate.place.indices, resolution.segment, input_map, output_map)
 
-    def _score(self, candidate: Candidate, swaps: Sequence[Swap]) -> list[float]:
-        if self._uses_parts:
-            return self._score_parts(candidate, [swap.segment for swap in swaps])
+    def score(self, candidate: Candidate, swaps: Sequence[Swap]) -> list[float]:
+        """The predictions of the children of one candidate, in order."""
+        if self.uses_parts:
+            return self.score_parts(candidate, [swap.segment for swap in swaps])
         place = candidate.place
-        return self._predictor.score_graphs([swap.apply(candidate.parent, "new", place) for swap in swaps])
+        return self.predictor.score_graphs([swap.apply(candidate.parent, "new", place) for swap in swaps])
 
-    def _score_parts(self, candidate: Candidate, targets: Sequence[Segment]) -> list[float]:
+    def score_parts(self, candidate: Candidate, targets: Sequence[Segment]) -> list[float]:
+        """The predictions of (predecessor, target, successor) triples, in order."""
         before, after = candidate.predecessor, candidate.successor
-        parts = [self._part(target, candidate.parent) for target in targets]
-        return self._predictor.score_psc([(before, part, after) for part in parts])
+        parts = [self.part(target, candidate.parent) for target in targets]
+        return self.predictor.score_psc([(before, part, after) for part in parts])
 
-    def _part(self, target: Segment, parent: ComputeGraph) -> ComputeGraph:
+    def part(self, target: Segment, parent: ComputeGraph) -> ComputeGraph:
         """The segment as the predictor sees it, under the run's normalisers (children keep their parent's)."""
         if target not in self._parts:
             part = target.part
             same = part.normalisers == parent.normalisers
             self._parts[target] = part if same else part.with_normalisers(parent.normalisers)
         return self._parts[target]
-
-
-def segment_macs(part: Segment, op2i: OP2I) -> int:
-    """Multiply-accumulates of a segment in its place: inputs from outside count like inner ones."""
-    n_inputs = [len(sources) for sources in part.graph.predecessors]
-    for readers in part.inputs:
-        for index in readers:
-            n_inputs[index] += 1
-    return sum(
-        node_macs(node, op2i.query_op(node.op_type_idx)) * max(1, count)
-        for node, count in zip(part.graph.nodes, n_inputs, strict=True)
-        if count > 1 or not is_merge(node.label)
-    )
 
 
 def _pair(wanted: Sequence[Shape], offered: Sequence[Shape], rng: np.random.Generator) -> tuple[int, ...]:

@@ -1,36 +1,190 @@
-"""What a child must achieve to be accepted."""
+"""What a search makes smaller while it raises the score, and what a child must achieve to be accepted.
 
+An objective is one entry of `OBJECTIVES`; the flags, the windows, the front and the reports follow from it.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
+
+from model_src.comp_graph.graph_ops import is_merge
+from model_src.comp_graph.memory import peak_activation_bytes
+from model_src.comp_graph.segment import Segment
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
+from model_src.comp_graph.tf_comp_graph_utils import graph_macs
+from model_src.files import InputError
+from model_src.search_space.graph_builder import parameter_count
 
 
 @dataclass(frozen=True)
-class Objectives:
-    """The input network's values and the limits that children are held against.
+class Objective:
+    """A cost of networks that a search makes smaller.
 
     Attributes:
-        score: The input's predicted score, in the predictor's units.
-        mflops: The input's FLOPs in millions.
-        min_decrease: Lower bound of the FLOPs decrease in percent; negative allows growth.
-        max_decrease: Upper bound of the FLOPs decrease in percent.
+        name: Its name as a flag's value.
+        title: Its name in sentences.
+        unit: What `of_graph(cg) / scale` counts.
+        column: Its column in tables.
+        of_graph: The raw cost of a network.
+        of_segment: The raw cost of a segment in its place, where the cost of a network is the sum over its nodes; None
+            where only the whole network tells.
+        scale: Raw cost per unit.
     """
 
-    score: float
-    mflops: float
+    name: str
+    title: str
+    unit: str
+    column: str
+    of_graph: Callable[[ComputeGraph], int]
+    of_segment: Callable[[Segment], int] | None = None
+    scale: float = 1.0
+
+    def measure(self, cg: ComputeGraph) -> float:
+        """The cost of a network, in `unit`."""
+        return self.of_graph(cg) / self.scale
+
+
+@cache
+def _op2i() -> OP2I:
+    return OP2I().build_from_file()
+
+
+def graph_flops(cg: ComputeGraph) -> int:
+    """FLOPs (2 x MACs, raw) of a network."""
+    return 2 * graph_macs(cg, _op2i())
+
+
+def segment_flops(segment: Segment) -> int:
+    """FLOPs (2 x MACs, raw) of a segment in its place: inputs from outside count like inner ones."""
+    op2i, graph = _op2i(), segment.graph
+    n_inputs = [len(sources) for sources in graph.predecessors]
+    for readers in segment.inputs:
+        for index in readers:
+            n_inputs[index] += 1
+    return 2 * sum(
+        node_macs(node, op2i.query_op(node.op_type_idx)) * max(1, count)
+        for node, count in zip(graph.nodes, n_inputs, strict=True)
+        if count > 1 or not is_merge(node.label)
+    )
+
+
+FLOPS = Objective("flops", "FLOPs", "MFLOPs", "mflops", graph_flops, segment_flops, 1e6)
+PARAMS = Objective(
+    "params", "parameters", "parameters", "params", parameter_count, lambda segment: parameter_count(segment.graph)
+)
+PEAK_MEMORY = Objective(
+    "peak_memory", "peak activation memory", "MB", "peak_memory_mb", peak_activation_bytes, scale=1e6
+)
+OBJECTIVES = {objective.name: objective for objective in (FLOPS, PARAMS, PEAK_MEMORY)}
+
+
+def objective_of(name: str | Objective) -> Objective:
+    """The objective of a name; an objective is handed on.
+
+    Raises:
+        InputError: There is none of this name.
+    """
+    if isinstance(name, Objective):
+        return name
+    if name not in OBJECTIVES:
+        raise InputError(f"-objective: unknown objective {name!r}; choose from {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[name]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The range that an objective of an accepted network lies in, as a decrease against the input's.
+
+    Attributes:
+        objective: What is measured.
+        source: The input's value, in the objective's unit.
+        min_decrease: In percent of the input's value; results lie strictly above. Negative allows growth.
+        max_decrease: In percent of the input's value; results lie strictly below.
+    """
+
+    objective: Objective
+    source: float
     min_decrease: float
     max_decrease: float
 
-    def flops_decrease(self, mflops: float) -> float:
-        """By how many percent of the input's FLOPs a network is cheaper."""
-        return 100 * (self.mflops - mflops) / self.mflops
+    def decrease(self, value: float) -> float:
+        """By how many percent of the input's value a value is smaller."""
+        return 100 * (self.source - value) / self.source
+
+    def contains(self, value: float) -> bool:
+        """Whether a value lies strictly inside the window."""
+        return self.min_decrease < self.decrease(value) < self.max_decrease
+
+    def __str__(self) -> str:
+        low, high = (self.source * (1 - percent / 100) for percent in (self.max_decrease, self.min_decrease))
+        return (
+            f"{self.objective.title}: the input has {self.source:,.6g} {self.objective.unit}, results lie between "
+            f"{max(low, 0):,.6g} and {high:,.6g} (decrease of {self.min_decrease:g} to {self.max_decrease:g} %)"
+        )
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a child must achieve: a better score than the input's, and costs inside the windows.
+
+    Attributes:
+        score: The input's predicted score, in the predictor's units.
+        windows: One per cost that is measured, FLOPs among them.
+        n_objectives: The first so many costs form the front; the others only limit it.
+    """
+
+    score: float
+    windows: tuple[Window, ...]
+    n_objectives: int = 1
+
+    @cached_property
+    def flops(self) -> int:
+        """Position of FLOPs among the costs."""
+        return next(i for i, window in enumerate(self.windows) if window.objective.name == FLOPS.name)
 
     def score_gain(self, score: float) -> float:
         """By how many percent of the input's absolute score a network is better."""
         return 100 * (score - self.score) / abs(self.score) if self.score else 100 * (score - self.score)
 
-    def within_flops(self, mflops: float) -> bool:
-        """Whether the FLOPs lie strictly inside the window."""
-        return self.min_decrease < self.flops_decrease(mflops) < self.max_decrease
+    def accepts(self, score: float, costs: Sequence[float | None]) -> bool:
+        """Whether a network is strictly better than the input and inside every window; None is a cost not known yet."""
+        return score > self.score and all(
+            cost is None or window.contains(cost) for window, cost in zip(self.windows, costs, strict=True)
+        )
 
-    def accepts(self, score: float, mflops: float) -> bool:
-        """Whether a network is strictly better than the input and inside the FLOPs window."""
-        return score > self.score and self.within_flops(mflops)
+
+class SwapCosts:
+    """Costs of the children of one parent, as far as they are known before a child is built."""
+
+    def __init__(self, goal: Goal, parent: ComputeGraph):
+        self._objectives = [window.objective for window in goal.windows]
+        self._of_parent = [o.of_graph(parent) if o.of_segment else 0 for o in self._objectives]
+
+    def at(self, place: Segment) -> Callable[[Segment], tuple[float | None, ...]]:
+        """A function that gives the costs of the child in which a segment stands in the place of another one."""
+        rest = [
+            raw - objective.of_segment(place) if objective.of_segment else 0
+            for objective, raw in zip(self._objectives, self._of_parent, strict=True)
+        ]
+
+        def costs(segment: Segment) -> tuple[float | None, ...]:
+            return tuple(
+                (kept + objective.of_segment(segment)) / objective.scale if objective.of_segment else None
+                for objective, kept in zip(self._objectives, rest, strict=True)
+            )
+
+        return costs
+
+    def of_child(self, child: ComputeGraph, known: Sequence[float | None], merges_bypassed: bool) -> tuple[float, ...]:
+        """The costs of a child that is built.
+
+        Args:
+            child: The network.
+            known: What `at` gave.
+            merges_bypassed: Whether nodes outside of the swap disappeared, so that sums over nodes no longer hold.
+        """
+        return tuple(
+            objective.measure(child) if cost is None or merges_bypassed else cost
+            for objective, cost in zip(self._objectives, known, strict=True)
+        )

@@ -1,4 +1,4 @@
-"""The Pareto set over (score, FLOPs) and the choice of parents from it."""
+"""The Pareto set over score and cost, and the choice of parents from it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ class Individual:
         build: Makes the network; called once, when it is first needed.
         identity: Its canonical hash.
         score: Predicted score, higher is better.
+        costs: One per objective, lower is better; in the units of the objectives.
         mflops: FLOPs in millions.
         iteration: When it was found, from 1; 0 is the input.
     """
@@ -25,8 +26,14 @@ class Individual:
     build: Callable[[], ComputeGraph]
     identity: str
     score: float
+    costs: tuple[float, ...]
     mflops: float
     iteration: int
+
+    @property
+    def cost(self) -> float:
+        """The first objective's cost."""
+        return self.costs[0]
 
     @cached_property
     def graph(self) -> ComputeGraph:
@@ -35,10 +42,10 @@ class Individual:
 
 
 def pareto_front(individuals: Iterable[Individual]) -> list[Individual]:
-    """The individuals that no other dominates, best score first; of equal (score, FLOPs) only the earliest stays."""
+    """The individuals that no other dominates, best score first; of equal (score, cost) only the earliest stays."""
     front: list[Individual] = []
-    for individual in sorted(individuals, key=lambda one: (-one.score, one.mflops)):
-        if not front or individual.mflops < front[-1].mflops:
+    for individual in sorted(individuals, key=lambda one: (-one.score, one.cost)):
+        if not front or individual.cost < front[-1].cost:
             front.append(individual)
     return front
 
@@ -49,7 +56,7 @@ def select_parents(
     """Draw distinct parents that spread over the front, then the best of the latest accepted children.
 
     One random member of each cell of a grid of isqrt(count) x isqrt(count) equal cells over the front's score and
-    FLOPs, then random further members, then the latest children by rank sum (score descending, FLOPs ascending).
+    cost, then random further members, then the latest children by rank sum (score descending, cost ascending).
 
     Args:
         front: The Pareto set, the input among it while nothing dominates it.
@@ -71,7 +78,7 @@ def select_parents(
 
 def _one_per_cell(front: Sequence[Individual], side: int, rng: np.random.Generator) -> list[Individual]:
     cells: dict[tuple[int, int], list[Individual]] = {}
-    values = np.array([(one.score, one.mflops) for one in front])
+    values = np.array([(one.score, one.cost) for one in front])
     low, span = values.min(axis=0), np.ptp(values, axis=0)
     places = np.floor(side * (values - low) / np.where(span > 0, span, 1)).clip(0, side - 1).astype(int)
     for member, place in zip(front, places.tolist(), strict=True):
@@ -84,6 +91,6 @@ def _by_rank_sum(individuals: Sequence[Individual]) -> list[Individual]:
         return []
     ranks = sum(
         np.searchsorted(np.sort(values), values)
-        for values in (np.array([-one.score for one in individuals]), np.array([one.mflops for one in individuals]))
+        for values in (np.array([-one.score for one in individuals]), np.array([one.cost for one in individuals]))
     )
     return [individuals[i] for i in np.argsort(ranks, kind="stable")]

@@ -7,8 +7,9 @@ import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Task, TaskPool
-from model_src.search.mutator import Mutation, Mutator
-from model_src.search.objectives import Objectives
+from model_src.search.children import Mutation
+from model_src.search.mutator import Mutator
+from model_src.search.objectives import Goal
 
 
 class MutatorFactory(Protocol):
@@ -26,8 +27,8 @@ def _baseline(mutator: Mutator, cg: ComputeGraph, seed: tuple[int, ...]) -> floa
     return mutator.baseline(cg, np.random.default_rng(seed))
 
 
-def _mutate(mutator: Mutator, cg: ComputeGraph, objectives: Objectives, seed: tuple[int, ...]) -> Mutation:
-    return mutator.mutate(cg, objectives, np.random.default_rng(seed))
+def _mutate(mutator: Mutator, cg: ComputeGraph, goal: Goal, seed: tuple[int, ...]) -> Mutation:
+    return mutator.mutate(cg, goal, np.random.default_rng(seed))
 
 
 class Workers:
@@ -53,11 +54,9 @@ class Workers:
         """The input's own score (see `Mutator.baseline`)."""
         return next(self._pool.in_order([Task(f"score of {cg.name}", _baseline, (cg, seed))]))
 
-    def mutate(
-        self, graphs: Iterable[ComputeGraph], objectives: Objectives, seed: tuple[int, ...]
-    ) -> Iterator[Mutation]:
+    def mutate(self, graphs: Iterable[ComputeGraph], goal: Goal, seed: tuple[int, ...]) -> Iterator[Mutation]:
         """Mutate every network, yielding the results in the order of the networks."""
         return self._pool.in_order(
-            Task(f"mutations of {cg.name}", _mutate, (cg, objectives, (*seed, position)))
+            Task(f"mutations of {cg.name}", _mutate, (cg, goal, (*seed, position)))
             for position, cg in enumerate(graphs)
         )

@@ -1,9 +1,8 @@
-"""Training of a search's results, best first, with results on disk after every run."""
+"""Training of a search's results, best first, with everything kept after every run."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 from model_src.comp_graph.graph_ops import canonical_hash
@@ -13,7 +12,7 @@ from model_src.training.cifar10_data import Cifar10
 from model_src.training.cost import say_cost
 from model_src.training.loop import check_execution, try_to_train
 from model_src.training.recipe import AUTOMATIC, Execution, TrainConfig
-from model_src.training.results import FrontierResult, ResultFiles, TrainedNetwork
+from model_src.training.results import FrontierResult, KeptRuns, TrainedNetwork, TrainingStore
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +49,13 @@ def train_frontier(
     source: ComputeGraph,
     config: FrontierConfig,
     data: Cifar10,
-    out_dir: str | Path,
+    store: TrainingStore,
     how: Execution = AUTOMATIC,
     progress: bool = True,
 ) -> FrontierResult:
-    """Train a search's results in rank order and write `train_result.json` and `.txt` after every run.
+    """Train a search's results in rank order and keep everything in the store after every run.
 
-    Runs of the same graph and recipe that an earlier call left in `out_dir` are not repeated. A network that fails is
+    Runs of the same graph and recipe that an earlier call left in the store are not repeated. A network that fails is
     recorded with the reason, and the next one takes its place.
 
     Args:
@@ -64,25 +63,25 @@ def train_frontier(
         source: The input of the search, corrected as the results are.
         config: What to train and how.
         data: The images.
-        out_dir: The folder of the result files.
+        store: Where trainings are kept.
         how: Where and how to compute.
         progress: Show a bar per run.
 
     Raises:
-        InputError: There is no such device or framework, or `out_dir` holds a `train_result.json` that is not one.
+        InputError: There is no such device or framework, or the store holds something else.
     """
     check_execution(config.recipe, how)
-    files = ResultFiles(out_dir, config.recipe)
+    kept = KeptRuns(store, config.recipe)
     result = FrontierResult(_untrained(FrontierNetwork(None, source, 0)))
     queue = _queue(networks, source, config)
-    _say_cost(queue, files, config, data, how)
+    _say_cost(queue, kept, config, data, how)
     for network in queue:
         if network.rank is not None and _n_successes(result) == config.n_networks:
             break
         record = _untrained(network) if network.rank is not None else result.source
         result.trained.append(record)
         for seed in range(config.n_runs):
-            run = files.run_of(record.graph_hash, seed) or try_to_train(
+            run = kept.run_of(record.graph_hash, seed) or try_to_train(
                 network.graph, config.recipe, seed, data, how, progress, record.title
             )
             if isinstance(run, str):
@@ -90,10 +89,10 @@ def train_frontier(
                 logger.warning("%s is not trained: %s", record.title, run)
             else:
                 record.runs.append(run)
-            files.save(result, config.n_runs)
+            kept.save(result, config.n_runs)
             if record.failure:
                 break
-    files.save(result, config.n_runs)
+    kept.save(result, config.n_runs)
     for line in result.summaries:
         logger.info(line)
     return result
@@ -107,7 +106,7 @@ def _queue(networks: Sequence[FrontierNetwork], source: ComputeGraph, config: Fr
 
 
 def _say_cost(
-    queue: Sequence[FrontierNetwork], files: ResultFiles, config: FrontierConfig, data: Cifar10, how: Execution
+    queue: Sequence[FrontierNetwork], kept: KeptRuns, config: FrontierConfig, data: Cifar10, how: Execution
 ) -> None:
     """Say what the runs cost that are left, if no network fails."""
     most = None if config.n_networks is None else config.n_networks + config.train_input
@@ -115,7 +114,7 @@ def _say_cost(
         network.graph
         for network in queue[:most]
         for seed in range(config.n_runs)
-        if not files.run_of(canonical_hash(network.graph), seed)
+        if not kept.run_of(canonical_hash(network.graph), seed)
     ]
     if left:
         say_cost(left, config.recipe, data, how)

@@ -1,17 +1,13 @@
-"""The trainings of a search's results, on disk: everything as JSON, and the published text."""
+"""The trainings of a search's results: everything as JSON data, and the published text."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Protocol
 
-from model_src.files import InputError, load_json, save_text
+from model_src.files import InputError
 from model_src.training.recipe import RunResult, TrainConfig
-
-JSON_NAME = "train_result.json"
-TEXT_NAME = "train_result.txt"
 
 
 @dataclass
@@ -69,22 +65,36 @@ class FrontierResult:
         return [one.summary if one in finished else f"{one.title}: {one.failure}" for one in self.trained]
 
 
-class ResultFiles:
-    """`train_result.json` and `train_result.txt` of a folder.
+class TrainingStore(Protocol):
+    """Where trainings are kept, such as a result folder."""
 
-    No run is ever lost: those of an earlier call that are no part of this one stay in the JSON file.
+    @property
+    def trainings_path(self) -> Path:
+        """What messages name."""
+
+    def load_trainings(self) -> Any:
+        """The JSON data that was saved last; None where there is none."""
+
+    def save_trainings(self, content: Mapping[str, Any], text: str) -> None:
+        """Keep JSON data and a text."""
+
+
+class KeptRuns:
+    """Runs of earlier calls and of this one.
+
+    No run is ever lost: those of an earlier call that are no part of this one stay in the store.
 
     Args:
-        folder: Where the files are, or will be.
+        store: Where they are kept.
         recipe: Of the runs to come.
 
     Raises:
-        InputError: `folder` holds a `train_result.json` that is not one.
+        InputError: The store holds something else.
     """
 
-    def __init__(self, folder: str | Path, recipe: TrainConfig):
-        self._folder, self._recipe = Path(folder), asdict(recipe)
-        self._earlier = _read_runs(self._folder / JSON_NAME)
+    def __init__(self, store: TrainingStore, recipe: TrainConfig):
+        self._store, self._recipe = store, asdict(recipe)
+        self._earlier = _runs_of(store.load_trainings(), store.trainings_path)
 
     def run_of(self, graph_hash: str, seed: int) -> RunResult | None:
         """The run of an earlier call with the same recipe; None where there is none."""
@@ -94,7 +104,7 @@ class ResultFiles:
         return None
 
     def save(self, result: FrontierResult, n_runs: int) -> None:
-        """Write both files."""
+        """Keep what there is so far."""
         now = {(one.graph_hash, run.seed) for one in result.trained for run in one.runs}
         best = result.best
         content = {
@@ -108,15 +118,13 @@ class ResultFiles:
                 if entry["recipe"] != self._recipe or (entry["graph_hash"], entry["run"]["seed"]) not in now
             ],
         }
-        save_text(json.dumps(content, indent=1) + "\n", self._folder / JSON_NAME)
-        save_text(_report(result, n_runs), self._folder / TEXT_NAME)
+        self._store.save_trainings(content, _report(result, n_runs))
 
 
-def _read_runs(path: Path) -> list[dict[str, Any]]:
-    """Every run in a file: graph_hash, recipe, run."""
-    if not path.exists():
+def _runs_of(content: Any, path: Path) -> list[dict[str, Any]]:
+    """Every run in the stored data: graph_hash, recipe, run."""
+    if content is None:
         return []
-    content = load_json(path)
     try:
         runs = [
             {"graph_hash": one["graph_hash"], "recipe": content["recipe"], "run": run}

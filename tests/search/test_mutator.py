@@ -14,11 +14,16 @@ from model_src.encoder.segment_db import SegmentDatabase
 from model_src.files import InputError
 from model_src.search.candidates import find_candidates
 from model_src.search.mutator import MutationConfig, Mutator
-from model_src.search.objectives import Objectives
+from model_src.search.objectives import FLOPS, Goal, Window
 from tests.conftest import conv, regular
 from tests.search.conftest import CountingPredictor, TinyFactory
 
-ANYTHING = Objectives(-100.0, 312.767892, -1000, 1000)
+
+def goal_of(score, least, most):
+    return Goal(score, (Window(FLOPS, 312.767892, least, most),))
+
+
+ANYTHING = goal_of(-100.0, -1000, 1000)
 
 
 @pytest.fixture(scope="module", params=[("segment", True), ("op", True), ("segment", False), ("op", False)])
@@ -27,7 +32,7 @@ def factory(request):
 
 
 def summary(mutation):
-    return [(child.identity, child.score, child.mflops) for child in mutation.accepted]
+    return [(child.identity, child.score, child.costs[0]) for child in mutation.accepted]
 
 
 def test_children_are_consistent_networks(factory, source, op2i):
@@ -40,7 +45,7 @@ def test_children_are_consistent_networks(factory, source, op2i):
         assert graph.nodes[graph.input_index].label == "input"
         assert graph.nodes[graph.output_index].label == "output"
         assert canonical_hash(graph) == child.identity != canonical_hash(source)
-        assert compute_cg_flops(graph, op2i) == child.mflops
+        assert compute_cg_flops(graph, op2i) == child.costs[0]
         assert (graph.name, graph.input_shape, graph.normalisers) == (
             source.name,
             source.input_shape,
@@ -69,22 +74,22 @@ def test_scores_belong_to_their_children(source):
     """The stored score is the prediction of exactly this child's parts."""
     mutator = TinyFactory(uses_parts=False)()
     for child in mutator.mutate(source, ANYTHING, np.random.default_rng(0)).accepted:
-        assert child.score == mutator._predictor.score_graphs([child.swap.apply(source, "x")])[0]
+        assert child.score == mutator.predictor.score_graphs([child.swap.apply(source, "x")])[0]
 
 
 def test_limits_are_kept(source):
     mutator = TinyFactory()()
-    objectives = Objectives(mutator.baseline(source, np.random.default_rng(0)), 312.767892, 0, 20)
-    accepted = mutator.mutate(source, objectives, np.random.default_rng(0)).accepted
+    goal = goal_of(mutator.baseline(source, np.random.default_rng(0)), 0, 20)
+    accepted = mutator.mutate(source, goal, np.random.default_rng(0)).accepted
     assert accepted
-    assert all(child.score > objectives.score for child in accepted)
-    assert all(0.8 * 312.767892 < child.mflops < 312.767892 for child in accepted)
+    assert all(child.score > goal.score for child in accepted)
+    assert all(0.8 * 312.767892 < child.costs[0] < 312.767892 for child in accepted)
 
 
 def test_a_network_without_replaceable_segments_is_refused(tiny_graph):
     mutator = TinyFactory()()
     only_ends = tiny_graph  # input, conv, relu, add, output: one piece of unknown nodes, or ends only
-    mutator._allowed = frozenset()
+    mutator.allowed = frozenset()
     with pytest.raises(InputError, match="no segment of tiny"):
         mutator.baseline(only_ends, np.random.default_rng(0))
 
@@ -140,16 +145,16 @@ BAD = [chain(16, "conv", "relu", "conv", padding="valid"), chain(32, "relu", "id
 @pytest.mark.parametrize("seed", range(5))
 def test_targets_that_cannot_be_made_to_fit_leave_the_others(candidate, seed):
     order = np.random.default_rng(seed).permutation(5)
-    swaps = mutator_on([(GOOD + BAD)[i] for i in order])._swaps(candidate, np.random.default_rng(seed))
+    swaps = mutator_on([(GOOD + BAD)[i] for i in order]).swaps(candidate, np.random.default_rng(seed))
     assert sorted(swap.segment.text for swap in swaps) == sorted(segment.text for segment in GOOD)
 
 
 def test_what_is_scored_is_what_is_built(candidate):
     mutator = mutator_on(GOOD)
-    swaps = mutator._swaps(candidate, np.random.default_rng(0))
-    mutator._predictor.segments.clear()
-    mutator._score(candidate, swaps)
-    for swap, scored in zip(swaps, mutator._predictor.segments, strict=True):
+    swaps = mutator.swaps(candidate, np.random.default_rng(0))
+    mutator.predictor.segments.clear()
+    mutator.score(candidate, swaps)
+    for swap, scored in zip(swaps, mutator.predictor.segments, strict=True):
         child = swap.apply(candidate.parent, "new")
         new = {node.str_id: node.resolution for node in child.nodes if node.str_id.startswith("new")}
         assert sorted(new.values()) == sorted(node.resolution for node in scored.nodes)
@@ -165,7 +170,7 @@ def test_a_segment_is_not_replaced_by_itself_nor_by_one_with_lost_inputs(candida
     lost = segment_from_subgraph(ComputeGraph.from_nodes("k", [(1, 8, 8, 8)], fitting, [(0, 1)]), "lost")
     other = segment_from_subgraph(ComputeGraph.from_nodes("c", [(1, 8, 8, 8)], [conv("c", 8, 8, 16, 2)], []), "other")
     segments = [itself, segment_from_subgraph(renumbered, "copy"), lost, other]
-    swaps = mutator_on(segments)._swaps(candidate, np.random.default_rng(0))
+    swaps = mutator_on(segments).swaps(candidate, np.random.default_rng(0))
     assert [swap.segment.text for swap in swaps] == ["other"]
 
 
@@ -174,5 +179,5 @@ def test_single_operations_are_picked_before_the_limit(candidate):
     (relu,) = find_candidates(cg, [[2, 0, 1], [3], [4]], 1, frozenset({"relu"}))
     singles = [chain(4, op, c=16) for op in ("relu", "identity", "fusedbatchnorm")]
     longer = [chain(4, *["relu"] * length, c=16) for length in range(2, 20)]
-    swaps = mutator_on([*longer, *singles], "op", most=4)._swaps(relu, np.random.default_rng(0))
+    swaps = mutator_on([*longer, *singles], "op", most=4).swaps(relu, np.random.default_rng(0))
     assert sorted(swap.segment.text for swap in swaps) == ["4 fusedbatchnorm {}", "4 identity {}"]

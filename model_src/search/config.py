@@ -1,0 +1,132 @@
+"""What a search is asked for, and what it loads."""
+
+import math
+from dataclasses import dataclass, fields
+
+from constants import SHIPPED_DIR
+from model_src.encoder.paths import vocabulary_files
+from model_src.files import InputError
+from model_src.search.mutator import MutationConfig, Mutator
+from model_src.search.objectives import FLOPS, Objective, objective_of
+
+_FILES = vocabulary_files(root=SHIPPED_DIR / "cache_sentence_piece")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A search; the attributes are named after autogo.py's flags and have their defaults.
+
+    Attributes:
+        model_family: Decides on the operations that mutations may take out and put in.
+        predictor_path: Checkpoint of the predictor.
+        predictor_type: Kind of the checkpoint, `PSC_predictor` or `GNN`.
+        graph_encoder_path: Encoder, node label -> character.
+        tokenizer_path: SentencePiece model.
+        segment_database_path: Segments to put in.
+        graph_encoder_family: `combined`, or a family whose operations are allowed in addition.
+        epoch: Iterations.
+        top_k: Parents per iteration.
+        max_candidate_per_iter: Segments taken out per parent.
+        max_target_per_iter: Segments tried in the place of each.
+        mutation_unit: `segment` or `op`.
+        num_consecutive_segs: Most neighbouring segments taken out at once.
+        segment_sparsity: Share (0 to 1) of multi-node pieces left out when a network is cut.
+        max_visited_architecture: The search ends after scoring so many networks; None for no limit.
+        objective: What is made smaller: a name of `objectives.OBJECTIVES`, or an objective.
+        min_decrease_percent: Results are smaller in the objective by more than this; None means 0.
+        max_decrease_percent: Results are smaller in the objective by less than this; None means 20.
+        min_flops_decrease_percent: The same for FLOPs, whatever the objective is; both None: no limit on FLOPs.
+        max_flops_decrease_percent: See `min_flops_decrease_percent`.
+        seed: The same seed gives the same result, whatever the number of workers.
+        n_jobs: Worker processes.
+        milp_solver: A solver that Pyomo knows; None is HiGHS in this process.
+        device_str: `cpu`, `cuda`, ...; None is a GPU if there is one.
+    """
+
+    model_family: str
+    predictor_path: str = str(SHIPPED_DIR / "saved_models" / "psc_chkpt.pt")
+    predictor_type: str = "PSC_predictor"
+    graph_encoder_path: str = str(_FILES.encoder)
+    tokenizer_path: str = str(_FILES.model)
+    segment_database_path: str = str(_FILES.database)
+    graph_encoder_family: str = "combined"
+    epoch: int = 5
+    top_k: int = 10
+    max_candidate_per_iter: int = 10
+    max_target_per_iter: int = 100
+    mutation_unit: str = "segment"
+    num_consecutive_segs: int = 3
+    segment_sparsity: float = 0.5
+    max_visited_architecture: int | None = None
+    objective: str | Objective = FLOPS.name
+    min_decrease_percent: float | None = None
+    max_decrease_percent: float | None = None
+    min_flops_decrease_percent: float | None = None
+    max_flops_decrease_percent: float | None = None
+    seed: int = 0
+    n_jobs: int = 1
+    milp_solver: str | None = None
+    device_str: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what the flags do not say by themselves.
+
+        Raises:
+            InputError: The objective is unknown, or a window is empty or given twice.
+        """
+        self.limits()
+
+    def limits(self) -> list[tuple[Objective, float, float]]:
+        """What is measured, with the least and the greatest decrease in percent; FLOPs are always among it.
+
+        Raises:
+            InputError: The objective is unknown, or a window is empty or given twice.
+        """
+        objective = objective_of(self.objective)
+        own = (self.min_decrease_percent, self.max_decrease_percent)
+        flops = (self.min_flops_decrease_percent, self.max_flops_decrease_percent)
+        own_given, flops_given = own != (None, None), flops != (None, None)
+        if objective.name == FLOPS.name:
+            if own_given and flops_given:
+                raise InputError(
+                    "-min/max_decrease_percent and -min/max_flops_decrease_percent: give one pair for FLOPs"
+                )
+            return [(objective, *(_window("decrease", *own) if own_given else _window("flops_decrease", *flops)))]
+        on_flops = _window("flops_decrease", *flops) if flops_given else (-math.inf, math.inf)
+        return [(objective, *_window("decrease", *own)), (FLOPS, *on_flops)]
+
+
+def _window(name: str, low: float | None, high: float | None) -> tuple[float, float]:
+    low, high = 0 if low is None else low, 20 if high is None else high
+    if not low < high:  # NaN too
+        raise InputError(f"-min_{name}_percent must be below -max_{name}_percent, got {low:g} and {high:g}")
+    return low, high
+
+
+@dataclass(frozen=True)
+class MutatorFiles:
+    """Makes the mutator of a search, in this process or in a worker."""
+
+    config: SearchConfig
+
+    def __call__(self) -> Mutator:
+        """Read encoder, tokenizer, database and predictor.
+
+        Raises:
+            InputError: A file is missing or damaged, or a name is unknown.
+        """
+        from model_src.encoder.network_encoder import NetworkEncoder
+        from model_src.encoder.segment_db import SegmentDatabase
+        from model_src.encoder.tokenizer import Tokenizer
+        from model_src.predictor.scoring import load_predictor
+
+        config = self.config
+        return Mutator(
+            MutationConfig(**{entry.name: getattr(config, entry.name) for entry in fields(MutationConfig)}),
+            NetworkEncoder.load(config.graph_encoder_path),
+            Tokenizer.load(config.tokenizer_path),
+            SegmentDatabase.open(config.segment_database_path),
+            load_predictor(config.predictor_path, config.predictor_type, config.device_str),
+            uses_parts=config.predictor_type == "PSC_predictor",
+            solver=config.milp_solver,
+        )

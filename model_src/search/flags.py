@@ -1,0 +1,165 @@
+"""The flags of autogo.py, and those that a finished search has stored; imports nothing heavy."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import constants
+from model_src.cli import FlagParser, fraction, non_negative_int, positive_int, shipped_path
+from model_src.encoder.paths import vocabulary_files
+from model_src.families import all_names
+from model_src.files import InputError
+from model_src.predictor.settings import add_ignored_flags
+from model_src.search.result_folder import ResultFolder, flag_words
+
+if TYPE_CHECKING:
+    from model_src.training.frontier import FrontierConfig
+    from model_src.training.recipe import Execution
+
+PREDICTOR_TYPES = ("PSC_predictor", "GNN")
+EXPORT_FORMATS = ("onnx", "torch", "tf")
+_REQUIRED = ("model_path", "model_family", "predictor_path", "predictor_type", "input_h", "input_w", "input_c")
+# What may differ when the training of a finished search goes on: how to train, and where files are.
+_MAY_CHANGE = (
+    "train_",
+    "num_train_cgs",
+    "num_runs_cg",
+    "iteration_min_percent",
+    "device_str",
+    "model_path",
+    "output_dir",
+    "logs_dir",
+)
+
+
+def _shipped(text: str) -> str:
+    """See `shipped_path`; flags are stored as text."""
+    return str(shipped_path(text))
+
+
+def add_search_flags(parser: FlagParser) -> None:
+    """Add the flags that say what to search, with what, and where to."""
+    add, shipped = parser.add_argument, vocabulary_files()
+    add("-model_path", type=_shipped, help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
+    add("-model_family", help=f"operations allowed: {', '.join(all_names())}")
+    add("-predictor_path", type=_shipped, help="checkpoint of the predictor")
+    add("-predictor_type", help=f"kind of the checkpoint: {' or '.join(PREDICTOR_TYPES)}")
+    add("-graph_encoder_path", type=_shipped, default=str(shipped.encoder), help="encoder: node label -> character")
+    add("-tokenizer_path", type=_shipped, default=str(shipped.model), help="SentencePiece model")
+    add("-segment_database_path", type=_shipped, default=str(shipped.database), help="segments to put in")
+    add("-graph_encoder_family", default="combined", help="`combined`, or one family whose operations are allowed")
+    add("-seed", type=non_negative_int, default=0, help="same seed, same result")
+    add("-output_dir", default=str(constants.OUTPUTS_DIR), help="parent of the result folder")
+    add("-logs_dir", default=str(constants.OUTPUTS_DIR), help="parent of a folder with a copy of the parameters")
+    add("-input_h", type=positive_int, help="input height in pixels")
+    add("-input_w", type=positive_int, help="input width in pixels")
+    add("-input_c", type=positive_int, help="input channels")
+    add("-top_k", type=positive_int, default=10, help="parents per iteration")
+    add("-epoch", type=positive_int, default=5, help="iterations")
+    add("-n_jobs", type=positive_int, default=1, help="worker processes; the result does not depend on it")
+    add("-max_candidate_per_iter", type=positive_int, default=10, help="segments taken out per parent")
+    add("-max_target_per_iter", type=positive_int, default=100, help="segments tried in the place of each")
+    add("-propagation_type", choices=["milp"], default="milp", help="how resolutions are made to fit")
+    add("-milp_solver", default=None, help="a solver that Pyomo knows; HiGHS in this process if not given")
+    add("-mutation_unit", choices=["segment", "op"], default="segment", help="what is swapped")
+    add("-max_visited_architecture", type=positive_int, default=None, help="stop after scoring so many networks")
+    add("-num_consecutive_segs", type=positive_int, default=3, help="most neighbouring segments taken out at once")
+    add("-segment_sparsity", type=fraction, default=0.5, help="share of multi-node pieces left out when cutting")
+    add("-objective", default="flops", help="what results have less of: flops, params, peak_memory, ...")
+    add("-min_decrease_percent", type=float, help="in the objective, results are below the input by more; 0")
+    add("-max_decrease_percent", type=float, help="in the objective, results are below the input by less; 20")
+    add("-min_flops_decrease_percent", type=float, help="the same for FLOPs, whatever the objective is; < 0: growth")
+    add("-max_flops_decrease_percent", type=float, help="likewise")
+    add("-device_str", default=None, help="cpu, cuda, cuda:1, ...; a GPU if there is one")
+    add("-export", nargs="+", choices=EXPORT_FORMATS, default=(), help="also write results in these formats")
+    add("-no_drawings", action="store_true", help="do not draw the networks")
+    # Published flags whose values are read from the checkpoint.
+    sizes = ("out_embed_size", "shape_embed_size", "kernel_embed_size", "n_unique_kernels", "n_shape_vals")
+    others = ("hidden_size", "out_channels", "gnn_activ", "n_gnn_layers", "aggr_method", "dropout_prob")
+    add_ignored_flags(parser, *(f"predictor_{name}" for name in sizes + others))
+
+
+def add_training_flags(parser: FlagParser) -> None:
+    """Add the flags that say what of the results to train, and how."""
+    add = parser.add_argument
+    add("-resume", metavar="FOLDER", help="no search: train what is left to train of the results in this folder")
+    add("-iteration_min_percent", type=fraction, default=0.0, help="train only results of later iterations")
+    add("-num_train_cgs", type=int, default=0, help="results to train on CIFAR-10 afterwards; -1: all")
+    add("-num_runs_cg", type=positive_int, default=3, help="trainings of each")
+    add("-train_input_cg", action="store_true", help="also train the input")
+    add("-train_epochs", type=positive_int, default=200, help="epochs of a training")
+    add("-train_batch_size", type=positive_int, default=256, help="images per step")
+    add("-train_images", type=positive_int, default=None, help="train on the first so many images only")
+    add("-train_type", choices=["PyTorch", "TensorFlow"], default="PyTorch", help="framework of the training")
+    add("-train_dataset", choices=["CIFAR10"], default="CIFAR10", help="data set of the training")
+    images = constants.DATA_DIR / "cifar-10-batches-py"
+    add("-train_data_dir", default=str(images), help="its folder; downloaded if absent")
+    add("-train_compile", action="store_true", help="PyTorch: compile networks, for long trainings on a GPU")
+
+
+def check_flags(parser: FlagParser, args: argparse.Namespace) -> None:
+    """Refuse what is missing or contradicts itself.
+
+    Raises:
+        InputError: A flag is missing or out of range, or `-resume` has nothing to train.
+    """
+    missing = [f"-{name}" for name in _REQUIRED if getattr(args, name) is None]
+    if missing:
+        parser.error(f"these flags are required: {', '.join(missing)}")
+    if args.predictor_type not in PREDICTOR_TYPES:
+        raise InputError(f"-predictor_type: unknown {args.predictor_type!r}; choose {' or '.join(PREDICTOR_TYPES)}")
+    if args.num_train_cgs < -1:
+        raise InputError(f"-num_train_cgs must be at least -1, got {args.num_train_cgs}")
+    if args.resume and not trains(args):
+        raise InputError("-resume: nothing is to be trained; give -num_train_cgs or -train_input_cg")
+
+
+def trains(args: argparse.Namespace) -> bool:
+    """Whether the flags ask for training."""
+    return bool(args.num_train_cgs or args.train_input_cg)
+
+
+def frontier_config(args: argparse.Namespace) -> "FrontierConfig":
+    """What to train and by which recipe."""
+    from model_src.training.frontier import FrontierConfig
+    from model_src.training.recipe import TrainConfig
+
+    return FrontierConfig(
+        TrainConfig(args.train_epochs, args.train_batch_size, args.train_images, args.train_type),
+        None if args.num_train_cgs == -1 else args.num_train_cgs,
+        args.num_runs_cg,
+        args.train_input_cg,
+        math.ceil(round(args.epoch * args.iteration_min_percent, 9)),  # 100 * 0.07 is a little more than 7
+    )
+
+
+def execution(args: argparse.Namespace) -> "Execution":
+    """Where and how to compute."""
+    from model_src.training.recipe import Execution
+
+    return Execution(args.device_str, compile=args.train_compile)
+
+
+def resumed_flags(parser: FlagParser, args: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:
+    """The flags of a finished search, with those for its training as given now.
+
+    Args:
+        parser: Of the script.
+        args: The flags as given now; `resume` is the folder of the search.
+        argv: The same, as words.
+
+    Raises:
+        InputError: The folder has no usable parameters, or a flag that the search is made of is given another value.
+    """
+    path = ResultFolder(args.resume).params_path(args.logs_dir)
+    line = list(flag_words(ResultFolder.load_params(path)))
+    try:
+        stored = vars(parser.parse_args(line))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    resumed = parser.parse_args([*line, *argv])
+    for name, value in vars(resumed).items():
+        if value != stored[name] and name != "resume" and not name.startswith(_MAY_CHANGE):
+            raise InputError(f"-resume {args.resume}: its search had -{name} {stored[name]}, not {value}")
+    return resumed

@@ -1,0 +1,104 @@
+"""Writing what a search found, and training it: from a `SearchResult` into its result folder."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
+from model_src.files import InputError
+from model_src.search.pictures import Groups, draw_networks, draw_pareto
+from model_src.search.report import mutation_text, pareto_rows
+from model_src.search.result_folder import ResultFolder
+from model_src.search.session import SearchResult
+from model_src.training.cifar10_data import Cifar10
+from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
+from model_src.training.recipe import Execution
+from model_src.training.results import FrontierResult
+
+logger = logging.getLogger(__name__)
+
+
+def write_results(
+    result: SearchResult,
+    folder: ResultFolder,
+    formats: Sequence[str] = (),
+    segments_of: Callable[[ComputeGraph], Groups] | None = None,
+) -> None:
+    """Write every file of a result folder: the table first, then networks, text, pictures and exports.
+
+    Args:
+        result: The search.
+        folder: Where to.
+        formats: Also export the results in these (see `exporters.files`); one that cannot be exported is logged.
+        segments_of: Cuts networks into the segments that drawings colour; None draws no network.
+    """
+    folder.save_table(pareto_rows(result))
+    for one in result.networks:
+        folder.save_graph(one.rank, one.graph)
+    folder.save_report(mutation_text(result))
+    draw_pareto(result, folder.front_picture)
+    if formats:
+        _export(result, folder, formats)
+    if segments_of is not None:
+        draw_networks(result, segments_of, folder)
+
+
+def _export(result: SearchResult, folder: ResultFolder, formats: Sequence[str]) -> None:
+    from model_src.comp_graph.exporters.files import export_network
+
+    for one in result.networks:
+        try:
+            export_network(one.graph, folder.export_stem(one.rank), formats)
+        except ValueError as error:
+            logger.warning("rank %d is not exported: %s", one.rank, error)
+
+
+def frontier_networks(result: SearchResult) -> list[FrontierNetwork]:
+    """The results, ready to be trained."""
+    return [FrontierNetwork(one.rank, one.graph, one.found.iteration) for one in result.networks]
+
+
+def stored_search(folder: ResultFolder, model_path: str) -> tuple[ComputeGraph, list[FrontierNetwork]]:
+    """The input and the results of a finished search.
+
+    Args:
+        folder: Of the search.
+        model_path: Its input's file, for folders of version 0.1, which hold no copy of the input.
+
+    Raises:
+        InputError: A file is missing or damaged, or the input is not what the search started from.
+    """
+    source_hash, stored = folder.load_table()
+    path = folder.input_path if folder.input_path.exists() else Path(model_path)
+    source = load_cg(path)
+    if canonical_hash(source) != source_hash:
+        raise InputError(f"{folder.path}: its search started from another network than {path} is")
+    return source, [FrontierNetwork(one.rank, load_cg(one.path), one.iteration) for one in stored]
+
+
+def train_results(
+    networks: Sequence[FrontierNetwork],
+    source: ComputeGraph,
+    config: FrontierConfig,
+    data: Cifar10,
+    folder: ResultFolder,
+    how: Execution,
+) -> FrontierResult:
+    """Train results of a search, and its input if asked to; what is in the folder is not repeated.
+
+    Args:
+        networks: The results.
+        source: The input of the search.
+        config: What to train and how.
+        data: The images.
+        folder: Where trainings are kept.
+        how: Where and how to compute.
+
+    Raises:
+        InputError: See `train_frontier`.
+    """
+    corrected = correct_cg_for_downstream(source, *source.input_shape[1:])
+    return train_frontier(networks, corrected, config, data, folder, how)

@@ -1,0 +1,82 @@
+"""Pictures of a search: the front, and the networks."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+
+from model_src.comp_graph.draw import DrawingError, draw_cg
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.files import atomic_write
+from model_src.search.changes import changed_segments
+from model_src.search.objectives import FLOPS, Objective
+from model_src.search.result_folder import ResultFolder
+from model_src.search.session import SearchResult
+
+logger = logging.getLogger(__name__)
+
+Groups = Sequence[Sequence[int]]
+
+
+def draw_pareto(result: SearchResult, path: Path) -> None:
+    """Write a picture of every accepted network and the front over cost and score."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    scores, costs, iterations = zip(*result.visited, strict=True)
+    dots = axes.scatter(costs, scores, c=iterations, cmap="viridis", s=8, alpha=0.5, linewidths=0, label="accepted")
+    front = sorted((one.cost, one.score) for one in result.front)
+    axes.step(
+        [cost for cost, _ in front],
+        [score for _, score in front],
+        "o-",
+        where="post",
+        color="#E24A33",
+        ms=4,
+        label="front",
+    )
+    source = result.source
+    axes.scatter([source.cost], [source.score], marker="*", s=160, color="black", zorder=3, label="input")
+    axes.set(
+        xlabel=_axis_label(result.goal.windows[0].objective), ylabel="predicted score", title=result.source.graph.name
+    )
+    axes.legend(loc="upper left")
+    figure.colorbar(dots, label="iteration", ticks=range(max(iterations) + 1))
+    with atomic_write(path) as file:
+        FigureCanvasAgg(figure).print_png(file)
+
+
+def _axis_label(objective: Objective) -> str:
+    return "FLOPs (millions)" if objective is FLOPS else f"{objective.title} ({objective.unit})"
+
+
+def draw_networks(result: SearchResult, segments_of: Callable[[ComputeGraph], Groups], folder: ResultFolder) -> None:
+    """Draw the input and every result coloured by segment, and every result with only its changed segments coloured.
+
+    Args:
+        result: The search.
+        segments_of: Cuts a network into segments.
+        folder: Where the pictures go; one that cannot be made is logged.
+    """
+    source = result.source.graph
+    groups = segments_of(source)
+    jobs = [(source, folder.input_picture, groups)]
+    for one in result.networks:
+        own = segments_of(one.graph)
+        changed = set(changed_segments(source, groups, one.graph, own))
+        only_changed = [group if position in changed else () for position, group in enumerate(own)]
+        jobs.append((one.graph, folder.rank_picture(one.rank), own))
+        jobs.append((one.graph, folder.mutant_picture(one.rank), only_changed))
+    with ThreadPoolExecutor(cpu_count()) as pool:  # Graphviz works in processes of its own
+        for _ in pool.map(_draw, jobs):
+            pass
+
+
+def _draw(job: tuple[ComputeGraph, Path, Groups]) -> None:
+    try:
+        draw_cg(*job)
+    except DrawingError as error:
+        logger.warning("no picture: %s", error)

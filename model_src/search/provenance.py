@@ -1,0 +1,45 @@
+"""Where a result comes from: version, revision, and a hash of every file that was read."""
+
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import constants
+import model_src
+
+
+def provenance(files: Mapping[str, str | Path]) -> dict[str, Any]:
+    """Version, git revision (None outside of a checkout), and path and SHA-256 of files by name, as JSON data."""
+    return {
+        "version": model_src.__version__,
+        "revision": None if constants.INSTALLED else git_revision(constants.ROOT),
+        "files": {name: {"path": str(path), "sha256": digest(Path(path))} for name, path in files.items()},
+    }
+
+
+def git_revision(folder: Path) -> str | None:
+    """The commit that a checkout stands on, with `-dirty` behind it where files differ; None if it is no checkout."""
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits, or of the names and digests of all files in a folder.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    if path.is_dir():
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = "".join(f"{file.relative_to(path)} {digest(file)}\n" for file in inside)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

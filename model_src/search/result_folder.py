@@ -1,0 +1,227 @@
+"""The folder of a search: the only place that knows the names of its files, writes them and reads them.
+
+    params.pkl, params.json              the flags; version, seed, and a hash of every file that was read
+    input.pkl                            the network that the search started from
+    pareto.csv, mutation_result.txt      the results as a table and as the published text
+    rank_{i}.pkl                         the results, best score first
+    pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png
+    rank_{i}.onnx, ...                   exports
+    train_result.json, train_result.txt  trainings of the results
+
+The folder holds all that is needed to go on with it, and can be moved.
+"""
+
+import argparse
+import csv
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_src.files import InputError, atomic_write, load_json, load_pickle, save_pickle, save_text
+
+_PARAMS, _PARAMS_JSON, _INPUT, _TABLE, _TEXT = (
+    "params.pkl",
+    "params.json",
+    "input.pkl",
+    "pareto.csv",
+    "mutation_result.txt",
+)
+_FRONT_PICTURE, _INPUT_PICTURE = "pareto.png", "input_arch.png"
+_TRAINED_JSON, _TRAINED_TEXT = "train_result.json", "train_result.txt"
+
+
+def rank_name(rank: int) -> str:
+    """The file of a result's graph, as the table names it."""
+    return f"rank_{rank}.pkl"
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A result as the table has it: its rank, the iteration that found it, and the file of its graph."""
+
+    rank: int
+    iteration: int
+    path: Path
+
+
+class ResultFolder:
+    """The files of one search.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, parent: str | Path, name: str) -> "ResultFolder":
+        """Make a folder that nobody has: `name`, or `name_2`, `name_3`, ... where that is taken.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        number, path = 1, Path(parent) / name
+        while True:
+            try:
+                path.mkdir(parents=True)
+                return cls(path)
+            except FileExistsError:
+                if not path.is_dir():
+                    raise
+                number += 1
+                path = Path(parent) / f"{name}_{number}"
+
+    def remove(self, logs_dir: str | Path) -> None:
+        """Delete the folder, and its copy of the parameters in another place."""
+        for parent in {self.path.parent, Path(logs_dir)}:
+            shutil.rmtree(parent / self.path.name, ignore_errors=True)
+
+    # ---- what the search was asked for ----
+
+    def save_params(self, flags: argparse.Namespace, details: Mapping[str, Any]) -> None:
+        """Write the flags as a pickle, and readable with what else is known (JSON data).
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        save_pickle(flags, self.path / _PARAMS)
+        content = {**details, "flags": vars(flags)}
+        save_text(json.dumps(content, indent=1, default=str) + "\n", self.path / _PARAMS_JSON)
+
+    def params_path(self, logs_dir: str | Path) -> Path:
+        """The file of the flags; version 0.1 wrote it into a folder of the same name under `-logs_dir`."""
+        own, elsewhere = self.path / _PARAMS, Path(logs_dir) / self.path.name / _PARAMS
+        return elsewhere if elsewhere.exists() and not own.exists() else own
+
+    def copy_params(self, logs_dir: str | Path) -> None:
+        """Copy both files of parameters into a folder of the same name in another place.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        copy = Path(logs_dir) / self.path.name
+        if copy.resolve() == self.path.resolve():
+            return
+        copy.mkdir(parents=True, exist_ok=True)
+        for name in (_PARAMS, _PARAMS_JSON):
+            shutil.copyfile(self.path / name, copy / name)
+
+    @staticmethod
+    def load_params(path: Path) -> dict[str, Any]:
+        """The flags of a search by name.
+
+        Raises:
+            InputError: The file is missing, damaged or holds something else.
+        """
+        kind = type("Stored", (argparse.Namespace,), {})  # a class of its own, for a pickle may change its class
+        params = load_pickle(path, {("argparse", "Namespace"): kind})
+        if not isinstance(params, kind):
+            raise InputError(f"{path}: holds a {type(params).__name__}, not the flags of a search")
+        return vars(params)
+
+    # ---- networks and tables ----
+
+    def save_input(self, graph: Any) -> None:
+        """Write the network that the search starts from."""
+        save_pickle(graph, self.path / _INPUT)
+
+    @property
+    def input_path(self) -> Path:
+        """The file of the network that the search started from; version 0.1 wrote none."""
+        return self.path / _INPUT
+
+    def save_graph(self, rank: int, graph: Any) -> None:
+        """Write the graph of a result."""
+        save_pickle(graph, self.path / rank_name(rank))
+
+    def save_table(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write the table of results, the input first."""
+        with atomic_write(self.path / _TABLE, "w") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def save_report(self, text: str) -> None:
+        """Write the published text report."""
+        save_text(text, self.path / _TEXT)
+
+    def load_table(self) -> tuple[str, list[StoredNetwork]]:
+        """The canonical hash of the search's input, and the results in rank order.
+
+        Raises:
+            InputError: The table is missing or not one, or names a file that is not of this folder.
+        """
+        path = self.path / _TABLE
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                (first, *rows) = csv.DictReader(file)
+            found = [StoredNetwork(int(row["rank"]), int(row["iteration"]), path.parent / row["file"]) for row in rows]
+            source_hash = first["hash"]
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror or error}; is this the folder of a finished search?") from error
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise InputError(f"{path}: not the table of a search ({type(error).__name__}: {error})") from error
+        for one in found:
+            if one.path.name != rank_name(one.rank) or one.path.parent != path.parent:
+                raise InputError(f"{path}: the file of rank {one.rank} is {one.path}, not {rank_name(one.rank)}")
+        return source_hash, found
+
+    # ---- pictures and exports ----
+
+    @property
+    def front_picture(self) -> Path:
+        """Where the picture of the front goes."""
+        return self.path / _FRONT_PICTURE
+
+    @property
+    def input_picture(self) -> Path:
+        """Where the drawing of the input goes."""
+        return self.path / _INPUT_PICTURE
+
+    def rank_picture(self, rank: int) -> Path:
+        """Where the drawing of a result goes."""
+        return self.path / f"rank_{rank}.png"
+
+    def mutant_picture(self, rank: int) -> Path:
+        """Where the drawing of what is new in a result goes."""
+        return self.path / f"mutant_{rank}.png"
+
+    def export_stem(self, rank: int) -> Path:
+        """What the names of a result's exports begin with."""
+        return self.path / f"rank_{rank}"
+
+    # ---- trainings ----
+
+    def load_trainings(self) -> Any:
+        """The content of the trainings' JSON file; None where there is none.
+
+        Raises:
+            InputError: It is not JSON.
+        """
+        path = self.path / _TRAINED_JSON
+        return load_json(path) if path.exists() else None
+
+    def save_trainings(self, content: Mapping[str, Any], text: str) -> None:
+        """Write the trainings as JSON and as the published text."""
+        save_text(json.dumps(content, indent=1) + "\n", self.path / _TRAINED_JSON)
+        save_text(text, self.path / _TRAINED_TEXT)
+
+    @property
+    def trainings_path(self) -> Path:
+        """The trainings' JSON file, for messages."""
+        return self.path / _TRAINED_JSON
+
+
+def flag_words(params: Mapping[str, Any]) -> Iterator[str]:
+    """Stored flags as the words of a command line."""
+    for name, value in params.items():
+        if isinstance(value, list | tuple):
+            yield from [f"-{name}", *map(str, value)] if value else []
+        elif value is True:
+            yield f"-{name}"
+        elif value is not None and value is not False:
+            yield f"-{name}={value}"

@@ -1,0 +1,66 @@
+"""Files of a search that is done, and the training of its results."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from model_src.files import save_pickle
+from model_src.search import output
+from model_src.search.output import frontier_networks, stored_search, train_results, write_results
+from model_src.search.result_folder import ResultFolder
+from model_src.search.session import search
+from model_src.search.workers import Workers
+from tests.search.conftest import TinyFactory
+from tests.search.test_session import CONFIG
+
+
+@pytest.fixture(scope="module")
+def result(source):
+    with Workers(TinyFactory(), 1) as workers:
+        return search(source, CONFIG, workers=workers)
+
+
+def test_corrected_networks_are_trained(source, monkeypatch):
+    trained = []
+    monkeypatch.setattr(output, "train_frontier", lambda *args: trained.extend(args[:2]))
+    found = SimpleNamespace(rank=0, graph="corrected", found=SimpleNamespace(graph="as found", iteration=2))
+    train_results(frontier_networks(SimpleNamespace(networks=[found])), source, None, None, None, None)
+    (network,), corrected_source = trained
+    assert (network.graph, network.iteration) == ("corrected", 2)
+    assert corrected_source.normalisers["max_derived_H"] == 32  # of its own sizes
+
+
+def test_results_are_read_back(source, result, tmp_path):
+    folder = ResultFolder.create(tmp_path, "search")
+    folder.save_input(source)
+    write_results(result, folder)
+    moved = ResultFolder(folder.path.rename(tmp_path / "moved"))
+    read, networks = stored_search(moved, "gone.pkl")
+    assert read.state_dict() == source.state_dict()
+    assert [(one.rank, one.iteration) for one in networks] == [
+        (one.rank, one.found.iteration) for one in result.networks
+    ]
+    for one, network in zip(result.networks, networks, strict=True):
+        assert network.graph.state_dict() == one.graph.state_dict()
+
+
+def test_the_table_is_there_before_anything_that_can_fail(result, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(output, "draw_pareto", fail)
+    folder = ResultFolder.create(tmp_path, "search")
+    with pytest.raises(OSError, match="no space left"):
+        write_results(result, folder)
+    source_hash, stored = folder.load_table()
+    assert source_hash == result.source.identity
+    assert len(stored) == len(result.networks)
+    assert all(one.path.exists() for one in stored)
+
+
+def test_a_folder_of_version_0_1_takes_its_input_from_where_it_was(source, result, tmp_path):
+    folder = ResultFolder.create(tmp_path, "search")
+    write_results(result, folder)
+    save_pickle(source, tmp_path / "model.pkl")
+    read, _ = stored_search(folder, str(tmp_path / "model.pkl"))
+    assert read.state_dict() == source.state_dict()

@@ -1,0 +1,191 @@
+"""The search from Python: same seed, same result; budget; interruption; empty results; strategies."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
+from model_src.files import InputError
+from model_src.search.children import Child, Mutation
+from model_src.search.config import SearchConfig
+from model_src.search.report import frontier_table, mutation_text, pareto_rows
+from model_src.search.session import search, with_run_normalisers
+from model_src.search.strategy import ParetoStrategy
+from model_src.search.workers import Workers
+from tests.search.conftest import TinyFactory
+
+CONFIG = SearchConfig("nb201", epoch=2, top_k=3, min_flops_decrease_percent=-10, max_flops_decrease_percent=100)
+
+
+def run(source, config=CONFIG, n_jobs=1, strategy=None, on_progress=lambda _: None):
+    with Workers(TinyFactory(), n_jobs) as workers:
+        return search(source, config, strategy, on_progress, workers)
+
+
+@pytest.fixture(scope="module")
+def result(source):
+    return run(source)
+
+
+def test_the_front_is_better_than_the_input_and_sorted(result):
+    scores, mflops = [one.score for one in result.front], [one.mflops for one in result.front]
+    assert scores == sorted(scores, reverse=True)
+    assert mflops == sorted(mflops, reverse=True)
+    assert min(scores) > result.source.score
+    assert len({one.identity for one in result.front}) == len(scores) > 1
+    assert len(result.visited) >= result.n_distinct > len(scores)
+
+
+def test_same_seed_same_rows_for_one_and_two_workers(source, result):
+    again, parallel = run(source), run(source, n_jobs=2)
+    assert pareto_rows(again) == pareto_rows(parallel) == pareto_rows(result)
+    assert parallel.propagation.calls == result.propagation.calls
+    assert parallel.n_scored == result.n_scored
+
+
+def test_another_seed_gives_another_result(source, result):
+    assert pareto_rows(run(source, replace(CONFIG, epoch=1, seed=1))) != pareto_rows(result)
+
+
+class Offers:
+    """Workers that find the given children, whatever they are asked to mutate."""
+
+    def __init__(self, *children):
+        self.children = children
+
+    def baseline(self, *_):
+        return 1.0
+
+    def mutate(self, graphs, *_):
+        return iter([Mutation(list(self.children), len(self.children)) for _ in graphs])
+
+
+def test_a_network_found_twice_counts_once(source):
+    swap = SimpleNamespace(apply=lambda *_: source)
+    children = [Child(swap, identity, 2.0, (mflops,)) for identity, mflops in (("x", 9), ("x", 9), ("y", 8))]
+    strategy = ParetoStrategy()
+    result = search(source, replace(CONFIG, epoch=1), strategy, workers=Offers(*children))
+    assert len(result.visited) == 4
+    assert result.n_distinct == 3
+    assert [one.identity for one in strategy.latest] == ["x", "y"]
+    assert [one.identity for one in result.front] == ["y"]
+
+
+class Narrow(ParetoStrategy):
+    """Keeps to the best network."""
+
+    def choose_parents(self, iteration, rng):
+        """The first of the front."""
+        return super().choose_parents(iteration, rng)[:1]
+
+
+def test_another_strategy_decides_on_parents(source):
+    seen = []
+    found = run(source, strategy=Narrow(top_k=3), on_progress=seen.append)
+    assert [(one.iteration, one.parent, one.n_parents) for one in seen] == [(1, 1, 1), (2, 1, 1)]
+    assert found.front
+
+
+def test_another_objective(source):
+    config = replace(CONFIG, objective="params", min_flops_decrease_percent=None, max_flops_decrease_percent=None)
+    config = replace(config, min_decrease_percent=0, max_decrease_percent=100)
+    found = run(source, config)
+    rows = pareto_rows(found)
+    assert len(rows) > 1
+    assert list(rows[0])[-2:] == ["params", "params_change_percent"]
+    params = [float(row["params"]) for row in rows]
+    assert params[1:] == sorted(params[1:], reverse=True)
+    assert max(params[1:]) < params[0]
+    table = frontier_table(rows, found.goal, lambda score: None).splitlines()
+    assert table[0].split() == [
+        "rank",
+        "score",
+        "change",
+        "MFLOPs",
+        "change",
+        "parameters",
+        "change",
+        "nodes",
+        "iteration",
+    ]
+
+
+def test_found_networks_are_modules(result):
+    torch = pytest.importorskip("torch")
+    module = result.networks[0].module()
+    with torch.inference_mode():
+        assert module(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_the_search_needs_no_files_but_its_inputs(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = SearchConfig("nb201", epoch=1, max_candidate_per_iter=2, max_target_per_iter=4)
+    search(source, config)
+    assert capsys.readouterr().out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_without_cost_is_refused(tiny_graph):
+    free = replace(tiny_graph, weighted_nodes=(), regular_nodes=tiny_graph.regular_nodes[:2], edge_pairs=((0, 1),))
+    config = SearchConfig("nb201", objective="params")
+    with pytest.raises(InputError, match="tiny: the network has no parameters, nothing can be made smaller"):
+        search(free, config, workers=Offers())
+
+
+def test_the_budget_ends_the_search_and_keeps_the_results(source):
+    seen = []
+    config = SearchConfig("nb201", epoch=5, top_k=3, max_visited_architecture=1, min_flops_decrease_percent=-10)
+    result = run(source, config, on_progress=seen.append)
+    assert len(seen) == 1
+    assert result.n_distinct > 1
+
+
+def test_an_interruption_keeps_what_was_found(source):
+    def stop(progress):
+        if progress.iteration == 2:
+            raise KeyboardInterrupt
+
+    result = run(source, on_progress=stop)
+    assert result.interrupted
+    assert result.front
+
+
+def test_an_empty_result_is_reported(source):
+    result = run(source, replace(CONFIG, epoch=1, min_flops_decrease_percent=99, max_flops_decrease_percent=99.5))
+    assert result.networks == []
+    assert len(pareto_rows(result)) == 1
+    assert "Number of results: 0" in mutation_text(result)
+
+
+def test_reports(result):
+    text = mutation_text(result).splitlines()
+    assert text[1].startswith("User cg perfs: Accuracy ")
+    assert text[2] == f"Number of results: {len(result.networks)}"
+    assert text[3].startswith("Rank 0: Accuracy ")
+    assert text[-1].endswith(str(result.n_distinct))
+    table = frontier_table(pareto_rows(result), result.goal, lambda score: None)
+    assert len(table.splitlines()) == len(result.networks) + 2
+    assert "accuracy" not in table
+    assert "94.00 %" in frontier_table(pareto_rows(result), result.goal, lambda score: 0.94)
+
+
+def test_a_result_that_cannot_be_corrected_is_kept_and_said(result, caplog):
+    good = result.front[0].graph
+    first, *others = good.weighted_nodes
+    broken = replace(good, weighted_nodes=(replace(first, strides=(1, 1.5, 1.5, 1)), *others))
+    found = replace(result.front[0], build=lambda: broken)
+    (ranked,) = replace(result, front=[found]).networks
+    assert ranked.graph is broken
+    assert "rank 0: kept uncorrected: node" in caplog.text
+
+
+def test_normalisers_of_a_run(source, tiny_graph):
+    shrunk = source.with_normalisers(derived_normalisers(source))
+    assert with_run_normalisers(shrunk).normalisers == source.normalisers
+    large = tiny_graph.state_dict()
+    large["regular_nodes"][0] = {**large["regular_nodes"][0], "resolution": (320, 320, 320, 320, 3, 3)}
+    large = type(tiny_graph).from_state_dict({**large, "max_hidden_size": 64, "max_derived_W": None})
+    assert with_run_normalisers(large).normalisers == {
+        "max_hidden_size": 64, "max_kernel_size": 7, "max_derived_H": 256, "max_derived_W": 320,
+    }  # fmt: skip
