@@ -215,5 +215,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """Run the installed command."""
     run_script(main)
+
+
+if __name__ == "__main__":
+    cli()
