@@ -15,7 +15,7 @@ import numpy as np
 
 import constants
 from model_src.comp_graph.load import CG_CLASSES
-from model_src.comp_graph.node_pool import NodePool
+from model_src.comp_graph.node_pool import GraphPool
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.families import find, with_networks
@@ -138,7 +138,7 @@ def save_state_cache(path: str | Path, networks: Iterable[LabelledGraph]) -> Non
 
 
 def _read_state_cache(path: Path) -> Iterator[LabelledGraph]:
-    op2i, pool = OP2I().build_from_file(), NodePool()
+    op2i, pool = OP2I().build_from_file(), GraphPool()
 
     def network(entry: Any) -> LabelledGraph:
         graph = pool.graph_from_state(entry["cg"])
@@ -163,7 +163,7 @@ def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
     entries = load_pickle(path, {**CG_CLASSES, **_NUMPY_CLASSES})
     if not isinstance(entries, list):
         raise InputError(f"{path}: holds a {type(entries).__name__}, not a list of networks")
-    pool = NodePool()
+    pool = GraphPool()
 
     def network(entry: Any) -> LabelledGraph:
         graph = entry["compute graph"]

@@ -1,31 +1,57 @@
-"""Reading many graphs whose nodes are mostly the same."""
+"""One node for all equal nodes of many graphs."""
 
 import marshal
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable
+from itertools import count
+from typing import Any, TypeVar
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, node_from_state
 
+Item = TypeVar("Item")
+
 
 class NodePool:
-    """Numbers the nodes of networks by index; equal nodes at the same place of different networks are one object.
+    """Distinct nodes by number, in order of first appearance; what counts as equal, the callers' keys say.
+
+    Attributes:
+        nodes: The nodes by number.
+    """
+
+    def __init__(self, nodes: Iterable[Node] = ()):
+        self.nodes = list(nodes)
+        self._number_of: defaultdict[Hashable, int] = defaultdict(count(len(self.nodes)).__next__)
+
+    def numbers(self, keys: Iterable[Hashable], items: Iterable[Item], make: Callable[[Item, int], Node]) -> list[int]:
+        """The numbers of nodes; of those that are new, `make` gives the node from the item and its number.
+
+        Once `make` has raised an error the pool is of no use.
+        """
+        number_of, nodes, n_known = self._number_of, self.nodes, len(self._number_of)
+        numbers = [number_of[key] for key in keys]
+        end = len(nodes) + len(number_of) - n_known
+        for number, item in zip(numbers, items, strict=True):
+            if len(nodes) == end:
+                break
+            if number == len(nodes):
+                nodes.append(make(item, number))
+        return numbers
+
+
+class GraphPool:
+    """Gives nodes their index as id; equal nodes at the same place of different networks are one object.
 
     The networks of a family have few different nodes, so a cache takes a fraction of the memory, and of the time: what
     a file says of a node is checked when it is met first.
     """
 
-    def __init__(self):
-        self._known: defaultdict[bytes, dict[int, Node]] = defaultdict(dict)  # by content, then by index
+    def __init__(self) -> None:
+        self._contents = NodePool()
+        self._copies: defaultdict[int, dict[int, Node]] = defaultdict(dict)  # by number of the content, then by index
 
     def shared(self, graph: ComputeGraph) -> ComputeGraph:
         """The graph with nodes of the pool."""
-        nodes = []
-        for index, node in enumerate(graph.nodes):
-            alike = self._alike(_content(node))
-            if not alike:
-                alike[index] = node.with_id(str(index))
-            nodes.append(alike.get(index) or _copied(alike, index))
+        nodes = self._nodes(map(_content, graph.nodes), graph.nodes, lambda node, _: node, 0)
         first = graph.n_weighted_nodes
         parts = tuple(nodes[:first]), tuple(nodes[first:]), graph.edge_pairs
         return ComputeGraph(graph.name, tuple(graph.input_shape), *parts, **graph.normalisers)
@@ -46,25 +72,24 @@ class NodePool:
             raise ValueError(f"not a computation graph: {type(error).__name__} {error}") from error
         return graph
 
-    def _nodes_from(self, states: Iterable[dict[str, Any]], weighted: bool, first: int) -> list[Node]:
-        nodes = []
-        for index, state in enumerate(states, first):
+    def _nodes_from(self, states: list[dict[str, Any]], weighted: bool, first: int) -> list[Node]:
+        for state in states:
             del state["str_id"]
-            alike = self._alike((weighted, state))
-            if not alike:
-                alike[index] = node_from_state({**state, "str_id": index}, weighted)
-            nodes.append(alike.get(index) or _copied(alike, index))
+        contents = [(weighted, state) for state in states]
+        return self._nodes(contents, states, lambda state, _: node_from_state({**state, "str_id": ""}, weighted), first)
+
+    def _nodes(
+        self, contents: Iterable[tuple], items: Iterable[Item], make: Callable[[Item, int], Node], first: int
+    ) -> list[Node]:
+        """The pool's nodes for plain data that describe them, with ids from `first` on."""
+        keys = [marshal.dumps(content, 2) for content in contents]  # the quickest way to bytes that equal data share
+        nodes = []
+        for index, number in enumerate(self._contents.numbers(keys, items, make), first):
+            copies = self._copies[number]
+            if index not in copies:
+                copies[index] = self._contents.nodes[number].with_id(str(index))
+            nodes.append(copies[index])
         return nodes
-
-    def _alike(self, content: tuple) -> dict[int, Node]:
-        """The nodes that plain data describe, by index."""
-        return self._known[marshal.dumps(content, 2)]  # the quickest way to bytes that equal data share
-
-
-def _copied(alike: dict[int, Node], index: int) -> Node:
-    """A copy for another index, which is noted."""
-    alike[index] = next(iter(alike.values())).with_id(str(index))
-    return alike[index]
 
 
 def _content(node: Node) -> tuple:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from model_src.comp_graph.graph_ops import canonical_hash, induced_subgraph, prune_merges
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
-
-Shape = tuple[int, int, int]  # (H, W, C)
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,9 @@ from constants import OP_VOCABULARY_FILE
 OOV_LABEL = "<oov>"
 REGULAR, WEIGHTED = 0, 1
 
+Shape = tuple[int, int, int]  # (H, W, C)
+NodeResolution = tuple[int, int, int, int, int, int]  # (H_in, H_out, W_in, W_out, C_in, C_out)
+
 _NUMBERED = re.compile(r"_\d+$")
 
 
@@ -100,7 +103,7 @@ class RegularNode:
     str_id: str
     label: str
     op_type_idx: int
-    resolution: tuple[int, ...]
+    resolution: NodeResolution
     strides: tuple[int, ...] | None = None
     metadata: Mapping[str, Any] | None = None
 
@@ -108,12 +111,12 @@ class RegularNode:
     _pickled: ClassVar[tuple[str, ...]] = ("str_id", "label", "op_type_idx", "resolution", "strides", "metadata")
 
     @property
-    def in_shape(self) -> tuple[int, int, int]:
+    def in_shape(self) -> Shape:
         """(H_in, W_in, C_in)."""
         return self.resolution[0::2]
 
     @property
-    def out_shape(self) -> tuple[int, int, int]:
+    def out_shape(self) -> Shape:
         """(H_out, W_out, C_out)."""
         return self.resolution[1::2]
 

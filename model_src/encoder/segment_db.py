@@ -1,13 +1,15 @@
 """The segment database: variants of every segment text, found by resolutions or by number of ports."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import constants
-from model_src.comp_graph.segment import Segment, Shape
-from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, node_from_state
+from model_src.comp_graph.node_pool import NodePool
+from model_src.comp_graph.segment import Segment
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, Shape, node_from_state
 from model_src.encoder.published_db import read_table, stand_ins
 from model_src.files import InputError, load_pickle, save_pickle
 
@@ -25,45 +27,47 @@ class Row(NamedTuple):
     outputs: tuple[int, ...]
 
 
-class NodeTable:
-    """Gives equal nodes of different segments one node object.
+class RowTable:
+    """Describes segments by rows; equal nodes of different segments are one node.
 
     Equal nodes of one segment stay different: ids are unique in a graph. So the table holds each node as often as it
     occurs in the segment that has most of it.
     """
 
-    def __init__(self):
-        self.nodes: list[Node] = []
-        self._positions: dict[tuple, int] = {}
+    def __init__(self) -> None:
+        self._pool = NodePool()
         self._shared: dict[Any, Any] = {}
+
+    @property
+    def nodes(self) -> list[Node]:
+        """What the node positions of the rows refer to."""
+        return self._pool.nodes
 
     def row(self, segment: Segment) -> Row:
         """Store the segment's nodes and describe it by their positions."""
-        occurrences: dict[tuple, int] = {}
-        positions = []
+        occurrences: Counter[tuple] = Counter()
+        keys = []
         for node in segment.graph.nodes:
             content = (node.digest, node.label)
-            occurrences[content] = occurrences.get(content, 0) + 1
-            positions.append(self._position(node, (content, occurrences[content])))
+            occurrences[content] += 1
+            keys.append((content, occurrences[content]))
         share = self._share
         return Row(
             segment.text,
-            share(tuple(positions)),
+            share(tuple(self._pool.numbers(keys, segment.graph.nodes, _with_id))),
             share(segment.graph.edge_pairs),
             share(segment.inputs),
             share(segment.input_shapes),
             share(segment.outputs),
         )
 
-    def _position(self, node: Node, key: tuple) -> int:
-        position = self._positions.setdefault(key, len(self.nodes))
-        if position == len(self.nodes):
-            self.nodes.append(node_from_state({**node.state_dict(), "str_id": position}, bool(node.type_idx)))
-        return position
-
     def _share(self, value: tuple) -> tuple:
         """One object for equal values: it is stored once, in memory and in the file."""
         return self._shared.setdefault(value, value)
+
+
+def _with_id(node: Node, number: int) -> Node:
+    return node_from_state({**node.state_dict(), "str_id": number}, bool(node.type_idx))
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class SegmentDatabase:
     @classmethod
     def from_segments(cls, segments: Iterable[Segment]) -> "SegmentDatabase":
         """A database of the given segments, in that order."""
-        table = NodeTable()
+        table = RowTable()
         rows = [table.row(segment) for segment in segments]
         return cls(rows, table.nodes)
 

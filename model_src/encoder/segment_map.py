@@ -10,7 +10,7 @@ import rustworkx
 from model_src.comp_graph.segment import cut_segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
-from model_src.encoder.segment_db import NodeTable, Row, SegmentDatabase
+from model_src.encoder.segment_db import Row, RowTable, SegmentDatabase
 from model_src.encoder.segmentation import HasSegmenter, segment_with_text
 
 Form = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]  # colours by place, edges between places
@@ -20,7 +20,7 @@ class SegmentMap:
     """Segments by text; of those that are isomorphic in operations and resolutions only the first is kept."""
 
     def __init__(self):
-        self._table = NodeTable()
+        self._table = RowTable()
         self._rows: dict[str, list[Row]] = {}
         self._colours: defaultdict[tuple, int] = defaultdict(count().__next__)  # of operation and resolution
         self._seen: set[tuple] = set()

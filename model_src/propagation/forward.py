@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from model_src.comp_graph.graph_ops import topological_order
-from model_src.comp_graph.segment import Segment, Shape
-from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
+from model_src.comp_graph.segment import Segment
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, NodeResolution, Shape
 
 WINDOW_OPS = ("conv2d", "avgpool", "maxpool", "depthwise")
 N_CLASSES = 10  # what a `matmul` gives, whatever it reads
-
-NodeResolution = tuple[int, int, int, int, int, int]  # (H_in, H_out, W_in, W_out, C_in, C_out)
 
 
 class PropagationError(ValueError):

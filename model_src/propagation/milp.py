@@ -13,7 +13,8 @@ from typing import Any
 
 import networkx as nx
 
-from model_src.comp_graph.segment import Segment, Shape
+from model_src.comp_graph.segment import Segment
+from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.propagation.forward import (
     PropagationError,
     forward_resolutions,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import highspy
 import numpy as np
 
-from model_src.comp_graph.segment import Shape
+from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.propagation.problem import (
     AXES,
     CHANGE,

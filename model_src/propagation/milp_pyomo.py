@@ -6,7 +6,7 @@ from typing import Any
 import pyomo.environ as pyo
 from pyomo.common.log import LoggingIntercept
 
-from model_src.comp_graph.segment import Shape
+from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.files import InputError
 from model_src.propagation.problem import (
     AXES,

@@ -10,10 +10,10 @@ from functools import cached_property
 
 import networkx as nx
 
-from model_src.comp_graph.segment import Segment, Shape
+from model_src.comp_graph.segment import Segment
+from model_src.comp_graph.tf_comp_graph import NodeResolution, Shape
 from model_src.propagation.forward import (
     WINDOW_OPS,
-    NodeResolution,
     PropagationError,
     concat_input_channels,
     integer_strides,

@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from model_src.comp_graph.graph_ops import canonical_hash, topological_order
-from model_src.comp_graph.segment import Segment, Shape
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.segment import Segment
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Shape
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_db import SegmentDatabase
 from model_src.encoder.segmentation import segment

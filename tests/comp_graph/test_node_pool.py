@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from model_src.comp_graph.node_pool import NodePool
+from model_src.comp_graph.node_pool import GraphPool, NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from tests.conftest import conv, regular
 
@@ -22,9 +22,22 @@ def both_ways(pool, graph):
     return pool.shared(graph), pool.graph_from_state(state_of(graph))
 
 
+def test_equal_keys_share_a_number_and_the_node_made_first():
+    pool, made = NodePool([conv("given", 8, 8, 8)]), []
+
+    def make(label, number):
+        made.append((label, number))
+        return regular(str(number), label, 6, 8, 8)
+
+    assert pool.numbers("abca", ["relu", "gelu", "tanh", "other"], make) == [1, 2, 3, 1]
+    assert pool.numbers("cd", ["tanh", "relu6"], make) == [3, 4]
+    assert made == [("relu", 1), ("gelu", 2), ("tanh", 3), ("relu6", 4)]
+    assert [node.label for node in pool.nodes] == ["conv2d", "relu", "gelu", "tanh", "relu6"]
+
+
 @pytest.mark.parametrize("name", ["hiaml", "nb101", "nb201", "inception", "two_path"])
 def test_only_ids_change(family, name):
-    pool = NodePool()
+    pool = GraphPool()
     for graph in family(name)[:5]:
         expected = graph.state_dict()
         for kind in ("weighted_nodes", "regular_nodes"):
@@ -36,7 +49,7 @@ def test_only_ids_change(family, name):
 
 
 def test_equal_nodes_at_the_same_place_are_one_object():
-    pool = NodePool()
+    pool = GraphPool()
     relu = regular("first", "relu", 6, 8, 8)
     short, long = pool.shared(graph_of(relu)), pool.shared(graph_of(conv("a", 8, 8, 8), relu, relu))
     again = pool.shared(graph_of(conv("x", 8, 8, 8), regular("y", "relu", 6, 8, 8)))
@@ -58,7 +71,7 @@ def test_equal_nodes_at_the_same_place_are_one_object():
     ],
 )
 def test_different_nodes_stay_different(other):
-    pool, first = NodePool(), conv("a", 8, 8, 8)
+    pool, first = GraphPool(), conv("a", 8, 8, 8)
     for graph in (graph_of(first), graph_of(other)):
         for result in both_ways(pool, graph):
             assert result.nodes[0].state_dict() == {**graph.nodes[0].state_dict(), "str_id": "0"}
@@ -69,4 +82,4 @@ def test_a_state_that_lacks_something_is_refused(field):
     state = state_of(graph_of(conv("a", 8, 8, 8), regular("b", "relu", 6, 8, 8)))
     del state["regular_nodes"][0][field]
     with pytest.raises(ValueError, match=f"not a computation graph: KeyError '{field}'"):
-        NodePool().graph_from_state(state)
+        GraphPool().graph_from_state(state)

@@ -10,7 +10,7 @@ from model_src.comp_graph.networks.plan import Step
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 
-Shape = tuple[int, int, int]  # (C, H, W)
+MapShape = tuple[int, int, int]  # (C, H, W), the order of PyTorch
 IMAGE = -1  # the source of a step that reads the network's input
 
 
@@ -21,8 +21,8 @@ class TracedStep(NamedTuple):
     layer: nn.Module
     sources: tuple[int, ...]  # positions of earlier steps, or IMAGE
     slices: tuple[int | None, ...]  # per source, how many of its channels are read; None: all
-    before: Shape  # what the layer gets, after its inputs were sliced and joined
-    after: Shape
+    before: MapShape  # what the layer gets, after its inputs were sliced and joined
+    after: MapShape
 
 
 def trace(cg: ComputeGraph, network: TorchNetwork) -> list[TracedStep]:
@@ -35,7 +35,7 @@ def trace(cg: ComputeGraph, network: TorchNetwork) -> list[TracedStep]:
         raise ValueError(f"a {type(network).__name__} is more than its graph; only a TorchNetwork can be written")
     _, h, w, c = cg.input_shape
     twin = copy.deepcopy(network).to("meta").eval()
-    sizes: dict[str, tuple[Shape, Shape]] = {}
+    sizes: dict[str, tuple[MapShape, MapShape]] = {}
     for name, layer in twin.layers.items():
         layer.register_forward_hook(lambda _, x, y, name=name: sizes.update({name: (_shape(x[0]), _shape(y))}))
     with torch.inference_mode():
@@ -44,12 +44,12 @@ def trace(cg: ComputeGraph, network: TorchNetwork) -> list[TracedStep]:
     return [_traced(step, network.layers[step.name], *sizes[step.name], shapes) for step in network.plan.steps]
 
 
-def _traced(step: Step, layer: nn.Module, before: Shape, after: Shape, shapes: dict[int, Shape]) -> TracedStep:
+def _traced(step: Step, layer: nn.Module, before: MapShape, after: MapShape, shapes: dict[int, MapShape]) -> TracedStep:
     sources = step.sources or (IMAGE,)
     kept = None if step.op == "concat" else before[0]
     slices = tuple(kept if kept is not None and shapes[source][0] > kept else None for source in sources)
     return TracedStep(step, layer, sources, slices, before, after)
 
 
-def _shape(x: torch.Tensor) -> Shape:
+def _shape(x: torch.Tensor) -> MapShape:
     return tuple(x.shape[1:])

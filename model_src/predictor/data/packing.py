@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures, node_features
-from model_src.predictor.data.batching import Pack
-from model_src.predictor.data.splits import Cut, cut_at, wire
+from model_src.predictor.data.batching import Pack, ranges
+from model_src.predictor.data.splits import CutEffect, cut_effect, wire
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS
 
 _normalisers_of = attrgetter(*ComputeGraph.NORMALISERS)
@@ -42,9 +43,9 @@ def pack_graphs(graphs: Sequence[ComputeGraph]) -> Pack:
     Raises:
         ValueError: A graph has no normalisers, or an operation or a kernel that predictors do not know.
     """
-    features, rows = _distinct_rows(graphs)
     n_nodes, n_edges = [graph.n_nodes for graph in graphs], [len(graph.edge_pairs) for graph in graphs]
     node_start, edge_start = np.cumsum([0, *n_nodes]), np.cumsum([0, *n_edges])
+    features, rows = _distinct_rows(graphs, node_start)
     ends = chain.from_iterable(chain.from_iterable(graph.edge_pairs for graph in graphs))
     edges = np.fromiter(ends, dtype=np.int64, count=2 * edge_start[-1]).reshape(-1, 2).T
     numbers, zeros = np.arange(len(graphs)), np.zeros(len(graphs), dtype=np.int64)
@@ -62,32 +63,32 @@ def pack_graphs(graphs: Sequence[ComputeGraph]) -> Pack:
     )
 
 
-def _distinct_rows(graphs: Sequence[ComputeGraph]) -> tuple[NodeFeatures, np.ndarray]:
+def _distinct_rows(graphs: Sequence[ComputeGraph], node_start: np.ndarray) -> tuple[NodeFeatures, np.ndarray]:
     """The features of the distinct nodes of graphs, and for every node of the graphs its row in them."""
-    fresh = count().__next__
-    tables = defaultdict(lambda: (defaultdict(fresh), {}))  # normalisers -> numbers by digest, nodes by number
-    numbers: list[int] = []
-    for graph in graphs:
-        number_of, node_of = tables[_normalisers_of(graph)]
-        n_known = len(number_of)
-        own = [number_of[node.digest] for node in graph.nodes]
-        numbers += own
-        if len(number_of) > n_known:
-            node_of |= zip(own, graph.nodes, strict=True)
-    by_kind = [sorted(node_of.items(), key=lambda entry: -entry[1].type_idx) for _, node_of in tables.values()]
+    groups: defaultdict[tuple, list[int]] = defaultdict(list)  # by normalisers
+    for number, graph in enumerate(graphs):
+        groups[_normalisers_of(graph)].append(number)
+    pools, numbers = [NodePool() for _ in groups], []
+    for pool, members in zip(pools, groups.values(), strict=True):
+        nodes = [node for number in members for node in graphs[number].nodes]
+        numbers.append(pool.numbers([node.digest for node in nodes], nodes, lambda node, _: node))
     try:
-        features, rows = stack_features([_features_of(key, items) for key, items in zip(tables, by_kind, strict=True)])
+        features, rows = stack_features(
+            [_features_of(pool.nodes, key) for pool, key in zip(pools, groups, strict=True)]
+        )
     except ValueError:
         for graph in graphs:
             checked_features(graph)  # names the graph
         raise
-    row_of = np.empty(sum(map(len, rows)), dtype=np.int64)
-    row_of[[number for items in by_kind for number, _ in items]] = np.concatenate(rows)
-    return features, row_of[numbers]
+    row_of = np.empty(node_start[-1], dtype=np.int64)
+    for pool, members, own_numbers, own_rows in zip(pools, groups.values(), numbers, rows, strict=True):
+        weighted_first = np.argsort([-node.type_idx for node in pool.nodes], kind="stable")
+        positions = ranges(node_start[members], node_start[np.add(members, 1)])
+        row_of[positions] = own_rows[np.argsort(weighted_first)][own_numbers]
+    return features, row_of
 
 
-def _features_of(normalisers: Sequence[int | None], numbered: Sequence[tuple[int, Node]]) -> NodeFeatures:
-    nodes = [node for _, node in numbered]
+def _features_of(nodes: Sequence[Node], normalisers: Sequence[int | None]) -> NodeFeatures:
     scale = dict(zip(ComputeGraph.NORMALISERS, normalisers, strict=True))
     return checked_features(ComputeGraph.from_nodes("nodes", (), nodes, (), scale))
 
@@ -162,14 +163,14 @@ def pack_splits(features: NodeFeatures, is_merge: np.ndarray, networks: Iterable
         block = builder.add(rows, wiring.edges + first)
         cuts = {}
         for begin in {0, *network.splits.ravel().tolist()}:
-            cut = cut_at(wiring, begin, hops)
-            cuts[begin] = cut, builder.add_cut(cut, block, rows, first)
-        ranges = [r for start, stop in network.splits.tolist() for r in ((0, start), (start, stop), (stop, n_nodes))]
-        parts.append(np.array([_part(block, begin, end, *cuts[begin]) for begin, end in ranges], dtype=np.int32))
+            effect = cut_effect(wiring, begin, hops)
+            cuts[begin] = effect, builder.add_cut(effect, block, rows, first)
+        bounds = [r for start, stop in network.splits.tolist() for r in ((0, start), (start, stop), (stop, n_nodes))]
+        parts.append(np.array([_part(block, begin, end, *cuts[begin]) for begin, end in bounds], dtype=np.int32))
     return builder.pack(features, parts, parts_per_item=3)
 
 
-def _part(block: int, begin: int, end: int, cut: Cut, cut_block: int) -> tuple[int, ...]:
+def _part(block: int, begin: int, end: int, cut: CutEffect, cut_block: int) -> tuple[int, ...]:
     return block, begin, end, cut_block, bisect_left(cut.copies, end), bisect_left(cut.bypassed, end)
 
 
@@ -202,7 +203,7 @@ class _Builder:
             starts.append(end)
         return len(self._starts[0]) - 2
 
-    def add_cut(self, cut: Cut, block: int, rows: np.ndarray, first: int) -> int:
+    def add_cut(self, cut: CutEffect, block: int, rows: np.ndarray, first: int) -> int:
         """Add what a cut changes in the network of a block, whose nodes begin at `first`; nothing, if it is nothing."""
         if not cut.copies and not cut.bypassed:
             return block

@@ -5,7 +5,7 @@ A file is a pickled dictionary of plain values; rows of numbers are bytes of lit
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model_src.comp_graph.graph_ops import is_merge
+from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode, node_from_state
 from model_src.files import InputError, load_pickle, save_pickle
 from model_src.predictor.data.splits import split_bounds
@@ -25,24 +26,21 @@ class NodeTable:
     """The distinct nodes of many graphs; ids and the numbers at the end of labels do not count."""
 
     def __init__(self, weighted: Iterable[WeightedNode] = (), regular: Iterable[RegularNode] = ()):
-        self.weighted_nodes: list[WeightedNode] = list(weighted)
-        self.regular_nodes: list[RegularNode] = list(regular)
-        self._rows: dict[tuple[int, str, bytes], int] = {}
+        self._weighted, self._regular = NodePool(weighted), NodePool(regular)
+
+    @property
+    def weighted_nodes(self) -> list[Node]:
+        """Nodes with a kernel."""
+        return self._weighted.nodes
+
+    @property
+    def regular_nodes(self) -> list[Node]:
+        """All other nodes."""
+        return self._regular.nodes
 
     def add(self, graph: ComputeGraph) -> tuple[np.ndarray, np.ndarray]:
         """The rows of a graph's weighted and of its regular nodes, each in the table of its kind."""
-        return tuple(
-            np.array([self._row(node, table) for node in nodes], dtype=np.int32)
-            for nodes, table in ((graph.weighted_nodes, self.weighted_nodes), (graph.regular_nodes, self.regular_nodes))
-        )
-
-    def _row(self, node: Node, table: list[Node]) -> int:
-        label = _NUMBER.sub("", node.label)
-        row = self._rows.setdefault((node.type_idx, label, node.digest), len(table))
-        if row == len(table):
-            state = {**node.state_dict(), "str_id": str(row), "label": label}
-            table.append(node_from_state(state, bool(node.type_idx)))
-        return row
+        return _rows(self._weighted, graph.weighted_nodes), _rows(self._regular, graph.regular_nodes)
 
     def as_graph(self, normalisers: Mapping[str, int | None]) -> ComputeGraph:
         """All nodes as a graph without edges, to get their features."""
@@ -52,6 +50,16 @@ class NodeTable:
         """Per node, weighted ones first, whether it is an add, concat or mul."""
         regular = [is_merge(node.label) for node in self.regular_nodes]
         return np.array([False] * len(self.weighted_nodes) + regular, dtype=bool)
+
+
+def _rows(pool: NodePool, nodes: Sequence[Node]) -> np.ndarray:
+    keys = [(_NUMBER.sub("", node.label), node.digest) for node in nodes]
+    return np.array(pool.numbers(keys, nodes, _without_number), dtype=np.int32)
+
+
+def _without_number(node: Node, row: int) -> Node:
+    state = {**node.state_dict(), "str_id": row, "label": _NUMBER.sub("", node.label)}
+    return node_from_state(state, bool(node.type_idx))
 
 
 class CachedNetwork(NamedTuple):

@@ -57,7 +57,7 @@ def wire(edges: np.ndarray, order: np.ndarray, is_merge: np.ndarray) -> Wiring:
     return Wiring(edges, sources, targets, set(position[is_merge].tolist()))
 
 
-class Cut(NamedTuple):
+class CutEffect(NamedTuple):
     """What changes for nodes at or after a cut.
 
     Attributes:
@@ -83,7 +83,7 @@ class _Lazy(dict):
         return self[key]
 
 
-def cut_at(wiring: Wiring, start: int, hops: int) -> Cut:
+def cut_effect(wiring: Wiring, start: int, hops: int) -> CutEffect:
     """Find the nodes from `start` on that `hops` layers encode differently once everything before is gone.
 
     Merges left with one predecessor are bypassed as `graph_ops.prune_merges` does.
@@ -98,7 +98,7 @@ def cut_at(wiring: Wiring, start: int, hops: int) -> Cut:
         frontier = {other for node in frontier for other in targets[node]} - copies
         copies = copies | frontier
     nodes = sorted(copies)
-    return Cut(nodes, [sorted(sources[node]) for node in nodes], sorted(bypassed))
+    return CutEffect(nodes, [sorted(sources[node]) for node in nodes], sorted(bypassed))
 
 
 def _bypass_merges(wiring: Wiring, start: int, changed: set[int], sources: _Lazy, targets: _Lazy) -> set[int]:

@@ -4,7 +4,7 @@ import pytest
 from model_src.comp_graph.graph_ops import is_merge, part_of, topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.data.packing import edge_array
-from model_src.predictor.data.splits import Cut, cut_at, split_bounds, wire
+from model_src.predictor.data.splits import CutEffect, cut_effect, split_bounds, wire
 from tests.conftest import regular
 from tests.predictor.helpers import random_graph
 
@@ -36,21 +36,21 @@ def wiring_of(cg):
 
 def test_a_cut_reaches_as_far_as_there_are_layers():
     chain = graph_of(["relu"] * 6, [(i, i + 1) for i in range(5)])
-    assert cut_at(wiring_of(chain), 2, hops=3) == Cut([2, 3, 4], [[], [2], [3]], [])
+    assert cut_effect(wiring_of(chain), 2, hops=3) == CutEffect([2, 3, 4], [[], [2], [3]], [])
 
 
 def test_nothing_changes_at_the_beginning():
-    assert cut_at(wiring_of(graph_of(["relu", "relu"], [(0, 1)])), 0, hops=6) == Cut([], [], [])
+    assert cut_effect(wiring_of(graph_of(["relu", "relu"], [(0, 1)])), 0, hops=6) == CutEffect([], [], [])
 
 
 def test_a_merge_that_loses_one_of_two_inputs_is_bypassed():
     graph = graph_of(["relu", "relu", "relu", "add", "relu"], [(0, 1), (1, 2), (0, 3), (2, 3), (3, 4)])
-    assert cut_at(wiring_of(graph), 2, hops=6) == Cut([2, 4], [[], [2]], [3])
+    assert cut_effect(wiring_of(graph), 2, hops=6) == CutEffect([2, 4], [[], [2]], [3])
 
 
 def test_a_merge_that_loses_all_its_inputs_stays():
     graph = graph_of(["relu", "relu", "add", "relu"], [(0, 1), (0, 2), (1, 2), (2, 3)])
-    assert cut_at(wiring_of(graph), 2, hops=6) == Cut([2, 3], [[], [2]], [])
+    assert cut_effect(wiring_of(graph), 2, hops=6) == CutEffect([2, 3], [[], [2]], [])
 
 
 def test_bypassing_can_make_further_merges_single():
@@ -58,12 +58,12 @@ def test_bypassing_can_make_further_merges_single():
     graph = graph_of(
         ["relu", "relu", "relu", "add", "mul", "relu"], [(0, 1), (1, 2), (1, 3), (2, 3), (2, 4), (3, 4), (4, 5)]
     )
-    assert cut_at(wiring_of(graph), 2, hops=6) == Cut([2, 5], [[], [2]], [3, 4])
+    assert cut_effect(wiring_of(graph), 2, hops=6) == CutEffect([2, 5], [[], [2]], [3, 4])
 
 
 def test_a_merge_with_one_input_in_the_whole_network_is_bypassed_everywhere():
     graph = graph_of(["relu", "add", "relu"], [(0, 1), (1, 2)])
-    assert cut_at(wiring_of(graph), 0, hops=6) == Cut([2], [[0]], [1])
+    assert cut_effect(wiring_of(graph), 0, hops=6) == CutEffect([2], [[0]], [1])
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -73,7 +73,7 @@ def test_cuts_agree_with_parts_cut_out_of_the_graph(seed):
     graph = random_graph(rng, int(rng.integers(5, 40)))
     order, wiring = topological_order(graph), wiring_of(graph)
     for start in range(graph.n_nodes):
-        cut = cut_at(wiring, start, hops=graph.n_nodes)
+        cut = cut_effect(wiring, start, hops=graph.n_nodes)
         part = part_of(graph, order[start:])
         position = {graph.nodes[node].str_id: place for place, node in enumerate(order)}
         places = [position[node.str_id] for node in part.nodes]

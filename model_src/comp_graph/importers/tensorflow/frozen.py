@@ -12,14 +12,13 @@ from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.graph_ops import bypass, is_merge, prune_merges
 from model_src.comp_graph.importers.options import completed_normalisers, given_size
 from model_src.comp_graph.importers.tensorflow.flow import DataFlow
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, node_from_state
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, Shape, node_from_state
 from model_src.files import InputError
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Shape = tuple[int, int, int]  # (H, W, C)
 _WEIGHTED_OPS = ("conv", "depthwise", "matmul")
 
 
