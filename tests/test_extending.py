@@ -15,7 +15,7 @@ SECTIONS = re.split(r"^## ", (ROOT / "docs" / "extending.md").read_text(encoding
 MOST_FILES = {"An operation": 3, "A family": 2, "An objective": 1, "A strategy": 1}
 # A place (`# FILE` or `# FILE, in front of: TEXT`) and what goes there.
 PLACED = re.compile(r"```python\n# ([\w/]+\.py)(?:, in front of: ([^\n]+))?\n(.*?)```", re.DOTALL)
-TRIED = re.compile(r"try it:\n\n```(python|bash)\n(.*?)```", re.DOTALL)
+TRIED = re.compile(r"[Tt]ry it:\n\n```(python|bash)\n(.*?)```", re.DOTALL)
 PARTS = ("*.py", "model_src", "data/*.txt", "saved_models/*.pt", "cache_sentence_piece/*", "architectures/*.pkl")
 
 
@@ -32,13 +32,10 @@ def checkout(tmp_path) -> Path:
     return tmp_path
 
 
-def put(code: str, file: Path, before: str | None) -> None:
-    """Put code into a file: in front of the one line that has a text, or at the end."""
+def put(code: str, file: Path, before: str) -> None:
+    """Put code into a file: in front of the first line that has a text, or at the end."""
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    if before is None:
-        file.write_text(text + code, encoding="utf-8")
-        return
-    (place,) = (match.start() for match in re.finditer(f"^.*{re.escape(before)}", text, re.MULTILINE))
+    place = re.search(f"^.*{re.escape(before)}", text, re.MULTILINE).start() if before else len(text)
     file.write_text(text[:place] + code + text[place:], encoding="utf-8")
 
 
@@ -55,7 +52,7 @@ def test_an_example_works_with_the_files_that_it_names(section, checkout):
     files = {file for file, _, _ in PLACED.findall(section)}
     assert len(files) == int(promised) <= MOST_FILES.get(name, 2)
     for file, before, code in PLACED.findall(section):
-        put(code, checkout / file, before or None)
+        put(code, checkout / file, before)
     tried = TRIED.findall(section)
     assert len(tried) + len(PLACED.findall(section)) == section.count("```") / 2 > 1
     for kind, code in tried:
