@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.conftest import ROOT
+from tests.test_layers import LAYERS
 
 PAGES = sorted(
     path for path in ROOT.rglob("*.md") if not {".venv", "outputs", ".git"} & set(path.relative_to(ROOT).parts)
@@ -33,3 +34,9 @@ def test_flags_of_the_paper_page_exist(capsys):
     named = set(FLAG.findall((ROOT / "docs" / "paper.md").read_text(encoding="utf-8")))
     assert len(named) > 20
     assert named <= set(FLAG.findall(capsys.readouterr().out))
+
+
+def test_the_rooms_stand_in_the_order_of_their_layers():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    assert tuple(re.findall(r"`(\w+)(?:\.py|/)`", " ".join(rows))) == LAYERS
