@@ -127,7 +127,7 @@ def estimated(drawn: Iterator["Drawn"], config: Config) -> Iterator["Drawn"]:
 
 def measured(drawn: Iterable["Drawn"], config: Config) -> Iterator["Drawn"]:
     """The networks with their mean accuracies after training; those that cannot be trained are left out."""
-    from model_src.search_space.labels import config_hash
+    from model_src.search_space.sampling import config_hash
     from model_src.training.cifar10_data import CIFAR10_DIR
     from model_src.training.labels import Measurement, Subject, measure
     from model_src.training.recipe import Execution, TrainConfig
@@ -176,7 +176,7 @@ def draw(config: Config) -> Iterator["Drawn"]:
     """The networks that the flags ask for."""
     import numpy as np
 
-    from model_src.search_space.labels import read_label_table
+    from model_src.labels.table import read_label_table
     from model_src.search_space.sampling import distinct_networks, package_labels, space_of
 
     labels = read_label_table(config.label_table) if config.label_table else None
@@ -197,8 +197,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.comp_graph.tf_comp_graph import OP2I
     from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
     from model_src.family_data import LabelledGraph, family_path, save_family
+    from model_src.labels.table import LabelRow, write_label_table
     from model_src.search_space.graph_builder import parameter_count
-    from model_src.search_space.labels import LabelRow, config_hash, write_label_table
+    from model_src.search_space.sampling import config_hash
 
     default = family_path(config.family)
     path = config.output or default

@@ -11,8 +11,8 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.networks.tasks import cg_hpe
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.labels.table import read_label_table
 from model_src.search_space import nb101, nb201
-from model_src.search_space.labels import read_label_table
 
 NB101_CELL = (
     [nb101.INPUT, *(nb101.OPS[op] for op in (0, 2, 0, 1, 0)), nb101.OUTPUT],

@@ -18,7 +18,7 @@ from model_src.families import all_names, with_networks
 from model_src.family_data import family_path, load_family
 from model_src.files import InputError
 from model_src.search_space import hiaml, nb201
-from model_src.search_space.labels import config_hash
+from model_src.search_space.sampling import config_hash
 from model_src.training import loop
 from tests.predictor.helpers import make_checkpoint
 from tests.training.conftest import cifar_folder, one_thread_per_test_process  # noqa: F401

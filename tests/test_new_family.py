@@ -20,8 +20,7 @@ from model_src.families import Family
 from model_src.family_data import family_path, load_family
 from model_src.files import InputError
 from model_src.search.candidates import allowed_ops
-from model_src.search_space.labels import config_hash
-from model_src.search_space.sampling import distinct_networks, space_of
+from model_src.search_space.sampling import config_hash, distinct_networks, space_of
 
 MODULE = """
 from model_src.search_space.graph_builder import GraphBuilder

@@ -1,10 +1,12 @@
 """Draws distinct networks of a family, with their measured accuracies where there is a table of them."""
 
 import itertools
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,6 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.families import Family, find, with_networks
 from model_src.files import InputError
-from model_src.search_space.labels import config_hash
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,21 @@ class Drawn(NamedTuple):
     config: Any
     accuracy: float | None
     graph_hash: str
+
+
+def config_hash(config: Any) -> str:
+    """Identify a network by what it was built from, plain JSON data: 16 hexadecimal digits.
+
+    It needs no graph, so a table can be searched quickly; different configs of one graph have different hashes.
+
+    Raises:
+        InputError: It is not plain JSON data.
+    """
+    try:
+        text = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    except TypeError as error:
+        raise InputError(f"a config must be plain JSON data, got {config!r}: {error}") from error
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.labels.measured import SOURCE, Budget, MeasuredTable
+from model_src.labels.table import DECIMALS, LabelRow
 from model_src.training.cifar10_data import CIFAR10_DIR
 from model_src.training.cifar10_download import fetch_cifar10
 from model_src.training.cost import say_cost
-from model_src.training.label_table import SOURCE, Budget, MeasuredRow, MeasuredTable
 from model_src.training.loop import check_execution
 from model_src.training.pool import Job, train_jobs
 from model_src.training.recipe import AUTOMATIC, Execution, RunResult, TrainConfig
@@ -71,19 +72,15 @@ def measure(subjects: Sequence[Subject], measurement: Measurement, path: str | P
     return table.accuracies()
 
 
-def _row(subject: Subject, seed: int, budget: Budget, outcome: RunResult | str) -> MeasuredRow:
+def _row(subject: Subject, seed: int, budget: Budget, outcome: RunResult | str) -> LabelRow:
     """What a table says of a training; `outcome` is a text where it failed."""
-    known = {
-        "config_hash": subject.config_hash, "graph_hash": subject.graph_hash, "source": SOURCE, "seed": seed,
-        **budget._asdict(),
-    }  # fmt: skip
+    known = LabelRow(subject.config_hash, subject.graph_hash, source=SOURCE, seed=seed, **budget._asdict())
     if isinstance(outcome, str):
         logger.warning("%s, seed %d: %s", subject.graph.name, seed, outcome)
-        return MeasuredRow(**known, failure=outcome)
-    return MeasuredRow(
-        **known,
-        accuracy=round(outcome.last_accuracy, 6),
-        loss=round(outcome.last_loss, 6),
+        return known._replace(failure=outcome)
+    return known._replace(
+        accuracy=round(outcome.last_accuracy, DECIMALS),
+        loss=round(outcome.last_loss, DECIMALS),
         seconds=round(outcome.seconds, 1),
         device=outcome.device,
     )

@@ -5,11 +5,11 @@ from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segmentation import segment_with_text
 from model_src.encoder.tokenizer import Tokenizer
 from model_src.files import InputError
+from model_src.labels.table import read_label_table
 from model_src.predictor.scoring import load_predictor
 from model_src.predictor.settings import ModelConfig
 from model_src.predictor.teacher import NOMINAL_SCALE, Teacher
 from model_src.predictor.training.metrics import spearman
-from model_src.search_space.labels import read_label_table
 from model_src.search_space.sampling import distinct_networks, space_of
 from tests.predictor.data.test_psc_cache import segments_of
 from tests.predictor.helpers import make_checkpoint, parts_of, random_graph, reference_networks

@@ -5,8 +5,7 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.files import InputError
 from model_src.search_space import nb101, nb201, sampling
 from model_src.search_space.bricks import draw_ops
-from model_src.search_space.labels import config_hash
-from model_src.search_space.sampling import distinct_networks, space_of
+from model_src.search_space.sampling import config_hash, distinct_networks, space_of
 
 
 def draw(family, num, labels=None, seed=0):
@@ -92,3 +91,11 @@ def test_operation_lists():
     # Two chances of 3/5 for a supporting operation; all orders are alike.
     assert sum("supp" in kinds for _, kinds in draws) / 2000 == pytest.approx(1 - 0.4**2, abs=0.04)
     assert sum(kinds[0] == "supp" for _, kinds in draws) / 2000 == pytest.approx(0.84 / 3, abs=0.04)
+
+
+def test_the_hash_of_a_config():
+    config = {"b": [1, 2], "a": ["x"]}
+    assert config_hash(config) == config_hash({"a": ("x",), "b": (1, 2)}) == "dee58aefb7d5cc8d"
+    assert config_hash({"b": [2, 1], "a": ["x"]}) != config_hash(config)
+    with pytest.raises(InputError, match=r"a config must be plain JSON data, got .*int64"):
+        config_hash([np.int64(3)])

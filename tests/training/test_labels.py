@@ -6,9 +6,9 @@ torch = pytest.importorskip("torch")
 
 from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
 from model_src.files import InputError  # noqa: E402
+from model_src.labels.measured import Budget, MeasuredTable  # noqa: E402
 from model_src.training import labels, loop  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
-from model_src.training.label_table import Budget, MeasuredTable  # noqa: E402
 from model_src.training.labels import Measurement, Subject, measure  # noqa: E402
 from model_src.training.loop import train_network  # noqa: E402
 from model_src.training.recipe import Execution, TrainConfig  # noqa: E402

@@ -1,14 +1,15 @@
 import pytest
 
 from model_src.files import InputError
-from model_src.training.label_table import Budget, MeasuredRow, MeasuredTable
+from model_src.labels.measured import SOURCE, Budget, MeasuredTable
+from model_src.labels.table import LabelRow
 
 BUDGET = Budget(epochs=8, images=25_000, batch_size=256)
 HEADER = "config_hash,graph_hash,accuracy,source,epochs,seed,loss,images,batch_size,seconds,device,failure\n"
 
 
 def row(graph_hash, seed, accuracy=0.5, **fields):
-    return MeasuredRow("c" * 16, graph_hash, accuracy, seed=seed, **{**BUDGET._asdict(), **fields})
+    return LabelRow("c" * 16, graph_hash, accuracy, SOURCE, seed=seed, **{**BUDGET._asdict(), **fields})
 
 
 def test_rows_are_on_the_disk_at_once_and_read_back(tmp_path):
@@ -19,7 +20,7 @@ def test_rows_are_on_the_disk_at_once_and_read_back(tmp_path):
         table.append(one)
         assert MeasuredTable(path, BUDGET).rows == table.rows
     assert path.read_text() == (
-        f'{HEADER}{"c" * 16},a,0.71,train,8,0,1.25,25000,256,12.5,"NVIDIA X, 80 GB",\n'
+        f'{HEADER}{"c" * 16},a,0.710000,train,8,0,1.25,25000,256,12.5,"NVIDIA X, 80 GB",\n'
         f'{"c" * 16},b,,train,8,0,,25000,256,,,"NaN, here"\n'
     )
 
@@ -43,6 +44,9 @@ def test_a_line_that_was_cut_short_is_dropped(tmp_path):
         path.write_text(whole + cut)
         assert MeasuredTable(path, BUDGET).rows == table.rows
         assert path.read_text() == whole
+    path.write_text(HEADER)
+    MeasuredTable(path, BUDGET).append(row("a", 0))
+    assert path.read_text() == whole
     path.write_text(HEADER[:20])
     MeasuredTable(path, BUDGET).append(row("a", 0))
     assert path.read_text() == whole
@@ -60,9 +64,10 @@ def test_other_budgets_are_refused(tmp_path, other):
     ("content", "reason"),
     [
         ("config_hash,graph_hash,accuracy,source,epochs,seed\na,b,0.9,teacher,,7\n", "not a table of measured labels"),
-        (f"{HEADER}a,b,0.9\n", "line 2: not a row"),
-        (f"{HEADER}a,b,high,train,8,0,1,25000,256,1,cpu,\n", "line 2: not a row"),
-        (f"{HEADER}a,b,0.5,train,,0,1,25000,256,1,cpu,\n", "line 2: not a row"),
+        (f"{HEADER}a,b,0.9\n", "line 2: 3 cells in a table of 12 columns"),
+        (f"{HEADER}a,b,high,train,8,0,1,25000,256,1,cpu,\n", "line 2: no accuracy in column accuracy"),
+        (f"{HEADER}a,b,0.5,train,many,0,1,25000,256,1,cpu,\n", "line 2: no number in column epochs"),
+        (f"{HEADER}a,b,0.5,train,,0,1,25000,256,1,cpu,\n", "its rows are of None epochs"),
         (f"{HEADER}a,b,0.5,teacher,8,0,1,25000,256,1,cpu,\n", "its rows are of"),
         (b"\xff\xfe\n", "t.csv"),
     ],

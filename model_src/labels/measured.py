@@ -1,0 +1,79 @@
+"""Tables of accuracies that are measured: one row per training, written as soon as it ends."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from model_src.files import InputError, save_text
+from model_src.labels.table import MEASURED_COLUMNS, LabelRow, mean_accuracies, read_rows, write_rows
+
+SOURCE = "train"
+
+
+class Budget(NamedTuple):
+    """What a training is given; accuracies of different budgets differ in level.
+
+    Attributes:
+        epochs: Passes over the images.
+        images: Training images, the first so many of the data set.
+        batch_size: Images per step.
+    """
+
+    epochs: int
+    images: int
+    batch_size: int
+
+
+class MeasuredTable:
+    """A table of one budget that grows row by row; an interruption loses no row that is in it.
+
+    Args:
+        path: The CSV file, which need not exist.
+        budget: Of the trainings to come.
+
+    Raises:
+        InputError: The file is another kind of table, is damaged, or its trainings had another budget.
+    """
+
+    def __init__(self, path: str | Path, budget: Budget):
+        self._path = Path(path)
+        self.rows = _whole_rows(self._path)
+        for row in self.rows:
+            had = row.epochs, row.images, row.batch_size
+            if had != budget or row.source != SOURCE:
+                own, wanted = ("{} epochs of {} images, batches of {}".format(*one) for one in (had, budget))
+                raise InputError(f"{path}: its rows are of {own}, not of {wanted}; name another file by -save_labels")
+
+    def has(self, graph_hash: str, seed: int) -> bool:
+        """Whether a training is in the table, failed or not."""
+        return any(row.graph_hash == graph_hash and row.seed == seed for row in self.rows)
+
+    def accuracies(self) -> dict[str, float]:
+        """Canonical hash -> mean accuracy over the trainings that did not fail."""
+        return mean_accuracies((row.graph_hash, row.accuracy) for row in self.rows)
+
+    def append(self, row: LabelRow) -> None:
+        """Write a row; when this returns it is on the disk."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            write_rows(file, [row], MEASURED_COLUMNS, header=not file.tell())
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows.append(row)
+
+
+def _whole_rows(path: Path) -> list[LabelRow]:
+    """The rows of a file; a last line that a killed process left unfinished is cut off the file."""
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            save_text(whole, path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if not whole:
+        return []
+    header = whole.partition("\n")[0]
+    if header != ",".join(MEASURED_COLUMNS):
+        raise InputError(f"{path}: not a table of measured labels; its header is {header}")
+    return read_rows(path)
