@@ -1,19 +1,14 @@
 """Learn a segment vocabulary: the encoder of a set of families and a SentencePiece model of their networks' texts."""
 
 import logging
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import constants
 from model_src.cli import FlagParser, positive_int, run_script
-from model_src.encoder import paths
-from model_src.families import DEFAULT_FAMILIES, parse_families
-
-if TYPE_CHECKING:
-    from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.encoder.paths import DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE, VocabularyName
+from model_src.families import DEFAULT_FAMILIES, known_families, parse_families
 
 ENCODINGS = ("op", "res", "res_ratio", "shp", "chn", "op_nio", "shp_nio", "chn_nio")
 
@@ -22,9 +17,7 @@ ENCODINGS = ("op", "res", "res_ratio", "shp", "chn", "op_nio", "shp_nio", "chn_n
 class Config:
     """What the user asked for."""
 
-    families: tuple[str, ...]
-    encoding: str
-    vocab_size: int
+    vocabulary: VocabularyName
     data_dir: Path
     output_dir: Path
     overwrite: bool
@@ -38,37 +31,28 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     """
     parser = FlagParser(__doc__)
     add = parser.add_argument
-    add("-families", default=DEFAULT_FAMILIES, help="families to learn from, joined with +")
-    add("-encoding", choices=ENCODINGS, default=paths.DEFAULT_ENCODING, help="what a token says of its node")
-    add("-vocab_size", type=positive_int, default=paths.DEFAULT_VOCAB_SIZE, help="number of pieces")
+    add("-families", default=DEFAULT_FAMILIES, help=f"families to learn from, joined with +: {known_families()}")
+    add("-encoding", choices=ENCODINGS, default=DEFAULT_ENCODING, help="what a token says of its node")
+    add("-vocab_size", type=positive_int, default=DEFAULT_VOCAB_SIZE, help="number of pieces")
     add("-data_dir", type=Path, default=constants.DATA_DIR, help="folder of the families' caches")
     add("-output_dir", type=Path, default=constants.SENTENCE_PIECE_DIR, help="parent of the vocabulary's folder")
     add("-overwrite", action="store_true", help="replace an encoder and a model, both together")
-    flags = vars(parser.parse_args(argv))
-    return Config(parse_families(flags.pop("families")), **flags)
-
-
-def read_graphs(families: Sequence[str], data_dir: Path) -> Iterator["ComputeGraph"]:
-    """Networks family by family, the most accurate first; networks without a measured accuracy come last."""
-    from tqdm import tqdm
-
-    from model_src.family_data import load_family
-
-    for family in families:
-        networks = load_family(family, data_dir)
-        networks.sort(key=lambda network: -math.inf if network.accuracy is None else network.accuracy, reverse=True)
-        yield from tqdm((network.graph for network in networks), family, len(networks))
+    flags = parser.parse_args(argv)
+    vocabulary = VocabularyName(parse_families(flags.families), flags.encoding, flags.vocab_size)
+    return Config(vocabulary, flags.data_dir, flags.output_dir, flags.overwrite)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script."""
+    """Run the script; returns the exit code."""
     config = parse_args(argv)
     from model_src.encoder.tokenizer import check_replacement, learn_vocabulary
+    from model_src.family_data import iter_graphs
 
-    files = paths.vocabulary_files(config.families, config.encoding, config.vocab_size, config.output_dir)
+    name = config.vocabulary
+    files = name.files(config.output_dir)
     check_replacement(files, config.overwrite)
-    graphs = read_graphs(config.families, config.data_dir)
-    vocabulary = learn_vocabulary(graphs, config.families, config.encoding, config.vocab_size)
+    graphs = iter_graphs(name.families, config.data_dir, best_first=True)
+    vocabulary = learn_vocabulary(graphs, name.families, name.encoding, name.size)
     vocabulary.save(files, config.overwrite)
     logging.info("%d networks, %d node labels", len(vocabulary.lines), len(vocabulary.encoder.op2vocab))
     logging.info("encoder: %s\nmodel: %s", files.encoder, files.model)

@@ -7,7 +7,6 @@ from pathlib import Path
 import constants
 from model_src.cli import FlagParser, run_script
 from model_src.families import abbreviation, parse_families
-from model_src.files import InputError
 from model_src.predictor.settings import Experiment, add_ignored_flags, add_training_flags, experiment
 
 PREDICTOR_TYPE = "GNN"
@@ -43,24 +42,16 @@ def parse_args(argv: Sequence[str] | None) -> Config:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     config = parse_args(argv)
-
-    from model_src.family_data import load_family, split_names
+    from model_src.family_data import load_measured
     from model_src.predictor.data.examples import network_examples
     from model_src.predictor.models import build_model
     from model_src.predictor.training.experiment import run_experiment
 
     run = config.experiment
     build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
-    networks, names = {}, {}
-    for family in config.families:
-        labelled = load_family(family, config.data_dir)
-        networks[family] = [(entry.graph, entry.accuracy) for entry in labelled if entry.accuracy is not None]
-        if not networks[family]:
-            raise InputError(f"-data_families: none of the networks of {family} has an accuracy")
-        names[family] = split_names(
-            [graph.name for graph, _ in networks[family]], run.dev_ratio, run.test_ratio, run.training.seed
-        )
+    networks = {family: load_measured(family, config.data_dir) for family in config.families}
     examples = network_examples(networks, run.model.map_size)
+    names = examples.split_names(run.dev_ratio, run.test_ratio, run.training.seed)
     run_experiment(PREDICTOR_TYPE, examples, names, run, config.run_name)
     return 0
 

@@ -161,6 +161,21 @@ def all_names(rows: Iterable[Family] | None = None) -> list[str]:
     return sorted(name for row in (FAMILIES if rows is None else rows) for name in row.names)
 
 
+def label_keys() -> str:
+    """What others call the networks of families in tables of accuracies, for texts."""
+    return ", ".join(row.label_key for row in FAMILIES if row.label_key)
+
+
+def label_packages() -> list[str]:
+    """The packages that have accuracies of families, sorted."""
+    return sorted({row.label_package for row in FAMILIES if row.label_package})
+
+
+def known_families() -> str:
+    """The names of all families with networks, for texts."""
+    return ", ".join(all_names(with_networks()))
+
+
 def find(name: str, rows: Sequence[Family] | None = None) -> Family:
     """The family of a name.
 

@@ -1,4 +1,3 @@
-import gc
 import logging
 
 import pytest
@@ -38,17 +37,6 @@ def test_a_database_is_built_in_the_order_of_the_families(flags, tmp_path, caplo
     statistics = database.statistics()
     assert statistics.n_rows == len({segment.text for segment in database.segments}) == statistics.n_unique
     assert f"{statistics.n_unique} unique segments (paper: 428)" in caplog.text
-
-
-def test_garbage_is_collected_again_after_an_error():
-    def fail():
-        with gen_DB.no_garbage_collection():
-            assert not gc.isenabled()
-            raise InputError("a damaged cache")
-
-    with pytest.raises(InputError):
-        fail()
-    assert gc.isenabled()
 
 
 def test_defaults_name_the_published_files():

@@ -2,6 +2,7 @@ import pytest
 
 import gen_vocab
 from model_src.encoder.network_encoder import NetworkEncoder
+from model_src.encoder.paths import VocabularyName
 from model_src.encoder.tokenizer import Tokenizer
 from model_src.family_data import LabelledGraph, family_path, save_list_cache
 from model_src.files import InputError
@@ -65,5 +66,5 @@ def test_bad_flags_leave_nothing_behind(flags, tmp_path, extra, reason):
 
 def test_defaults():
     config = gen_vocab.parse_args([])
-    assert config.families == ("hiaml", "inception", "nb101_5k", "nb201", "two_path")
-    assert (config.encoding, config.vocab_size, config.overwrite) == ("shp", 2000, False)
+    families = ("hiaml", "inception", "nb101_5k", "nb201", "two_path")
+    assert (config.vocabulary, config.overwrite) == (VocabularyName(families, "shp", 2000), False)

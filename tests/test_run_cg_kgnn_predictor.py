@@ -46,7 +46,7 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
 def test_networks_must_be_labelled(tmp_path):
     graph = nb201.build(["nor_conv_1x1"] * 6, "unlabelled")
     save_family(family_path("nb201", tmp_path), [LabelledGraph(graph, None, 100.0)])
-    with pytest.raises(InputError, match="-data_families: none of the networks of nb201 has an accuracy"):
+    with pytest.raises(InputError, match="none of the networks of nb201 has an accuracy"):
         script.main(["-data_families", "nb201", "-data_dir", str(tmp_path)])
 
 

@@ -78,25 +78,6 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
         script.main(flags)
 
 
-@pytest.mark.parametrize(
-    ("families", "num_samples", "expected"),
-    [
-        ("two_path+nb101+hiaml", "1+all+0.5", {"hiaml": "0.5", "nb101_5k": "all", "two_path": "1.0"}),
-        ("two_path+hiaml", "all", {"hiaml": "all", "two_path": "all"}),
-    ],
-)
-def test_numbers_of_samples_follow_the_families_as_typed(families, num_samples, expected):
-    found = script.samples_by_family(families, num_samples)
-    assert found == expected
-    assert list(found) == sorted(expected)
-
-
-@pytest.mark.parametrize("num_samples", ["all+all+all", "many", "0"])
-def test_numbers_of_samples_must_fit(num_samples):
-    with pytest.raises(InputError, match=r"-num_samples .*: "):
-        script.samples_by_family("hiaml+two_path", num_samples)
-
-
 def test_names_of_several_families():
     config = script.parse_args(["-num_samples", "100", "-data_families", "nb101+hiaml", "-vocab_size", "500"])
     expected = "gpi_PSC_predictor_predictor_E-h+i+n15+n2+t_D-h+n15_shp_500_s_ns-100.0+100.0_rp-1_seed1"

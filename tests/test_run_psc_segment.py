@@ -75,7 +75,7 @@ def test_networks_must_be_labelled(workspace, tmp_path):
     graph = nb201.build(["nor_conv_1x1"] * 6, "unlabelled")
     save_family(family_path("nb201", tmp_path), [LabelledGraph(graph, None, 100.0)])
     flags = ["-data_dir", str(tmp_path), "-vocabulary_dir", str(workspace), "-cache_dir", str(tmp_path)]
-    with pytest.raises(InputError, match="-data_family nb201: none of its networks has an accuracy"):
+    with pytest.raises(InputError, match="none of the networks of nb201 has an accuracy"):
         run_psc_segment.main(["-data_family", "nb201", *VOCABULARY, *flags])
 
 

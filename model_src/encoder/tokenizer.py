@@ -13,6 +13,7 @@ from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.paths import VocabularyFiles
 from model_src.encoder.segmentation import Segmenter
 from model_src.files import InputError, atomic_write, save_text
+from model_src.runtime import made_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,6 +114,16 @@ class Vocabulary:
         save_text("".join(f"{piece}\t{score:g}\n" for piece, score in pieces), files.vocab)
         with atomic_write(files.model) as file:
             file.write(self.model)
+
+
+def load_vocabulary(encoder_path: Path, tokenizer_path: Path, command: str) -> tuple[NetworkEncoder, Tokenizer]:
+    """Read an encoder and a SentencePiece model.
+
+    Raises:
+        InputError: A file is missing (the text names `command`, which makes it), damaged or of another kind.
+    """
+    with made_by(command, encoder_path, tokenizer_path):
+        return NetworkEncoder.load(encoder_path), Tokenizer.load(tokenizer_path)
 
 
 def check_replacement(files: VocabularyFiles, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import constants
 from model_src.files import InputError, save_text
 from model_src.labels.table import MEASURED_COLUMNS, LabelRow, mean_accuracies, read_rows, write_rows
 
@@ -22,6 +23,11 @@ class Budget(NamedTuple):
     epochs: int
     images: int
     batch_size: int
+
+
+def table_of(family: str) -> Path:
+    """Where the measured accuracies of a family are kept unless another file is named."""
+    return constants.DATA_DIR / "labels" / f"{family}_measured.csv"
 
 
 class MeasuredTable:

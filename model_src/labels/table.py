@@ -78,10 +78,10 @@ def read_label_table(path: str | Path) -> dict[str, float]:
     Raises:
         InputError: The table cannot be read, see `read_rows`, or has no accuracies.
     """
-    accuracies = mean_accuracies((row.config_hash, row.accuracy) for row in read_rows(path))
-    if not accuracies:
+    rows = {(row.config_hash, row.seed): row.accuracy for row in read_rows(path) if row.accuracy is not None}
+    if not rows:
         raise InputError(f"{path}: has no rows")
-    return accuracies
+    return mean_accuracies((key, accuracy) for (key, _), accuracy in rows.items())
 
 
 def mean_accuracies(accuracies: Iterable[tuple[str, float | None]]) -> dict[str, float]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import constants
 from model_src.cli import FlagParser, fraction, non_negative_int, positive_int
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.families import known_families, parse_families
+from model_src.files import InputError
 
 N_LABELS = 32  # the operation vocabulary
 N_KERNEL_SIZES = 8  # 0 to 7 pixels
@@ -121,6 +123,25 @@ def sample_count(text: str) -> str:
     return str(value)
 
 
+def samples_by_family(families: str, num_samples: str) -> dict[str, str]:
+    """Family -> number of samples, sorted by family; the numbers are given in the order of the families as typed.
+
+    Raises:
+        InputError: Their numbers differ, or one cannot be read.
+    """
+    parse_families(families)
+    names = [parse_families(name)[0] for name in families.split("+") if name.strip()]
+    try:
+        samples = [sample_count(entry.strip()) for entry in num_samples.split("+")]
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise InputError(f"-num_samples {num_samples}: {error}") from error
+    if len(samples) == 1:
+        samples *= len(names)
+    if len(samples) != len(names):
+        raise InputError(f"-num_samples {num_samples}: {len(samples)} numbers for {len(names)} families")
+    return dict(sorted(zip(names, samples, strict=True)))
+
+
 def split_count(text: str) -> int | None:
     """Read a number of splits, as argparse's `type`; None for `all`."""
     return None if text == "all" else positive_int(text)
@@ -144,7 +165,7 @@ def add_training_flags(parser: FlagParser, model_name: str, families: str) -> No
     """Add the flags that both training scripts have."""
     add, model, training = parser.add_argument, ModelConfig(), TrainingConfig()
     add("-model_name", default=model_name, help="first part of the names of all results")
-    add("-data_families", default=families, help="families to train on, joined with +")
+    add("-data_families", default=families, help=f"families to train on, joined with +: {known_families()}")
     add("-dev_ratio", type=fraction, default=0.1, help="share of the networks that the best epoch is chosen on")
     add("-test_ratio", type=fraction, default=0.1, help="share of the networks that the result is tested on")
     add("-epochs", type=positive_int, default=training.epochs, help="passes over the training networks")

@@ -1,11 +1,15 @@
 """A trained PSC predictor as a teacher: its estimates stand in for accuracies that nobody has measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.encoder.network_encoder import NetworkEncoder
+from model_src.encoder.segmentation import segment_with_text
+from model_src.encoder.tokenizer import Tokenizer
 from model_src.families import entry_of
 from model_src.predictor.checkpoint import load_checkpoint
 from model_src.predictor.data.examples import split_examples
@@ -13,11 +17,13 @@ from model_src.predictor.data.psc_cache import build_cache, sample_splits
 from model_src.predictor.settings import ModelConfig
 from model_src.predictor.training.loop import predict
 from model_src.runtime import one_thread
+from model_src.search_space.sampling import Drawn
 
 # Mean and deviation of accuracy (fractions) that turn a z-score into an accuracy where the checkpoint does not say.
 # Nominal: only the order and the spacing of such accuracies mean anything, and targets are standardised by family.
 NOMINAL_SCALE = (0.9, 0.01)
 DECIMALS = 6
+NETWORKS_PER_LESSON = 32  # estimated at once
 
 SegmentedGraph = tuple[ComputeGraph, list[tuple[str, list[int]]]]
 
@@ -67,3 +73,27 @@ class Teacher:
         mean, deviation = self.scale
         estimates = np.clip(mean + deviation * self.scores(networks), 0, 1)
         return [round(float(estimate), DECIMALS) for estimate in estimates]
+
+
+def estimated(
+    drawn: Iterable[Drawn], family: str, checkpoint: Path, encoder_path: Path, tokenizer_path: Path
+) -> Iterator[Drawn]:
+    """Networks of a family with a teacher's estimates.
+
+    Args:
+        drawn: The networks.
+        family: What they are of.
+        checkpoint: The teacher.
+        encoder_path: Encoder of the vocabulary that networks are cut with.
+        tokenizer_path: Its SentencePiece model.
+
+    Raises:
+        InputError: A file is missing, damaged or of another kind.
+    """
+    encoder, tokenizer = NetworkEncoder.load(encoder_path), Tokenizer.load(tokenizer_path)
+    teacher, waiting = Teacher(checkpoint, family), iter(drawn)
+    while networks := list(islice(waiting, NETWORKS_PER_LESSON)):
+        graphs = [network.graph for network in networks]
+        estimates = teacher.accuracies([(graph, segment_with_text(graph, encoder, tokenizer)) for graph in graphs])
+        for network, estimate in zip(networks, estimates, strict=True):
+            yield network._replace(accuracy=estimate)

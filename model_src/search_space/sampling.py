@@ -114,7 +114,8 @@ def package_labels(family: str, package: str) -> dict[str, float]:
     row = find(family, with_networks())
     if row.label_package != package:
         raise InputError(f"-label {package}: it has no accuracies of {row.name}")
-    return row.load().read_package_labels()
+    labels: dict[str, float] = row.load().read_package_labels()
+    return labels
 
 
 def _table_key(space: Space, labels: Mapping[str, float]) -> Callable[[Any], str] | None:
@@ -147,7 +148,7 @@ def distinct_networks(
     """
     if num is None and not space.can_be_listed:
         raise InputError(f"-num all: {space.family.name} cannot be listed")
-    find = None if labels is None else _table_key(space, labels)
+    key_of = None if labels is None else _table_key(space, labels)
     seen: set[str] = set()
     count = n_unlabelled = misses = 0
     for config in space.draws(rng):
@@ -158,7 +159,7 @@ def distinct_networks(
         if key in seen:
             continue
         seen.add(key)
-        if find and find(config) not in labels:
+        if labels is not None and key_of and key_of(config) not in labels:
             n_unlabelled += 1
             continue
         graph = space.build(config, space.name(config, count))
@@ -166,7 +167,7 @@ def distinct_networks(
         if identity in seen:
             continue
         seen.add(identity)
-        accuracy = None if labels is None else labels.get(find(config) if find else identity)
+        accuracy = None if labels is None else labels.get(key_of(config) if key_of else identity)
         if labels is not None and accuracy is None:
             n_unlabelled += 1
             continue

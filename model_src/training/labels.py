@@ -1,15 +1,17 @@
 """Accuracies of networks by training them: our own labels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.files import InputError
 from model_src.labels.measured import SOURCE, Budget, MeasuredTable
 from model_src.labels.table import DECIMALS, LabelRow
+from model_src.search_space.sampling import Drawn, config_hash
 from model_src.training.cifar10_data import CIFAR10_DIR
 from model_src.training.cifar10_download import fetch_cifar10
 from model_src.training.cost import say_cost
@@ -70,6 +72,22 @@ def measure(subjects: Sequence[Subject], measurement: Measurement, path: str | P
     for job, outcome in train_jobs(list(left), recipe, measurement.data_dir, how, measurement.n_jobs):
         table.append(_row(left[job], job.seed, budget, outcome))
     return table.accuracies()
+
+
+def measured(drawn: Iterable[Drawn], measurement: Measurement, path: str | Path) -> Iterator[Drawn]:
+    """Networks with their mean accuracies after training, see `measure`; those that cannot be trained are left out.
+
+    Raises:
+        InputError: None of them could be trained.
+    """
+    networks = list(drawn)
+    subjects = [Subject(network.graph, config_hash(network.config), network.graph_hash) for network in networks]
+    accuracies = measure(subjects, measurement, path)
+    trained = [network for network in networks if network.graph_hash in accuracies]
+    if not trained:
+        raise InputError(f"{path}: none of the networks could be trained; it says why")
+    for network in trained:
+        yield network._replace(accuracy=accuracies[network.graph_hash])
 
 
 def _row(subject: Subject, seed: int, budget: Budget, outcome: RunResult | str) -> LabelRow:

@@ -1,3 +1,4 @@
+import gc
 import random
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_map import SegmentMap, build_database
 from model_src.encoder.segmentation import Segmenter, segment_with_text
+from model_src.files import InputError
 from tests.conftest import conv, regular
 
 
@@ -101,3 +103,14 @@ def test_every_segment_is_found_by_its_own_ports(tiny_graph):
         ):
             assert [segment.identity for segment in found] == [own.identity]
             assert (found[0].inputs, found[0].outputs) == (own.inputs, own.outputs)
+
+
+def test_garbage_is_collected_again_after_an_error():
+    def damaged():
+        assert not gc.isenabled()
+        raise InputError("a damaged cache")
+        yield
+
+    with pytest.raises(InputError, match="a damaged cache"):
+        build_database(damaged(), NetworkEncoder(), SimpleNamespace())
+    assert gc.isenabled()

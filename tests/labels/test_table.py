@@ -78,7 +78,9 @@ MEASURED = "config_hash,accuracy,source,epochs,seed,images,failure\n"
 
 
 def test_accuracies_are_averaged_over_seeds_without_failures(tmp_path):
-    rows = "a,0.5,train,8,0,100,\na,0.7,train,8,1,100,\na,,train,8,2,100,NaN\nb,,train,8,0,100,NaN\n"
+    rows = (
+        "a,0.5,train,8,0,100,\na,0.5,train,8,0,100,\na,0.7,train,8,1,100,\na,,train,8,2,100,NaN\nb,,train,8,0,100,NaN\n"
+    )
     assert read_label_table(table(tmp_path, MEASURED + rows)) == {"a": pytest.approx(0.6)}
 
 

@@ -10,6 +10,7 @@ from model_src.predictor.settings import (
     add_training_flags,
     experiment,
     sample_count,
+    samples_by_family,
     split_count,
 )
 
@@ -59,3 +60,22 @@ def test_bad_numbers_of_samples(text):
 def test_number_of_splits():
     assert split_count("all") is None
     assert split_count("16") == 16
+
+
+@pytest.mark.parametrize(
+    ("families", "num_samples", "expected"),
+    [
+        ("two_path+nb101+hiaml", "1+all+0.5", {"hiaml": "0.5", "nb101_5k": "all", "two_path": "1.0"}),
+        ("two_path+hiaml", "all", {"hiaml": "all", "two_path": "all"}),
+    ],
+)
+def test_numbers_of_samples_follow_the_families_as_typed(families, num_samples, expected):
+    found = samples_by_family(families, num_samples)
+    assert found == expected
+    assert list(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("num_samples", ["all+all+all", "many", "0"])
+def test_numbers_of_samples_must_fit(num_samples):
+    with pytest.raises(InputError, match=r"-num_samples .*: "):
+        samples_by_family("hiaml+two_path", num_samples)

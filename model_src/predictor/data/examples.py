@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
+from model_src.family_data.split import split_names
 from model_src.files import InputError
 from model_src.predictor.data.batching import Pack
 from model_src.predictor.data.packing import Network, checked_features, pack_networks, pack_splits, stack_features
@@ -35,6 +36,22 @@ class Examples:
     def family_of_item(self) -> np.ndarray:
         """(items,) name of the family."""
         return np.array(self.families)[self.pack.network]
+
+    def split_names(self, dev_ratio: float, test_ratio: float, seed: int) -> dict[str, dict[str, list[str]]]:
+        """Divide the networks: family -> `train`, `dev`, `test` -> names, see `family_data.split_names`.
+
+        Raises:
+            InputError: A family has too few.
+        """
+        return {
+            family: split_names(
+                [name for name, own in zip(self.names, self.families, strict=True) if own == family],
+                dev_ratio,
+                test_ratio,
+                seed,
+            )
+            for family in dict.fromkeys(self.families)
+        }
 
     def divide(self, names: Mapping[str, Mapping[str, Iterable[str]]]) -> dict[str, np.ndarray]:
         """Turn family -> `train`, `dev`, `test` -> names of networks into the items of each side.

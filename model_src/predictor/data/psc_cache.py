@@ -254,17 +254,3 @@ def _sample(anchors: np.ndarray, num_samples: str, rng: np.random.Generator) -> 
     wanted = float(num_samples)
     count = math.floor(wanted) if wanted >= 1 else math.ceil(wanted * len(anchors))
     return rng.permutation(anchors)[:count]
-
-
-def cache_name(encoders: str, family: str, encoding: str, vocab_size: int, num_samples: str | None = None) -> str:
-    """Name of the file of splits, or with `num_samples` of the records selected from it.
-
-    Args:
-        encoders: Abbreviation of the families that the encoder was made of.
-        family: Abbreviation of the family that the networks are of.
-        encoding: Encoding of the nodes.
-        vocab_size: Size of the tokenizer's vocabulary.
-        num_samples: As `settings.sample_count` writes it.
-    """
-    suffix = "" if num_samples is None else f"_s_ns{num_samples}"
-    return f"gpi_comp_graph_cache_E-{encoders}_D-{family}_{encoding}_{vocab_size}{suffix}.pkl"

@@ -5,7 +5,7 @@ import pytest
 
 from model_src.comp_graph.graph_ops import canonical_hash, topological_order
 from model_src.files import InputError, save_pickle
-from model_src.predictor.data.psc_cache import build_cache, cache_name, load_cache, sample_splits, split_texts
+from model_src.predictor.data.psc_cache import build_cache, load_cache, sample_splits, split_texts
 from tests.predictor.helpers import random_graph
 
 
@@ -96,11 +96,6 @@ def test_networks_are_drawn_per_piece_with_all_occurrences(cache, num_samples, n
         assert found.count(("ab", 2)) == (2 if 2 in drawn else 0)
     assert draws[0] == records(sample_splits(cache, num_samples, np.random.default_rng(0)))
     assert networks == 3 or len({tuple(found) for found in draws}) > 1
-
-
-def test_names_of_files():
-    assert cache_name("h+i", "n2", "shp", 2000) == "gpi_comp_graph_cache_E-h+i_D-n2_shp_2000.pkl"
-    assert cache_name("h", "n2", "op", 500, "100.0") == "gpi_comp_graph_cache_E-h_D-n2_op_500_s_ns100.0.pkl"
 
 
 @pytest.mark.parametrize(

@@ -7,34 +7,19 @@ import numpy as np
 import pytest
 
 from model_src.comp_graph.graph_ops import canonical_hash
-from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
-from model_src.families import all_names, with_networks
 from model_src.family_data import (
     LabelledGraph,
     family_path,
-    iter_family,
     load_family,
-    read_names,
     save_family,
     save_list_cache,
     save_state_cache,
-    split_names,
 )
 from model_src.files import InputError, save_pickle
-from model_src.search_space import hiaml, nb201
+from model_src.search_space import nb201
 
 NB201_FILE = "gpi_nb201c10_comp_graph_cache.pkl"
 HIAML_FILE = "gpi_test_hiaml_cifar10_labelled_cg_data.json"
-
-
-@pytest.fixture
-def networks(op2i):
-    """Three small networks, worst first, the last one without an accuracy."""
-    graphs = [hiaml.build([block] * 4, f"HiAMLNet{n}") for n, block in enumerate(["hiaml_l20", "hiaml_z", "hiaml_a22"])]
-    return [
-        LabelledGraph(graph, accuracy, compute_cg_flops(graph, op2i), 1000, ["a", 1])
-        for graph, accuracy in zip(graphs, (0.91, 0.93, None), strict=True)
-    ]
 
 
 def summary(networks):
@@ -123,32 +108,6 @@ def test_equal_nodes_are_one_object(tmp_path):
     assert all(one is other for one, other in zip(first.graph.nodes, second.graph.nodes, strict=True))
 
 
-def test_families_that_share_a_file(tmp_path):
-    assert family_path("nb201", tmp_path) == family_path("nb201c10", tmp_path) == tmp_path / NB201_FILE
-    assert family_path("nb101", tmp_path) == family_path("nb101_5k", tmp_path)
-    with pytest.raises(InputError, match="unknown family 'ofa'; known are hiaml"):
-        family_path("ofa", tmp_path)
-
-
-def test_the_nb101_subset_is_picked_from_the_full_cache(tmp_path, networks):
-    save_list_cache(tmp_path / "gpi_nb101_comp_graph_cache.pkl", networks)
-    save_pickle(["HiAMLNet2", "HiAMLNet0", "elsewhere"], tmp_path / "nb101_5k_name_list.pkl")
-    assert [network.graph.name for network in load_family("nb101", tmp_path)] == ["HiAMLNet0", "HiAMLNet2"]
-
-
-@pytest.mark.parametrize("content", [7, {"NB101-Net1": 1}, ["NB101-Net1", 2], "NB101-Net1"])
-def test_a_foreign_list_of_names_is_refused(tmp_path, content):
-    save_pickle(content, tmp_path / "names.pkl")
-    with pytest.raises(InputError, match=r"names\.pkl: not a list of network names"):
-        read_names(tmp_path / "names.pkl")
-
-
-@pytest.mark.parametrize("family", all_names(with_networks()))
-def test_a_missing_file_is_named(tmp_path, family):
-    with pytest.raises(InputError, match=f"{family_path(family).name}: No such file"):
-        load_family(family, tmp_path)
-
-
 @pytest.mark.parametrize("family", ["hiaml", "nb101", "nb201"])
 def test_a_truncated_file_is_named(tmp_path, networks, family):
     path = family_path(family, tmp_path)
@@ -218,16 +177,6 @@ def test_an_entry_with_missing_keys_or_wrong_types_is_named(tmp_path, networks, 
         load_family("nb201", tmp_path)
 
 
-def test_networks_come_one_at_a_time(tmp_path, networks):
-    save_family(tmp_path / HIAML_FILE, networks)
-    text = (tmp_path / HIAML_FILE).read_text()
-    (tmp_path / HIAML_FILE).write_text(text[: len(text) // 2])
-    stream = iter_family("hiaml", tmp_path)
-    assert next(stream).graph.name == "HiAMLNet0"
-    with pytest.raises(InputError, match=HIAML_FILE):
-        list(stream)
-
-
 @pytest.mark.parametrize("percent", [93, -0.1, float("nan"), "0.9"])
 def test_accuracies_that_are_no_fractions_are_refused(tmp_path, networks, percent):
     save_list_cache(tmp_path / NB201_FILE, [replace(networks[0], accuracy=percent)])
@@ -245,36 +194,3 @@ def test_two_networks_of_one_name_are_refused(tmp_path, networks):
     save_list_cache(tmp_path / NB201_FILE, [networks[0], networks[0]])
     with pytest.raises(InputError, match="two networks are named HiAMLNet0"):
         load_family("nb201", tmp_path)
-
-
-NAMES = [f"net{n}" for n in range(100)]
-
-
-def test_split_sizes_and_parts():
-    split = split_names(NAMES, 0.1, 0.25, seed=1)
-    assert [len(split[part]) for part in ("train", "dev", "test")] == [65, 10, 25]
-    assert sorted(split["train"] + split["dev"] + split["test"]) == sorted(NAMES)
-    assert all(part == sorted(part) for part in split.values())
-
-
-def test_a_split_depends_on_the_seed_and_on_nothing_else():
-    assert split_names(reversed(NAMES + NAMES), 0.1, 0.1, seed=1) == split_names(NAMES, 0.1, 0.1, seed=1)
-    assert split_names(NAMES, 0.1, 0.1, seed=2) != split_names(NAMES, 0.1, 0.1, seed=1)
-
-
-def test_a_split_hardly_changes_with_the_set():
-    before, after = (set(split_names(names, 0.1, 0.1, seed=1)["test"]) for names in (NAMES, NAMES[1:]))
-    assert len(before & after) >= len(before) - 2
-
-
-def test_parts_of_ratio_zero_stay_in_train():
-    split = split_names(NAMES, 0, 0.1, seed=1)
-    assert len(split["dev"]) == 1
-    assert split["dev"][0] in split["train"]
-    assert (len(split["train"]), len(split["test"])) == (90, 10)
-
-
-@pytest.mark.parametrize(("count", "ratio"), [(0, 0.1), (1, 0), (2, 0.1), (100, 0.5)])
-def test_too_few_names(count, ratio):
-    with pytest.raises(InputError, match=f"{count} networks cannot be divided"):
-        split_names(NAMES[:count], ratio, ratio, seed=1)

@@ -1,0 +1,26 @@
+"""The labelled networks of families: cache files, reading them by family, subsets, splits.
+
+Units: accuracies are fractions, FLOPs are millions.
+"""
+
+from model_src.family_data.caches import LabelledGraph, iter_list_cache, save_family, save_list_cache, save_state_cache
+from model_src.family_data.reading import cache_for, family_path, iter_family, iter_graphs, load_family, load_measured
+from model_src.family_data.split import split_names
+from model_src.family_data.subset import pick_subset, read_names
+
+__all__ = [
+    "LabelledGraph",
+    "cache_for",
+    "family_path",
+    "iter_family",
+    "iter_graphs",
+    "iter_list_cache",
+    "load_family",
+    "load_measured",
+    "pick_subset",
+    "read_names",
+    "save_family",
+    "save_list_cache",
+    "save_state_cache",
+    "split_names",
+]

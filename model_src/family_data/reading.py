@@ -1,0 +1,99 @@
+"""The networks of a family, by its name."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+import constants
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.families import find, with_networks
+from model_src.family_data.caches import LabelledGraph, iter_list_cache, iter_state_cache
+from model_src.family_data.subset import read_names
+from model_src.files import InputError
+from model_src.runtime import made_by
+
+
+def family_path(family: str, data_dir: str | Path = constants.DATA_DIR) -> Path:
+    """The cache file of a family.
+
+    Raises:
+        InputError: There is no such family.
+    """
+    return Path(data_dir) / find(family, with_networks()).cache
+
+
+def load_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[LabelledGraph]:
+    """Read all networks of a family; see `iter_family`."""
+    return list(iter_family(family, data_dir))
+
+
+def iter_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> Iterator[LabelledGraph]:
+    """Read a family's networks in file order, from a published cache or one of ours.
+
+    Networks come one at a time: a JSON file is never in memory as a whole, and of a pickle, which is, the networks
+    that were handed out are dropped. Where a subset such as that of NB-101 has no file of its own it is picked from the
+    full cache by a list of names.
+
+    Raises:
+        InputError: The file is missing (the text says what makes it), damaged or of another kind, or two of its
+            networks share a name; it may come after the networks before the fault.
+    """
+    path = family_path(family, data_dir)
+    with made_by(f"python gen_families.py -family {family}", path):
+        subset = find(family).subset
+        if subset and not path.exists() and path.with_name(subset.cache).exists():
+            names = read_names(path.with_name(subset.names))
+            networks = iter_list_cache(path.with_name(subset.cache))
+            yield from (network for network in networks if network.graph.name in names)
+        else:
+            yield from (iter_state_cache if path.suffix == ".json" else iter_list_cache)(path)
+
+
+def load_measured(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[tuple[ComputeGraph, float]]:
+    """Read the networks of a family that have an accuracy (a fraction), with it; see `iter_family`.
+
+    Raises:
+        InputError: None of them has one, or the file cannot be read.
+    """
+    networks = ((network.graph, network.accuracy) for network in iter_family(family, data_dir))
+    measured = [(graph, accuracy) for graph, accuracy in networks if accuracy is not None]
+    if not measured:
+        raise InputError(f"{family_path(family, data_dir)}: none of the networks of {family} has an accuracy")
+    return measured
+
+
+def iter_graphs(families: Iterable[str], data_dir: str | Path, best_first: bool = False) -> Iterator[ComputeGraph]:
+    """The networks of families, one family after the other, with a progress bar for each.
+
+    Args:
+        families: Names, in order.
+        data_dir: Folder of their caches.
+        best_first: The most accurate first and those without an accuracy last; otherwise in file order.
+
+    Raises:
+        InputError: See `iter_family`.
+    """
+    for family in families:
+        networks: Iterable[LabelledGraph] = iter_family(family, data_dir)
+        if best_first:
+            networks = sorted(networks, key=_accuracy, reverse=True)
+        for network in tqdm(networks, family, unit="network"):
+            yield network.graph
+
+
+def _accuracy(network: LabelledGraph) -> float:
+    return -math.inf if network.accuracy is None else network.accuracy
+
+
+def cache_for(family: str, path: Path | None = None) -> Path:
+    """Where to write a family's networks: into its cache, or another file of that kind.
+
+    Raises:
+        InputError: There is no such family, or `path` is of another kind.
+    """
+    default = family_path(family)
+    if path and path.suffix != default.suffix:
+        raise InputError(f"{path}: a cache of {family} is a {default.suffix} file")
+    return path or default
