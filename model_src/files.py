@@ -6,7 +6,7 @@ Nothing that is loaded here can run code: a pickle may only name the classes tha
 import json
 import os
 import pickle
-import tempfile
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -163,21 +163,16 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, mode, **text) as file:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Made by `open`, the file gets the permissions of any new one; the mask for them is never touched.
+    with open(temporary, mode.replace("w", "x"), **text) as file:
+        try:
             yield file
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+            file.close()
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
 
 
 def save_pickle(value: Any, path: str | Path, protocol: int = 4) -> None:

@@ -1,11 +1,21 @@
 """Safe loading and atomic saving."""
 
 import json
+import os
 import pickle
 
 import pytest
 
-from model_src.files import InputError, _JsonStream, atomic_write, iter_json_object, load_json, load_pickle, save_pickle
+from model_src.files import (
+    InputError,
+    _JsonStream,
+    atomic_write,
+    iter_json_object,
+    load_json,
+    load_pickle,
+    save_pickle,
+    save_text,
+)
 
 
 class Foreign:
@@ -60,6 +70,17 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_files_get_the_usual_permissions_and_the_mask_for_them_is_left_alone(tmp_path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", None)  # a thread that draws would make files under the mask of the moment
+            save_text("x", tmp_path / "x.txt")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.txt").stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
