@@ -80,11 +80,12 @@ class Predictor:
         return self._score([part for triple in triples for part in triple])
 
     def accuracy(self, score: float, family: str) -> float | None:
-        """Turn a score into an accuracy (a fraction) for networks of a family; None where the checkpoint cannot say."""
-        if self.predictor_type == "GNN":
-            return score
-        scale = entry_of(self.target_normalisers, family)
-        return None if scale is None else scale[0] + scale[1] * score
+        """Turn a score into an accuracy (a fraction, 0 to 1) for networks of a family.
+
+        Scores above or below any possible accuracy count as 1 or 0; None where the checkpoint cannot say.
+        """
+        scale = (0.0, 1.0) if self.predictor_type == "GNN" else entry_of(self.target_normalisers, family)
+        return None if scale is None else min(max(scale[0] + scale[1] * score, 0.0), 1.0)
 
     def _check_type(self, needed: str) -> None:
         if self.predictor_type != needed:

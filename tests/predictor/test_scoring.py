@@ -85,6 +85,12 @@ def test_z_scores_become_accuracies_where_the_family_is_known(load):
     assert load("GNN").accuracy(0.93, "generic") == 0.93
 
 
+def test_no_accuracy_is_below_0_or_above_1(load):
+    predictor = load("PSC_predictor", target_normalisers={"nb201": (0.89, 0.06)})
+    assert [predictor.accuracy(score, "nb201") for score in (2.5, -20.0)] == [1.0, 0.0]
+    assert [load("GNN").accuracy(score, "nb201") for score in (1.3, -0.2)] == [1.0, 0.0]
+
+
 def test_the_map_size_of_the_training_is_used(load, tiny_graph):
     changed = tiny_graph.with_normalisers({**tiny_graph.normalisers, "max_derived_H": 32, "max_derived_W": 32})
     plain, scaled = (load("GNN", config=ModelConfig(map_size=size)) for size in (None, 32))
