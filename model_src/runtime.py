@@ -16,6 +16,7 @@ import constants
 from model_src.files import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 NO_TENSORFLOW = "TensorFlow is not installed: pip install autogo[tf] (or tensorflow)"
@@ -52,6 +53,16 @@ def import_tensorflow() -> ModuleType:
     except ModuleNotFoundError as error:
         raise InputError(NO_TENSORFLOW) from error
     return tensorflow
+
+
+def random_stream(seed: int, *place: int) -> "np.random.Generator":
+    """The generator of one place in a run, such as (iteration, parent); those of different places are independent.
+
+    A plain tuple would not do as a seed: NumPy pads it with zeros, so (s, 1) and (s, 1, 0) are one stream.
+    """
+    import numpy as np
+
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model_src.files import InputError
-from model_src.runtime import choose_device, log_to, made_by, torch_seed
+from model_src.runtime import choose_device, log_to, made_by, random_stream, torch_seed
 
 
 def test_devices():
@@ -17,6 +17,13 @@ def test_unknown_devices_are_refused_in_one_line(name):
     with pytest.raises(InputError, match=f"-device_str {name}: ") as caught:
         choose_device(name)
     assert "\n" not in str(caught.value)
+
+
+def test_every_place_has_a_random_stream_of_its_own():
+    places = [(), (0,), (0, 0), (1,), (1, 0), (1, 0, 0), (0, 1)]
+    draws = {random_stream(seed, *place).random() for seed in (0, 1) for place in places}
+    assert len(draws) == 2 * len(places)
+    assert random_stream(3, 1, 2).random() == random_stream(3, 1, 2).random()
 
 
 def test_a_seed_holds_inside_the_block_only():

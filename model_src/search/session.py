@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream, derived_normalisers
 from model_src.files import InputError
 from model_src.propagation.milp import Statistics
+from model_src.runtime import random_stream
 from model_src.search.children import Mutation
 from model_src.search.config import MutatorFiles, SearchConfig
 from model_src.search.objectives import Goal, Window
@@ -175,7 +174,7 @@ class _Run:
     def iterate(self, iteration: int) -> bool:
         """Mutate the parents and take in their children; False ends the search (the budget is spent)."""
         config, strategy, result = self._config, self._strategy, self.result
-        parents = strategy.choose_parents(iteration, np.random.default_rng((config.seed, iteration)))
+        parents = strategy.choose_parents(iteration, random_stream(config.seed, iteration))
         mutations = strategy.propose(self._workers, parents, result.goal, (config.seed, iteration))
         for number, (parent, mutation) in enumerate(zip(parents, mutations, strict=True), start=1):
             result.n_scored += mutation.n_scored

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-import numpy as np
-
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Task, TaskPool
+from model_src.runtime import random_stream
 from model_src.search.children import Mutation
 from model_src.search.mutator import Mutator
 from model_src.search.objectives import Goal
@@ -24,11 +23,11 @@ def _prepare(mutator: Mutator) -> None:
 
 
 def _baseline(mutator: Mutator, cg: ComputeGraph, seed: tuple[int, ...]) -> float:
-    return mutator.baseline(cg, np.random.default_rng(seed))
+    return mutator.baseline(cg, random_stream(*seed))
 
 
 def _mutate(mutator: Mutator, cg: ComputeGraph, goal: Goal, seed: tuple[int, ...]) -> Mutation:
-    return mutator.mutate(cg, goal, np.random.default_rng(seed))
+    return mutator.mutate(cg, goal, random_stream(*seed))
 
 
 class Workers:

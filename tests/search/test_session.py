@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
@@ -46,6 +47,19 @@ def test_same_seed_same_rows_for_one_and_two_workers(source, result):
 
 def test_another_seed_gives_another_result(source, result):
     assert pareto_rows(run(source, replace(CONFIG, epoch=1, seed=1))) != pareto_rows(result)
+
+
+def test_no_two_random_streams_of_a_search_are_the_same(source, monkeypatch):
+    """Baseline, choices of parents and every parent's mutation draw independently of each other."""
+    states, make = [], np.random.default_rng
+
+    def recording(seed):
+        states.append(str(make(seed).bit_generator.state))
+        return make(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", recording)
+    run(source)
+    assert len(states) == len(set(states)) == 1 + 2 + 1 + 3  # baseline, two choices, the input, three parents
 
 
 class Offers:
