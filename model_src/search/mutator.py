@@ -80,6 +80,7 @@ class Mutator:
         self._exact: dict[tuple, tuple[Segment, ...]] = {}
         self._by_arity: dict[tuple[int, int], tuple[Segment, ...]] = {}
         self._parts: WeakKeyDictionary[Segment, ComputeGraph] = WeakKeyDictionary()
+        self._parent: ComputeGraph | None = None  # the last one; all these parts are under its normalisers
 
     def candidates(self, cg: ComputeGraph, rng: np.random.Generator) -> list[Candidate]:
         """All segments of a network that may be replaced, under a fresh random mask of the vocabulary."""
@@ -225,7 +226,11 @@ class Mutator:
         return self.predictor.score_psc([(before, part, after) for part in parts])
 
     def part(self, target: Segment, parent: ComputeGraph) -> ComputeGraph:
-        """The segment as the predictor sees it, under the run's normalisers (children keep their parent's)."""
+        """The segment as the predictor sees it, under its parent's normalisers."""
+        if parent is not self._parent:
+            if self._parent is not None and parent.normalisers != self._parent.normalisers:
+                self._parts.clear()
+            self._parent = parent
         if target not in self._parts:
             part = target.part
             same = part.normalisers == parent.normalisers

@@ -70,6 +70,24 @@ def test_what_a_mutator_did_before_does_not_matter(source):
     assert first.propagation.calls == second.propagation.calls
 
 
+def test_every_part_is_scored_under_the_normalisers_of_its_network(source):
+    """Also by a mutator that had another network before: the same targets, but not the same parts."""
+
+    class Seeing(CountingPredictor):
+        def score_psc(self, triples):
+            seen.update(tuple(part.normalisers.values()) for triple in triples for part in triple)
+            return super().score_psc(triples)
+
+    mutator = TinyFactory()()
+    mutator.predictor = Seeing()
+    for normalisers in ((512, 7, 256, 256), (64, 3, 32, 32), (512, 7, 256, 256)):
+        network, seen = source.with_normalisers(dict(zip(source.NORMALISERS, normalisers, strict=True))), set()
+        mutator.baseline(network, np.random.default_rng(0))
+        assert seen == {normalisers}
+        mutator.mutate(network, ANYTHING, np.random.default_rng(0))
+        assert seen == {normalisers}
+
+
 def test_scores_belong_to_their_children(source):
     """The stored score is the prediction of exactly this child's parts."""
     mutator = TinyFactory(uses_parts=False)()
