@@ -137,8 +137,14 @@ class RegularNode:
 
     @cached_property
     def digest(self) -> bytes:
-        """16 bytes that two nodes share iff they compute the same thing (id and label do not count)."""
-        details = sorted((key, repr(value)) for key, value in (self.metadata or {}).items() if key != "data_format")
+        """16 bytes that two nodes share iff they compute the same thing.
+
+        Id and label do not count, and a bias that is not used may be left out.
+        """
+        metadata = (self.metadata or {}).items()
+        details = sorted(
+            (key, repr(value)) for key, value in metadata if key != "data_format" and (value or key != "use_bias")
+        )
         kernel = getattr(self, "shape", None)
         content = (self.op_type_idx, self.resolution, self.strides, kernel, details)
         return blake2b(repr(content).encode(), digest_size=16).digest()

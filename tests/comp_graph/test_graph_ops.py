@@ -50,6 +50,16 @@ def test_hash_ignores_numbering_names_and_labels(tiny_graph):
         assert same_topology(other, tiny_graph)
 
 
+@pytest.mark.parametrize("use_bias", [False, 0, None])
+def test_hash_does_not_see_whether_a_missing_bias_is_recorded(tiny_graph, use_bias):
+    state = tiny_graph.state_dict()
+    first = state["weighted_nodes"][0]
+    state["weighted_nodes"][0] = {**first, "metadata": {**first["metadata"], "use_bias": use_bias}}
+    other = ComputeGraph.from_state_dict(state)
+    assert canonical_hash(other) == canonical_hash(tiny_graph)
+    assert same_topology(other, tiny_graph)
+
+
 @pytest.mark.parametrize(
     "change",
     [
