@@ -28,8 +28,10 @@ from model_src.propagation.problem import (
     CONCAT,
     CONV,
     DEPTHWISE,
+    INFEASIBLE,
     KEEP,
     KIND_OF_OP,
+    OPTIMAL,
     POOL,
     ResolutionProblem,
     problem_of_graph,
@@ -148,6 +150,7 @@ class Statistics(_Sum):
         forward_failures: Calls that failed in forward propagation.
         successes: Calls that found a resolution; times without forward propagation.
         failures: Calls that found none after forward propagation.
+        unproven: Those of them in which the solver gave up, at a limit or for another reason.
         conv: Convolutions (with depthwise ones) in the segments of all calls; likewise `pool` and `concat`.
     """
 
@@ -156,6 +159,7 @@ class Statistics(_Sum):
     forward_failures: int = 0
     successes: Tally = field(default_factory=Tally)
     failures: Tally = field(default_factory=Tally)
+    unproven: int = 0
     conv: int = 0
     pool: int = 0
     concat: int = 0
@@ -240,6 +244,7 @@ class Propagator:
             statistics.forward_failures += 1
         else:
             (statistics.failures if answer.segment is None else statistics.successes).add(seconds)
+            statistics.unproven += answer.status not in (OPTIMAL, INFEASIBLE)
         kinds = Counter(KIND_OF_OP.get(node.op_name, KEEP) for node in segment.graph.nodes)
         statistics.conv += kinds[CONV] + kinds[DEPTHWISE]
         statistics.pool += kinds[POOL]

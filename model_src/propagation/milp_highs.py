@@ -18,6 +18,8 @@ from model_src.propagation.problem import (
     CHANGE,
     INFEASIBLE,
     LARGEST,
+    MAX_NODES,
+    MAX_SECONDS,
     OPTIMAL,
     SMALLEST,
     C,
@@ -47,12 +49,15 @@ class _System:
     sums: list[tuple[list[int], int, int]]
 
 
-def solve_in_process(problem: ResolutionProblem, time_limit: float = math.inf) -> tuple[str, list[Shape] | None]:
+def solve_in_process(
+    problem: ResolutionProblem, max_nodes: int = MAX_NODES, max_seconds: float = MAX_SECONDS
+) -> tuple[str, list[Shape] | None]:
     """Solve a problem to proven optimality.
 
     Args:
         problem: The problem.
-        time_limit: Seconds that HiGHS may take.
+        max_nodes: Nodes of the search tree that HiGHS may visit.
+        max_seconds: Seconds that HiGHS may take.
 
     Returns:
         `optimal` and the output (H, W, C) of every node; or `infeasible`, or what else stopped HiGHS, and None.
@@ -62,7 +67,7 @@ def solve_in_process(problem: ResolutionProblem, time_limit: float = math.inf) -
         return INFEASIBLE, None
     status = OPTIMAL
     if any(len(values) > 1 for values in system.values.values()):
-        status = _choose_with_highs(problem, system, time_limit)
+        status = _choose_with_highs(problem, system, max_nodes, max_seconds)
     if status != OPTIMAL:
         return status, None
     return status, [tuple(min(system.values[unknown]) for unknown in unknowns) for unknowns in system.gives]
@@ -176,10 +181,17 @@ class _Model:
             merged[column] += coefficient
         self.rows.append((merged, low, high))
 
-    def run(self, time_limit: float) -> tuple[str, Sequence[float]]:
+    def run(self, max_nodes: int, max_seconds: float) -> tuple[str, Sequence[float]]:
         """HiGHS's status, lower case, and the columns' values."""
         highs, count = highspy.Highs(), len(self.costs)
-        for option, value in (("output_flag", False), ("threads", 1), ("mip_rel_gap", 0.0), ("time_limit", time_limit)):
+        options = {
+            "output_flag": False,
+            "threads": 1,
+            "mip_rel_gap": 0.0,
+            "mip_max_nodes": max_nodes,
+            "time_limit": float(max_seconds),
+        }
+        for option, value in options.items():
             highs.setOptionValue(option, value)
         kinds = [
             highspy.HighsVarType.kInteger if binary else highspy.HighsVarType.kContinuous for binary in self.integer
@@ -196,12 +208,12 @@ class _Model:
         return highs.modelStatusToString(highs.getModelStatus()).lower(), highs.getSolution().col_value
 
 
-def _choose_with_highs(problem: ResolutionProblem, system: _System, time_limit: float) -> str:
+def _choose_with_highs(problem: ResolutionProblem, system: _System, max_nodes: int, max_seconds: float) -> str:
     """Leave every unknown the one value that it has in an optimum; HiGHS's status."""
     model = _Model()
     picks = _add_choices(model, problem, system)
     _add_changes(model, problem, system, picks)
-    status, solution = model.run(time_limit)
+    status, solution = model.run(max_nodes, max_seconds)
     if status == OPTIMAL:
         for unknown, columns in picks.items():
             system.values[unknown] = {max(columns, key=lambda value: solution[columns[value]])}

@@ -15,6 +15,7 @@ from model_src.propagation.problem import (
     INFEASIBLE,
     KEEP,
     LARGEST,
+    MAX_SECONDS,
     OPTIMAL,
     SMALLEST,
     C,
@@ -130,7 +131,7 @@ def find_solver(solver: Any) -> Any:
 
 
 def solve_with_pyomo(problem: ResolutionProblem, solver: Any) -> tuple[str, list[Shape] | None]:
-    """Solve the Pyomo model.
+    """Solve the Pyomo model within `MAX_SECONDS`.
 
     Args:
         problem: The problem.
@@ -143,7 +144,7 @@ def solve_with_pyomo(problem: ResolutionProblem, solver: Any) -> tuple[str, list
         InputError: There is no such solver.
     """
     model = build_pyomo_model(problem)
-    results = find_solver(solver).solve(model, load_solutions=False)
+    results = find_solver(solver).solve(model, load_solutions=False, timelimit=MAX_SECONDS)
     condition = str(results.solver.termination_condition)
     if condition == "infeasibleOrUnbounded":  # sizes are bounded, so it is not unbounded
         condition = INFEASIBLE

@@ -24,6 +24,10 @@ SMALLEST, LARGEST = 2, 10_000  # what a size may be
 
 OPTIMAL, INFEASIBLE = "optimal", "infeasible"  # of a solver; any other status means that nothing is proven
 
+# When a solver gives up, which counts as a failure. The usual case takes a node or none and milliseconds. Nodes are the
+# same everywhere; the time is for a solver that hangs, or that cannot count its nodes.
+MAX_NODES, MAX_SECONDS = 10_000, 60
+
 CONV, POOL, DEPTHWISE, CONCAT, KEEP = "conv", "pool", "depthwise", "concat", "keep"
 KIND_OF_OP = {"conv2d": CONV, "avgpool": POOL, "maxpool": POOL, "depthwise": DEPTHWISE, "concat": CONCAT}
 CHANGE = (CONV, POOL, DEPTHWISE)  # the kinds that have strides

@@ -116,6 +116,8 @@ def _propagation_lines(statistics: Statistics) -> list[str]:
         f"Total calls to MILP: {statistics.calls}",
         f"MILP Success/Fails: {successes.count}/{failures.count}",
     ]
+    if statistics.unproven:
+        lines.append(f"MILP fails without proof: {statistics.unproven}")
     for name, tally in (("success", successes), ("fail", failures)):
         if tally.count > 1:
             lines.append(f"MILP {name} time: {1e3 * tally.mean:.3f} ± {1e3 * tally.deviation:.3f} ms")

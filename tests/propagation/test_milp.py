@@ -2,6 +2,7 @@
 
 import pickle
 
+import highspy
 import networkx as nx
 import pytest
 
@@ -155,11 +156,36 @@ def test_requests_that_make_no_sense():
         resolution_propagate(graph, {"s": (32, 32, 16)})
 
 
-def test_a_time_out_is_no_solution():
+def test_a_limit_that_is_reached_is_no_solution():
     graph = nx_segment({"a": "conv2d", "b": "conv2d", "c": "conv2d"}, "a b", "b c")
     problem = problem_of_graph(graph, {"c": (16, 16, 32)})
     assert solve_in_process(problem)[0] == "optimal"
-    assert solve_in_process(problem, time_limit=0.0) == ("time limit reached", None)
+    assert solve_in_process(problem, max_nodes=0) == ("solution limit reached", None)
+    assert solve_in_process(problem, max_seconds=0) == ("time limit reached", None)
+
+
+def test_every_call_of_a_solver_has_limits_and_those_reached_are_counted(monkeypatch):
+    """The same number of nodes on every machine; the time is for a solver that hangs."""
+    asked = make_segment([make_node(name, "conv2d", 32, 16) for name in "abc"], ["a b", "b c"]), ((32, 32, 16),)
+    limits, run = [], highspy.Highs.run
+
+    def run_out_of_nodes(highs):
+        limits.append([highs.getOptionValue(name)[1] for name in ("mip_max_nodes", "time_limit")])
+        highs.setOptionValue("mip_max_nodes", 0)
+        return run(highs)
+
+    monkeypatch.setattr(highspy.Highs, "run", run_out_of_nodes)
+    propagator = Propagator()
+    for shape in ((16, 16, 32), (16, 16, 32), (16, 16, 64)):
+        answer = propagator.resolve(*asked, (shape,))
+    assert answer.status == "infeasible"
+    assert limits == [[10_000, 60.0]]
+    found = propagator.statistics
+    assert (found.calls, found.failures.count, found.unproven, found.successes.count) == (3, 3, 2, 0)
+    assert (found + found).unproven == 4
+    graph = nx_segment({"a": "conv2d", "b": "conv2d", "c": "conv2d"}, "a b", "b c")
+    assert resolution_propagate(graph, {"c": (16, 16, 32)}) == ("solution limit reached", None, None)
+    assert limits == 2 * [[10_000, 60.0]]
 
 
 def test_every_answer_satisfies_the_constraints(rng):

@@ -102,9 +102,17 @@ def test_a_solver_that_is_not_installed():
 @pytest.mark.parametrize("condition", ["maxTimeLimit", "feasible", "unknown", "error"])
 def test_a_solver_that_proves_nothing_gives_no_segment(condition):
     outcome = SimpleNamespace(solver=SimpleNamespace(termination_condition=pyo.TerminationCondition(condition)))
-    solver = SimpleNamespace(solve=lambda model, load_solutions: outcome)
-    answer = Propagator(solver).resolve(conv_chain(2), ((32, 32, 16),), ((32, 32, 16),))
+    limits = []
+
+    def solve(model, load_solutions, timelimit):
+        limits.append(timelimit)
+        return outcome
+
+    propagator = Propagator(SimpleNamespace(solve=solve))
+    answer = propagator.resolve(conv_chain(2), ((32, 32, 16),), ((32, 32, 16),))
     assert (answer.status, answer.segment, answer.objective) == (condition, None, None)
+    assert limits == [60]
+    assert propagator.statistics.unproven == 1
 
 
 def test_another_number_of_threads_in_the_process_does_no_harm():

@@ -8,6 +8,7 @@ import pytest
 
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
 from model_src.files import InputError
+from model_src.propagation.milp import Statistics, Tally
 from model_src.search.children import Child, Mutation
 from model_src.search.config import SearchConfig
 from model_src.search.report import frontier_table, mutation_text, pareto_rows
@@ -182,6 +183,13 @@ def test_reports(result):
     assert len(table.splitlines()) == len(result.networks) + 2
     assert "accuracy" not in table
     assert "94.00 %" in frontier_table(pareto_rows(result), result.goal, lambda score: 0.94)
+
+
+def test_a_solver_that_gave_up_is_reported(result):
+    for unproven in (0, 2):
+        statistics = Statistics(calls=9, failures=Tally(3), unproven=unproven)
+        text = mutation_text(replace(result, propagation=statistics))
+        assert ("MILP fails without proof: 2" in text) == (unproven == 2)
 
 
 def test_a_result_that_cannot_be_corrected_is_kept_and_said(result, caplog):
