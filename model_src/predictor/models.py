@@ -10,7 +10,8 @@ from torch.nn import functional
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
 from model_src.files import InputError
 from model_src.predictor.data.batching import GraphBatch, Pack
-from model_src.predictor.data.folding import FoldedBatch, Sums, fold
+from model_src.predictor.data.folding import FoldedBatch, fold
+from model_src.predictor.data.sums import Sums
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS, PREDICTOR_PARTS, ModelConfig
 
 SHAPE_SIZE, KERNEL_SIZE, BIAS_SIZE = 8, 4, 2  # of the embeddings; there are two kernel sides

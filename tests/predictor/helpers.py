@@ -12,7 +12,8 @@ from model_src.comp_graph.graph_ops import is_merge, part_of, topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.checkpoint import Checkpoint
 from model_src.predictor.data.batching import Pack
-from model_src.predictor.data.packing import Network, checked_features, edge_array, pack_splits, stack_features
+from model_src.predictor.data.blocks import Network, pack_splits
+from model_src.predictor.data.packing import checked_features, edge_array, stack_features
 from model_src.predictor.data.splits import split_bounds
 from model_src.predictor.models import build_model
 from model_src.predictor.settings import ModelConfig

@@ -14,6 +14,7 @@ import torch
 from scipy.sparse import csr_array
 
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
+from model_src.predictor.data.splits import ranges
 
 with warnings.catch_warnings():
     # PyTorch says once per process that its CSR matrices are young and unchecked; the first one is made here.
@@ -54,23 +55,19 @@ def features_to(features: NodeFeatures, device: torch.device, dtype: torch.dtype
 
 
 class Selection(NamedTuple):
-    """Nodes and edges of some items, and their parts as weighted sums of nodes; a node goes by its place.
+    """Nodes and edges of some items; a node goes by its place.
 
     Attributes:
         rows: (n,) row of every node in the features.
         edges: (2, m) places of sources and targets.
-        members: (k,) places of the nodes that are summed up.
-        owners: (k,) the part that each of them belongs to.
-        weights: (k,) of each of them.
-        n_parts: Number of parts.
+        place: (nodes of the pack,) place of every node that was selected.
+        parts: (k, 6) the parts, item by item, see `Pack`.
     """
 
     rows: np.ndarray
     edges: np.ndarray
-    members: np.ndarray
-    owners: np.ndarray
-    weights: np.ndarray
-    n_parts: int
+    place: np.ndarray
+    parts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -111,50 +108,55 @@ class Pack:
     def batch(self, items: np.ndarray | slice = slice(None)) -> GraphBatch:
         """The batch of the given items; its parts come item by item."""
         chosen = self.select(items)
-        n_nodes = len(chosen.rows)
+        n_nodes, n_parts = len(chosen.rows), len(chosen.parts)
+        nodes, owners, signs = self.members(chosen.parts)
         return GraphBatch(
             self.features,
             torch.from_numpy(chosen.rows),
             _csr(np.ones(chosen.edges.shape[1]), *chosen.edges[::-1], (n_nodes, n_nodes)),
-            _csr(chosen.weights, chosen.owners, chosen.members, (chosen.n_parts, n_nodes)),
+            _csr(signs * part_shares(chosen.parts)[owners], owners, chosen.place[nodes], (n_parts, n_nodes)),
         )
 
     def select(self, items: np.ndarray | slice = slice(None)) -> Selection:
-        """The nodes and edges that the given items need, and their parts, item by item."""
+        """The nodes and edges that the given items need."""
         parts = self.parts[items].reshape(-1, 6).astype(np.int64)
         blocks = np.unique(parts[:, [0, 3]])
         nodes = ranges(self.node_start[blocks], self.node_start[blocks + 1])
         edges = self.edges[:, ranges(self.edge_start[blocks], self.edge_start[blocks + 1])]
-        place = np.empty(len(self.rows), dtype=np.int64)  # node id -> its place in the selection
+        place = np.empty(len(self.rows), dtype=np.int64)
         place[nodes] = np.arange(len(nodes))
-        members, owners, weights = self._members(parts)
-        return Selection(self.rows[nodes], place[edges], place[members], owners, weights, len(parts))
+        return Selection(self.rows[nodes], place[edges], place, parts)
 
-    def _members(self, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Node id, number of the part and weight of everything that is summed up for the parts."""
-        network, start, stop, cut, n_copies, n_bypassed = parts.T
-        first, first_copy, first_bypassed = self.node_start[network], self.node_start[cut], self.bypassed_start[cut]
+    def members(self, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Node id, number of the part and sign of everything that is summed up for the parts, part by part."""
+        network, start, stop = parts.T[:3]
+        first, count = self.node_start[network], stop - start
+        entries = (ranges(first + start, first + stop), np.repeat(np.arange(len(parts)), count), np.ones(count.sum()))
+        if not parts[:, 4:].any():
+            return entries
+        nodes, owners, signs = map(np.concatenate, zip(entries, self.changes(parts), strict=True))
+        order = np.argsort(owners, kind="stable")
+        return nodes[order], owners[order], signs[order]
+
+    def changes(self, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Likewise, but only what is added to and taken from the sum of the network's nodes from start to stop."""
+        _, _, _, cut, n_copies, n_bypassed = parts.T
+        first_copy, first_bypassed = self.node_start[cut], self.bypassed_start[cut]
         copies = ranges(first_copy, first_copy + n_copies)
         bypassed = self.bypassed[ranges(first_bypassed, first_bypassed + n_bypassed)]
-        terms = [  # node ids, how many of each part, sign
-            (ranges(first + start, first + stop), stop - start, 1),
-            (copies, n_copies, 1),
-            (self.originals[copies], n_copies, -1),
-            (bypassed, n_bypassed, -1),
-        ]
-        share = 1 / (stop - start - n_bypassed)
-        return (
-            np.concatenate([ids for ids, _, _ in terms]),
-            np.concatenate([np.repeat(np.arange(len(parts)), counts) for _, counts, _ in terms]),
-            np.concatenate([np.repeat(sign * share, counts) for _, counts, sign in terms]),
-        )
+        numbers = np.arange(len(parts))
+        terms = ((copies, n_copies, 1.0), (self.originals[copies], n_copies, -1.0), (bypassed, n_bypassed, -1.0))
+        nodes = np.concatenate([ids for ids, _, _ in terms])
+        owners = np.concatenate([np.repeat(numbers, counts) for _, counts, _ in terms])
+        signs = np.repeat([sign for _, _, sign in terms], [len(ids) for ids, _, _ in terms])
+        order = np.argsort(owners, kind="stable")
+        return nodes[order], owners[order], signs[order]
 
 
-def ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """The numbers of many ranges, one range after the other: ([2, 7], [4, 8]) -> [2, 3, 7]."""
-    lengths = stops - starts
-    ends = np.cumsum(lengths)
-    return np.arange(lengths.sum()) + np.repeat(starts - ends + lengths, lengths)
+def part_shares(parts: np.ndarray) -> np.ndarray:
+    """(k,) the weight of a node in the mean over its part."""
+    _, start, stop, _, _, n_bypassed = parts.T
+    return 1 / (stop - start - n_bypassed)
 
 
 def _csr(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:

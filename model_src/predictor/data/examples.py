@@ -11,7 +11,8 @@ from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
 from model_src.family_data.split import split_names
 from model_src.files import InputError
 from model_src.predictor.data.batching import Pack
-from model_src.predictor.data.packing import Network, checked_features, pack_networks, pack_splits, stack_features
+from model_src.predictor.data.blocks import Network, pack_networks, pack_splits
+from model_src.predictor.data.packing import checked_features, stack_features
 from model_src.predictor.data.psc_cache import PscCache, build_cache
 from model_src.predictor.settings import with_map_size
 

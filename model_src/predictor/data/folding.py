@@ -7,43 +7,21 @@ left in the last layer, and next to none in the first ones.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
-from model_src.predictor.data.batching import Pack, features_to, ranges
+from model_src.predictor.data.batching import Pack, Selection, features_to, part_shares
+from model_src.predictor.data.splits import ranges
+from model_src.predictor.data.sums import RangeMeans, Sums
 
 # Colours only need to differ within a batch: among 40,000 random numbers of 64 bits, two are equal once in 10^10 times.
 _OFFSET, _OWN, _FIRST, _SECOND = map(
     np.uint64, (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
 MIN_NODES = 200  # fewer are encoded in less time than it takes to find the repeats
-
-
-class Sums(NamedTuple):
-    """Weighted sums of the rows of a matrix.
-
-    Attributes:
-        rows: (e,) rows of the matrix, sum by sum.
-        starts: (m,) where every sum's rows begin.
-        weights: (e,) of these rows.
-    """
-
-    rows: Tensor
-    starts: Tensor
-    weights: Tensor
-
-    def of(self, matrix: Tensor) -> Tensor:
-        """(n, size) -> (m, size)."""
-        # What `functional.embedding_bag` calls, without the checks that take longer than a small sum (mode 0 adds up).
-        return torch.embedding_bag(matrix, self.rows, self.starts, mode=0, per_sample_weights=self.weights)[0]
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Sums":
-        """The same sums on another device and with another type of weights."""
-        return Sums(self.rows.to(device), self.starts.to(device), self.weights.to(device, dtype))
 
 
 @dataclass(frozen=True)
@@ -55,13 +33,13 @@ class FoldedBatch:
         rows: (n,) the rows of these features that the first layer takes.
         steps: For every layer its rows as sums over those of the layer before, each of which counts as two:
             2 i is row i as a node's own, 2 i + 1 is row i as a message.
-        pooling: The parts as sums of the last layer's rows.
+        pooling: The parts as means of the last layer's rows.
     """
 
     features: NodeFeatures
     rows: Tensor
     steps: tuple[Sums, ...]
-    pooling: Sums
+    pooling: Sums | RangeMeans
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "FoldedBatch":
         """The batch on another device and with another type of floating-point numbers."""
@@ -77,15 +55,28 @@ def fold(pack: Pack, hops: int, items: np.ndarray | slice = slice(None)) -> Fold
     """The batch of the given items with one row per colour, for an encoder of `hops` layers."""
     chosen = pack.select(items)
     pairs, starts = _inputs(chosen.edges, len(chosen.rows))
-    order = np.argsort(chosen.owners, kind="stable")
-    members, sizes = chosen.members[order], np.bincount(chosen.owners, minlength=chosen.n_parts)
     if len(chosen.rows) < MIN_NODES:
         nodes, place = np.arange(len(chosen.rows)), np.arange(len(chosen.rows))
-        steps = [_sums(pairs, np.diff(starts))] * hops
+        steps = [Sums.made_of(pairs, np.diff(starts))] * hops
     else:
         nodes, place, steps = _shared(chosen.rows, pairs, starts, hops)
-    pooling = _sums(place[members], sizes, chosen.weights[order])
+    pooling = _pooling(pack, chosen, place)
     return FoldedBatch(pack.features, torch.from_numpy(chosen.rows[nodes]), tuple(steps), pooling)
+
+
+def _pooling(pack: Pack, chosen: Selection, place: np.ndarray) -> Sums | RangeMeans:
+    """The parts as means over rows; `place` is the row of every node of the selection."""
+    parts, shares = chosen.parts, part_shares(chosen.parts)
+    if pack.parts.shape[1] == 1:
+        nodes, owners, signs = pack.members(parts)
+        counts = np.bincount(owners, minlength=len(parts))
+        return Sums.made_of(place[chosen.place[nodes]], counts, signs * shares[owners])
+    nodes, owners, signs = pack.changes(parts)
+    changes = Sums.made_of(place[chosen.place[nodes]], np.bincount(owners, minlength=len(parts)), signs)
+    networks, network = np.unique(parts[:, 0], return_inverse=True)
+    first, stop = pack.node_start[networks], pack.node_start[networks + 1]
+    rows = place[chosen.place[ranges(first, stop)]]
+    return RangeMeans.made_of(rows, stop - first, (network, parts[:, 1], parts[:, 2]), changes, shares)
 
 
 def _shared(
@@ -101,7 +92,7 @@ def _shared(
     while colours:  # which rows are needed shows from the last layer on
         needed = pairs[ranges(starts[nodes], starts[nodes + 1])]
         first, place = _distinct(colours.pop()[needed // 2])
-        steps.append(_sums(2 * place + needed % 2, starts[nodes + 1] - starts[nodes]))
+        steps.append(Sums.made_of(2 * place + needed % 2, starts[nodes + 1] - starts[nodes]))
         nodes = needed[first] // 2
     return nodes, last, steps[::-1]
 
@@ -135,8 +126,3 @@ def _distinct(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     same = np.where(colours[same] == colours, same, own)
     is_first = same == own
     return np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[same]
-
-
-def _sums(rows: np.ndarray, lengths: np.ndarray, weights: np.ndarray | None = None) -> Sums:
-    weights = np.ones(len(rows)) if weights is None else weights
-    return Sums(*map(torch.from_numpy, (rows, np.cumsum(lengths) - lengths, weights)))

@@ -1,12 +1,15 @@
-"""Cutting a network into predecessor (P), segment (S) and successor (C), and what a cut changes.
+"""Cutting networks into predecessor (P), segment (S) and successor (C), and what the cuts change.
 
 In topological order the three parts are consecutive ranges, and messages only flow forward. So a part that begins at
 position `start` encodes its nodes as the whole network does, except for nodes that lost a predecessor at the cut, or
 are at most as many hops downstream of such a node as the encoder has layers. P begins at 0 and loses nothing; the part
 that S begins is the part that the C before it begins, so they share these nodes.
+
+A network is cut some ninety times and a cut changes some twenty nodes, so all cuts of many networks are worked out at
+once, in arrays with a place for every node of every cut.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,99 +25,165 @@ def split_bounds(lengths: Sequence[int]) -> list[tuple[int, int]]:
     return [(max(start, 1), min(stop, last)) for start, stop in zip([0, *stops], stops, strict=False)]
 
 
+def ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """The numbers of many ranges, one range after the other: ([2, 7], [4, 8]) -> [2, 3, 7]."""
+    lengths = stops - starts
+    ends = np.cumsum(lengths)
+    return np.arange(lengths.sum()) + np.repeat(starts - ends + lengths, lengths)
+
+
 class Wiring(NamedTuple):
-    """The edges of a network whose nodes go by their position in topological order.
+    """Networks one after the other, the nodes of each in topological order; a node goes by its position.
 
     Attributes:
+        first: (networks + 1,) where the nodes of a network begin.
         edges: (2, m) positions of sources and targets.
-        sources: Predecessors of every node.
-        targets: Successors of every node.
-        merges: Positions of the merge operations (add, concat, mul).
+        is_merge: (n,) whether a node is a merge operation (add, concat, mul).
     """
 
+    first: np.ndarray
     edges: np.ndarray
-    sources: list[list[int]]
-    targets: list[list[int]]
-    merges: set[int]
+    is_merge: np.ndarray
 
 
-def wire(edges: np.ndarray, order: np.ndarray, is_merge: np.ndarray) -> Wiring:
-    """Renumber the nodes of a network by position.
-
-    Args:
-        edges: (2, m) indices of sources and targets.
-        order: (n,) node indices in topological order.
-        is_merge: (n,) by node index, whether it is a merge operation.
-    """
-    position = np.empty(len(order), dtype=np.int64)
-    position[order] = np.arange(len(order))
-    edges = position[edges]
-    sources: list[list[int]] = [[] for _ in order]
-    targets: list[list[int]] = [[] for _ in order]
-    for source, target in edges.T.tolist():
-        sources[target].append(source)
-        targets[source].append(target)
-    return Wiring(edges, sources, targets, set(position[is_merge].tolist()))
-
-
-class CutEffect(NamedTuple):
+class Cuts(NamedTuple):
     """What changes for nodes at or after a cut.
 
     Attributes:
-        copies: Positions, ascending, of the nodes that are encoded differently.
-        sources: For each of them, the positions of its predecessors inside the part.
-        bypassed: Positions of the merge operations that were left with one predecessor and are no longer there.
+        copy_cut: (c,) the cut of every node that is encoded differently, ascending.
+        copies: (c,) its position, ascending within a cut.
+        sources: (e,) predecessors of these nodes inside the part: a position or, for copy j, n + j.
+        targets: (e,) which copy each of them is a predecessor of.
+        bypassed_cut: (b,) the cut of every merge that was left with one predecessor and is no longer there, ascending.
+        bypassed: (b,) its position, ascending within a cut.
     """
 
-    copies: list[int]
-    sources: list[list[int]]
-    bypassed: list[int]
+    copy_cut: np.ndarray
+    copies: np.ndarray
+    sources: np.ndarray
+    targets: np.ndarray
+    bypassed_cut: np.ndarray
+    bypassed: np.ndarray
 
 
-class _Lazy(dict):
-    """Sets that are made when they are asked for first."""
+class _Links:
+    """The nodes at the other ends of every node's edges."""
 
-    def __init__(self, make: Callable[[int], set[int]]):
-        super().__init__()
-        self._make = make
+    def __init__(self, nodes: np.ndarray, others: np.ndarray, n_nodes: int):
+        order = np.lexsort((others, nodes))
+        self._others = others[order]
+        self.starts = np.concatenate([[0], np.cumsum(np.bincount(nodes, minlength=n_nodes))])
 
-    def __missing__(self, key: int) -> set[int]:
-        self[key] = self._make(key)
-        return self[key]
+    def of(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For every link of the given nodes, which of them it is of (ascending), and the other end."""
+        begin, end = self.starts[nodes], self.starts[nodes + 1]
+        return np.repeat(np.arange(len(nodes)), end - begin), self._others[ranges(begin, end)]
 
 
-def cut_effect(wiring: Wiring, start: int, hops: int) -> CutEffect:
-    """Find the nodes from `start` on that `hops` layers encode differently once everything before is gone.
+class _Cutter:
+    """Works out cuts; a (cut, node) pair goes by its key, which counts through the cuts and their networks' nodes."""
+
+    def __init__(self, wiring: Wiring, starts: np.ndarray):
+        n_nodes = len(wiring.is_merge)
+        source, target = wiring.edges
+        self.wiring, self.starts = wiring, starts
+        self.sources, self.targets = _Links(target, source, n_nodes), _Links(source, target, n_nodes)
+        network = np.searchsorted(wiring.first, starts, side="right") - 1
+        sizes = wiring.first[network + 1] - wiring.first[network]
+        ends = np.cumsum(sizes)
+        self._offset = ends - sizes - wiring.first[network]
+        self._cut = np.repeat(np.arange(len(starts)), sizes)
+        self.changed = np.zeros(len(self._cut), dtype=bool)
+        self.passed_to = np.full(len(self._cut), -1)  # the only predecessor of what is bypassed
+
+    def keys(self, cuts: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+        return self._offset[cuts] + nodes
+
+    def pairs(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cuts = self._cut[keys]
+        return cuts, keys - self._offset[cuts]
+
+    def after(self, nodes: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """The keys of nodes in all cuts at or before them but after the positions `before`."""
+        first = np.searchsorted(self.starts, before, side="right")
+        last = np.searchsorted(self.starts, nodes, side="right")
+        return self.keys(ranges(first, last), np.repeat(nodes, last - first))
+
+    def readers(self, keys: np.ndarray) -> np.ndarray:
+        """The keys of the direct successors."""
+        cuts, nodes = self.pairs(keys)
+        owner, readers = self.targets.of(nodes)
+        return self.keys(cuts[owner], readers)
+
+    def inputs(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For every predecessor inside the part, with bypassed ones replaced by theirs: whose it is, and its key."""
+        cuts, nodes = self.pairs(keys)
+        owner, sources = self.sources.of(nodes)
+        inside = sources >= self.starts[cuts[owner]]
+        owner, sources = owner[inside], self.keys(cuts[owner[inside]], sources[inside])
+        moved = np.flatnonzero(self.passed_to[sources] >= 0)
+        replaced = np.zeros(len(keys), dtype=bool)
+        replaced[owner[moved]] = True  # only these may hear of a node twice
+        while len(moved):
+            sources[moved] = self.passed_to[sources[moved]]
+            moved = moved[self.passed_to[sources[moved]] >= 0]
+        twice, base = replaced[owner], len(self._cut)
+        distinct = np.unique(owner[twice] * base + sources[twice])
+        owner, sources = np.append(owner[~twice], distinct // base), np.append(sources[~twice], distinct % base)
+        order = np.argsort(owner, kind="stable")
+        return owner[order], sources[order]
+
+    def bypass_merges(self) -> None:
+        """Bypass merges that have one predecessor, as `graph_ops.prune_merges` does; their readers have changed."""
+        merges = self.wiring.is_merge
+        single = np.flatnonzero(merges & (np.diff(self.sources.starts) == 1))
+        network = self.wiring.first[np.searchsorted(self.wiring.first, single, side="right") - 1]
+        self.changed[self.after(single, network - 1)] = True
+        while True:
+            keys = np.flatnonzero(self.changed)
+            keys = keys[merges[self.pairs(keys)[1]] & (self.passed_to[keys] < 0)]
+            owner, sources = self.inputs(keys)
+            alone = np.bincount(owner, minlength=len(keys)) == 1
+            if not alone.any():
+                return
+            self.passed_to[keys[alone]] = sources[alone[owner]]
+            self.changed[self.readers(keys[alone])] = True
+
+    def spread(self, hops: int) -> np.ndarray:
+        """Mark what is downstream of changed nodes; the keys of all that are encoded differently, ascending."""
+        copied = self.changed & (self.passed_to < 0)
+        frontier = np.flatnonzero(copied)
+        for _ in range(hops - 1):
+            readers = self.readers(frontier)
+            reached = [readers]
+            while len(passed := readers[self.passed_to[readers] >= 0]):
+                reached.append(readers := self.readers(np.unique(passed)))
+            fresh = np.zeros_like(copied)
+            fresh[np.concatenate(reached)] = True
+            fresh &= ~copied & (self.passed_to < 0)
+            frontier = np.flatnonzero(fresh)
+            copied |= fresh
+        return np.flatnonzero(copied)
+
+
+def find_cuts(wiring: Wiring, starts: np.ndarray, hops: int) -> Cuts:
+    """Find the nodes that `hops` layers encode differently once everything before a cut is gone.
 
     Merges left with one predecessor are bypassed as `graph_ops.prune_merges` does.
+
+    Args:
+        wiring: The networks.
+        starts: (cuts,) the positions of the cuts, ascending; at its first node a network is not cut.
+        hops: Number of the encoder's layers.
     """
-    sources = _Lazy(lambda node: {other for other in wiring.sources[node] if other >= start})
-    targets = _Lazy(lambda node: set(wiring.targets[node]))
+    cutter = _Cutter(wiring, starts)
     source, target = wiring.edges
-    changed = set(target[(source < start) & (target >= start)].tolist())
-    bypassed = _bypass_merges(wiring, start, changed, sources, targets)
-    copies = frontier = changed - bypassed
-    for _ in range(hops - 1):
-        frontier = {other for node in frontier for other in targets[node]} - copies
-        copies = copies | frontier
-    nodes = sorted(copies)
-    return CutEffect(nodes, [sorted(sources[node]) for node in nodes], sorted(bypassed))
-
-
-def _bypass_merges(wiring: Wiring, start: int, changed: set[int], sources: _Lazy, targets: _Lazy) -> set[int]:
-    """Bypass merges that have one predecessor; updates the links and adds every node that got others to `changed`."""
-    single = {node for node in wiring.merges if node >= start and len(wiring.sources[node]) == 1}
-    waiting = list((changed & wiring.merges) | single)
-    bypassed: set[int] = set()
-    while waiting:
-        node = waiting.pop()
-        if node in bypassed or len(sources[node]) != 1:
-            continue
-        bypassed.add(node)
-        for other in sources[node]:
-            targets[other] = targets[other] - {node} | targets[node]
-        for other in targets[node]:
-            sources[other] = sources[other] - {node} | sources[node]
-        changed |= targets[node]
-        waiting += targets[node] & wiring.merges
-    return bypassed
+    cutter.changed[cutter.after(target, source)] = True
+    cutter.bypass_merges()
+    keys = cutter.spread(hops)
+    number = np.full(len(cutter.changed), -1)
+    number[keys] = np.arange(len(keys))
+    targets, sources = cutter.inputs(keys)
+    copies = number[sources]
+    sources = np.where(copies < 0, cutter.pairs(sources)[1], len(wiring.is_merge) + copies)
+    return Cuts(*cutter.pairs(keys), sources, targets, *cutter.pairs(np.flatnonzero(cutter.passed_to >= 0)))

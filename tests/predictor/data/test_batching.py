@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from model_src.predictor.data.batching import ranges
 from model_src.predictor.data.packing import pack_graphs
 from model_src.predictor.models import GRAPH_LAYERS, build_model
 from model_src.predictor.settings import ModelConfig
@@ -10,11 +9,6 @@ from tests.predictor.helpers import bounds_of, packed, parts_of, random_graph, r
 
 CPU = torch.device("cpu")
 FAMILIES = ("hiaml", "two_path", "nb101", "nb201", "inception")
-
-
-def testranges_are_written_one_after_the_other():
-    assert ranges(np.array([2, 7, 5]), np.array([4, 8, 5])).tolist() == [2, 3, 7]
-    assert ranges(np.array([], dtype=int), np.array([], dtype=int)).tolist() == []
 
 
 def test_a_batch_of_whole_graphs(tiny_graph):
