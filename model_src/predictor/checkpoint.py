@@ -29,8 +29,9 @@ class Checkpoint:
         best_eval_iteration: Epoch that reached it.
         predictor_type: `GNN` or `PSC_predictor`.
         config: Fields of the `ModelConfig`.
-        target_normalisers: Family -> (mean, standard deviation) of the accuracies (fractions) it was trained on; empty
-            where targets were not normalised or the file does not say.
+        target_normalisers: Family -> (mean, standard deviation) of the accuracies (fractions) it was trained on, with
+            which targets were normalised (PSC) or predictions can be (GNN); `all` stands for all networks. Empty where
+            the file does not say.
         selection: Metric that the best epoch was chosen by.
         training: What else describes the training, for information.
     """
@@ -61,13 +62,14 @@ class Checkpoint:
             torch.save({entry.name: getattr(self, entry.name) for entry in fields(self)}, file)
 
 
-def load_checkpoint(path: str | Path, predictor_type: str) -> Checkpoint:
-    """Read a checkpoint without running any code from it.
+def load_checkpoint(path: str | Path, predictor_type: str | None = None) -> Checkpoint:
+    """Read a checkpoint without running any code from it; without a type it may be of any.
 
     Raises:
         InputError: The type is unknown, or the file is missing, damaged, foreign or of the other type.
     """
-    resolve("-predictor_type", predictor_type, PREDICTOR_PARTS)
+    if predictor_type is not None:
+        resolve("-predictor_type", predictor_type, PREDICTOR_PARTS)
     content = _read(Path(path))
     config = content.get("config") or asdict(ModelConfig())
     try:
@@ -83,7 +85,7 @@ def load_checkpoint(path: str | Path, predictor_type: str) -> Checkpoint:
         checkpoint = Checkpoint(**{**defaults, **content})
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path}: not a checkpoint of a predictor ({type(error).__name__}: {error})") from error
-    if found != predictor_type:
+    if predictor_type not in (None, found):
         raise InputError(f"{path}: holds a {found} predictor, not {predictor_type}")
     try:
         checkpoint.build()

@@ -162,11 +162,13 @@ class AccuracyPredictor(nn.Module):
 
     def batch(self, pack: Pack, items: np.ndarray | slice = slice(None)) -> GraphBatch | FoldedBatch:
         """The batch of the given items in the form that this predictor encodes fastest."""
-        layers, dropout = self.encoder.gnn_layers, self.encoder.dropout
-        drops = self.training and dropout.p > 0  # which makes equal nodes differ
-        if drops or not all(isinstance(layer, GraphConv) for layer in layers):
-            return pack.batch(items)
-        return fold(pack, len(layers), items)
+        return fold(pack, len(self.encoder.gnn_layers), items) if self.folds else pack.batch(items)
+
+    @property
+    def folds(self) -> bool:
+        """Whether equal nodes may share a row: not with dropout, which makes them differ, or layers of other kinds."""
+        drops = self.training and self.encoder.dropout.p > 0
+        return not drops and all(isinstance(layer, GraphConv) for layer in self.encoder.gnn_layers)
 
     def embed(self, batch: GraphBatch | FoldedBatch) -> Tensor:
         """(parts, out_channels), the embedding of every part of a batch."""

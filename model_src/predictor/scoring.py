@@ -1,31 +1,40 @@
-"""Scoring graphs and (P, S, C) triples with a trained predictor."""
+"""Scoring graphs, (P, S, C) triples and whole networks with a trained predictor."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.families import entry_of
 from model_src.predictor.checkpoint import Checkpoint, load_checkpoint
-from model_src.predictor.data.packing import pack_graphs
+from model_src.predictor.data.batching import GraphBatch
+from model_src.predictor.data.folding import FoldedBatch
+from model_src.predictor.data.packing import SegmentedGraph, pack_graphs, pack_segmented
+from model_src.predictor.models import AccuracyPredictor
 from model_src.predictor.settings import with_map_size
 from model_src.runtime import choose_device, one_thread
 
 # Digits after the point that are kept. Sums in float64 vary with the batch from the 15th on, so what is kept does not.
 DECIMALS = 9
 MAX_NODES = 40_000  # encoded in one pass: enough to share most of the work, few enough for some ten megabytes
+MAX_SPLIT_NODES = 8_000  # of networks scored at all their splits in one pass: some hundred megabytes
 PART_NAMES = ("predecessor", "segment", "successor")
 
+T = TypeVar("T")
 
-def load_predictor(path: str | Path, predictor_type: str, device: str | None = None) -> "Predictor":
+
+def load_predictor(path: str | Path, predictor_type: str | None = None, device: str | None = None) -> "Predictor":
     """Load a published checkpoint or one of ours for scoring.
 
     Args:
         path: The checkpoint.
-        predictor_type: `GNN` or `PSC_predictor`.
+        predictor_type: `GNN` or `PSC_predictor`; None takes what the file holds.
         device: Such as `cpu` or `cuda:0`; a GPU if there is one.
 
     Raises:
@@ -58,10 +67,7 @@ class Predictor:
             ValueError: The predictor is of the other type, or a graph has no nodes or something unknown in it.
         """
         self._check_type("GNN")
-        for graph in graphs:
-            if not graph.n_nodes:
-                raise ValueError(f"{graph.name}: the graph has no nodes")
-        return self._score(list(graphs))
+        return self._score(list(_not_empty(graphs)))
 
     def score_psc(self, triples: Sequence[tuple[ComputeGraph, ComputeGraph, ComputeGraph]]) -> list[float]:
         """Predict the z-score of accuracy of networks given as predecessor, segment and successor.
@@ -78,6 +84,29 @@ class Predictor:
                 if not part.n_nodes:
                     raise ValueError(f"split {number} of {part.name}: the {name} has no nodes")
         return self._score([part for triple in triples for part in triple])
+
+    def score_networks(self, networks: Sequence[SegmentedGraph]) -> list[float]:
+        """Score whole networks: a GNN's prediction, or the mean of PSC predictions over all splits of a network.
+
+        The first node of a network always belongs to P and its last one to C; a segment that this leaves empty makes no
+        split.
+
+        Args:
+            networks: Graphs and their segments, which only PSC looks at: lists of node indices, together all nodes in
+                topological order.
+
+        Raises:
+            ValueError: There is something unknown in a graph, it has no nodes, or its segments do not fit it.
+        """
+        return [score for batch in network_batches(networks) for score in self.score_batch(batch)]
+
+    @torch.inference_mode()
+    @one_thread()
+    def score_batch(self, networks: "NetworkBatch") -> list[float]:
+        """Likewise, for networks that other predictors score, too."""
+        batch, owner = networks.seen_by(self._model, self._map_size)
+        scores = self._model(batch.to(self.device, torch.float64)).cpu().numpy()
+        return (np.bincount(owner, scores) / np.bincount(owner)).round(DECIMALS).tolist()
 
     def accuracy(self, score: float, family: str) -> float | None:
         """Turn a score into an accuracy (a fraction, 0 to 1) for networks of a family.
@@ -97,7 +126,7 @@ class Predictor:
         if not graphs:
             return []
         unseen = dict.fromkeys(graph for graph in graphs if graph not in self._embeddings)
-        for chunk in _chunks(unseen):
+        for chunk in _chunks(unseen, attrgetter("n_nodes"), MAX_NODES):
             pack = pack_graphs([with_map_size(graph, self._map_size) for graph in chunk])
             batch = self._model.batch(pack).to(self.device, torch.float64)
             self._embeddings.update(zip(chunk, self._model.embed(batch), strict=True))
@@ -105,14 +134,53 @@ class Predictor:
         return [round(score, DECIMALS) for score in scores.tolist()]
 
 
-def _chunks(graphs: Iterable[ComputeGraph]) -> Iterator[list[ComputeGraph]]:
-    """Lists of graphs that together have at most MAX_NODES nodes, or one graph that has more."""
-    chunk, n_nodes = [], 0
+class NetworkBatch:
+    """Networks that several predictors score: what is the same for all of them is worked out once."""
+
+    def __init__(self, networks: Sequence[SegmentedGraph]):
+        """Take the networks as `Predictor.score_networks` does."""
+        self._networks = networks
+        self._seen: dict[tuple, tuple[GraphBatch | FoldedBatch, np.ndarray]] = {}
+
+    def seen_by(self, model: AccuracyPredictor, map_size: int | None) -> tuple[GraphBatch | FoldedBatch, np.ndarray]:
+        """The batch for a predictor, and (items,) the network that each of its items belongs to.
+
+        Raises:
+            ValueError: See `Predictor.score_networks`.
+        """
+        hops = len(model.encoder.gnn_layers)
+        key = model.n_parts, hops, map_size, model.folds
+        if key not in self._seen:
+            networks = [(with_map_size(graph, map_size), segments) for graph, segments in self._networks]
+            if model.n_parts == 1:
+                pack = pack_graphs(_not_empty([graph for graph, _ in networks]))
+            else:
+                pack = pack_segmented(networks, hops)
+            self._seen[key] = model.batch(pack), pack.network
+        return self._seen[key]
+
+
+def network_batches(networks: Sequence[SegmentedGraph]) -> Iterator[NetworkBatch]:
+    """Batches of networks that together have at most MAX_SPLIT_NODES nodes, or one network that has more."""
+    for chunk in _chunks(networks, lambda network: network[0].n_nodes, MAX_SPLIT_NODES):
+        yield NetworkBatch(chunk)
+
+
+def _not_empty(graphs: Sequence[ComputeGraph]) -> Sequence[ComputeGraph]:
     for graph in graphs:
-        if chunk and n_nodes + graph.n_nodes > MAX_NODES:
+        if not graph.n_nodes:
+            raise ValueError(f"{graph.name}: the graph has no nodes")
+    return graphs
+
+
+def _chunks(entries: Iterable[T], size: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """Lists of entries whose sizes add up to at most the limit, or of one entry that is larger."""
+    chunk, total = [], 0
+    for entry in entries:
+        if chunk and total + size(entry) > limit:
             yield chunk
-            chunk, n_nodes = [], 0
-        chunk.append(graph)
-        n_nodes += graph.n_nodes
+            chunk, total = [], 0
+        chunk.append(entry)
+        total += size(entry)
     if chunk:
         yield chunk

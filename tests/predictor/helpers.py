@@ -47,6 +47,12 @@ def bounds_of(lengths: list[int]) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in split_bounds(lengths) if start < stop]
 
 
+def segments_of(cg: ComputeGraph, lengths: list[int]) -> list[list[int]]:
+    """Segments of the given lengths."""
+    order, ends = topological_order(cg), np.cumsum(lengths).tolist()
+    return [order[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
 def parts_of(cg: ComputeGraph, bounds: list[tuple[int, int]]) -> list[tuple[ComputeGraph, ...]]:
     """P, S and C of every split as graphs of their own."""
     order = topological_order(cg)

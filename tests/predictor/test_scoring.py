@@ -9,8 +9,12 @@ from model_src.predictor import scoring
 from model_src.predictor.scoring import load_predictor
 from model_src.predictor.settings import ModelConfig
 from tests.predictor.helpers import (
+    bounds_of,
     make_checkpoint,
+    parts_of,
     random_graph,
+    reference_networks,
+    segments_of,
 )
 
 
@@ -39,8 +43,11 @@ def test_large_inputs_are_cut_into_chunks(load, monkeypatch):
     graphs = [random_graph(np.random.default_rng(seed), 10) for seed in range(7)]
     expected = load("GNN").score_graphs(graphs)
     monkeypatch.setattr(scoring, "MAX_NODES", 25)
-    assert [len(chunk) for chunk in scoring._chunks(graphs)] == [2, 2, 2, 1]
+    packed = []
+    original = scoring.pack_graphs
+    monkeypatch.setattr(scoring, "pack_graphs", lambda graphs: packed.append(len(graphs)) or original(graphs))
     assert load("GNN").score_graphs(graphs) == expected
+    assert packed == [2, 2, 2, 1]
 
 
 def test_a_part_is_encoded_once(load, monkeypatch):
@@ -102,3 +109,70 @@ def test_unknown_devices_are_named(tmp_path):
     assert str(load_predictor(tmp_path / "p.pt", "GNN", "cpu").device) == "cpu"
     with pytest.raises(InputError, match="-device_str abacus"):
         load_predictor(tmp_path / "p.pt", "GNN", "abacus")
+
+
+@pytest.fixture
+def networks():
+    """Networks of 9 to 44 nodes in segments; the first and the last segment of some make no split."""
+    rng = np.random.default_rng(0)
+    graphs = [random_graph(rng, n_nodes, f"net{n_nodes}") for n_nodes in (9, 44, 20, 9, 31)]
+    lengths = [[1, 2, 3, 3], [10, 1, 1, 20, 12], [19, 1], [1, 7, 1], [6, 6, 6, 6, 6, 1]]
+    return [(graph, segments_of(graph, own)) for graph, own in zip(graphs, lengths, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "config", [ModelConfig(), ModelConfig(num_layers=2, map_size=32), ModelConfig(gnn_type="SAGEConv")]
+)
+def test_the_score_of_a_network_is_the_mean_over_its_splits(load, networks, config):
+    predictor = load("PSC_predictor", config=config)
+    expected = [
+        np.mean(predictor.score_psc(parts_of(graph, bounds_of([len(nodes) for nodes in segments]))))
+        for graph, segments in networks
+    ]
+    assert len(set(expected)) == len(networks)
+    assert predictor.score_networks(networks) == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize("predictor_type", ["GNN", "PSC_predictor"])
+def test_networks_are_scored_whatever_else_is_scored(load, networks, predictor_type, monkeypatch):
+    predictor = load(predictor_type)
+    together = predictor.score_networks(networks)
+    assert predictor.score_networks(networks[::-1]) == together[::-1]
+    monkeypatch.setattr(scoring, "MAX_SPLIT_NODES", 50)
+    assert predictor.score_networks(networks) == together
+    assert predictor.score_networks([]) == []
+
+
+def test_a_gnn_scores_a_network_as_a_graph(load, networks):
+    predictor = load("GNN")
+    assert predictor.score_networks(networks) == predictor.score_graphs([graph for graph, _ in networks])
+
+
+def test_segments_that_do_not_fit_are_named(load, networks):
+    graph, segments = networks[0]
+    predictor = load("PSC_predictor")
+    with pytest.raises(ValueError, match="net9: its segments have 6 nodes, the graph has 9"):
+        predictor.score_networks([(graph, segments[:-1])])
+    pair = induced_subgraph(graph, segments[1])
+    with pytest.raises(ValueError, match="net9: no segment lies between"):
+        predictor.score_networks([(pair, [[0, 1]])])
+    with pytest.raises(ValueError, match="net9: the graph has no nodes"):
+        load("GNN").score_networks([(induced_subgraph(graph, []), [])])
+
+
+@pytest.mark.parametrize("family", ["hiaml", "two_path", "inception", "nb101", "nb201"])
+def test_the_published_predictor_on_whole_networks(reference, family):
+    """The mean of the published predictions, where all pieces of the published tokenizer are given."""
+    pairs = reference_networks(reference, family)
+    networks = [(graph, _in_order(entry["topological_order"], entry["pieces"])) for graph, entry in pairs]
+    expected = [
+        np.mean([split["prediction"] for split in entry["psc"] if split["prediction"] is not None])
+        for _, entry in pairs
+    ]
+    predictor = load_predictor(reference / "published" / "saved_models" / "psc_chkpt.pt")
+    assert predictor.score_networks(networks) == pytest.approx(expected, abs=1e-5)
+
+
+def _in_order(order, lengths):
+    ends = np.cumsum(lengths).tolist()
+    return [order[max(end - length, 0) : end] for end, length in zip(ends, lengths, strict=True)]

@@ -2,18 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import chain, count
+from itertools import chain
 from operator import attrgetter
 
 import numpy as np
 import torch
 
+from model_src.comp_graph.graph_ops import is_merge
 from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures, node_features
 from model_src.predictor.data.batching import Pack
-from model_src.predictor.data.splits import ranges
+from model_src.predictor.data.blocks import Network, pack_splits
+from model_src.predictor.data.splits import ranges, split_bounds
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS
+
+# A graph and its segments: lists of node indices, together all nodes in topological order.
+SegmentedGraph = tuple[ComputeGraph, Sequence[Sequence[int]]]
 
 _normalisers_of = attrgetter(*ComputeGraph.NORMALISERS)
 
@@ -42,6 +47,40 @@ def pack_graphs(graphs: Sequence[ComputeGraph]) -> Pack:
         network=numbers,
         parts=np.stack([numbers, zeros, np.diff(node_start), numbers, zeros, zeros], axis=1)[:, None],
     )
+
+
+def pack_segmented(networks: Sequence[SegmentedGraph], hops: int) -> Pack:
+    """Pack the splits of networks at all their segments; the items are the splits that are not empty, in order.
+
+    Args:
+        networks: Graphs and their segments.
+        hops: Number of the encoder's layers.
+
+    Raises:
+        ValueError: See `pack_graphs`; or the segments are not all nodes, or none lies between the ends of a network.
+    """
+    graphs = [graph for graph, _ in networks]
+    node_start = np.cumsum([0, *(graph.n_nodes for graph in graphs)])
+    features, rows = _distinct_rows(graphs, node_start)
+    _, where = np.unique(rows, return_index=True)
+    nodes = list(chain.from_iterable(graph.nodes for graph in graphs))
+    merges = np.zeros(len(features.op), dtype=bool)
+    merges[rows[where]] = [is_merge(nodes[index].label) for index in where]
+    entries = (
+        _network(graph, segments, own)
+        for (graph, segments), own in zip(networks, np.split(rows, node_start[1:-1]), strict=True)
+    )
+    return pack_splits(features, merges, entries, hops)
+
+
+def _network(graph: ComputeGraph, segments: Sequence[Sequence[int]], rows: np.ndarray) -> Network:
+    order = np.fromiter(chain.from_iterable(segments), dtype=np.int64)
+    bounds = [(start, stop) for start, stop in split_bounds([len(nodes) for nodes in segments]) if start < stop]
+    if len(order) != graph.n_nodes:
+        raise ValueError(f"{graph.name}: its segments have {len(order)} nodes, the graph has {graph.n_nodes}")
+    if not bounds:
+        raise ValueError(f"{graph.name}: no segment lies between the first and the last node")
+    return Network(rows, edge_array(graph), order, np.array(bounds))
 
 
 def _distinct_rows(graphs: Sequence[ComputeGraph], node_start: np.ndarray) -> tuple[NodeFeatures, np.ndarray]:

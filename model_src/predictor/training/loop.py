@@ -75,7 +75,7 @@ def predict(model: AccuracyPredictor, pack: Pack, items: np.ndarray) -> np.ndarr
     model.eval()
     device = next(model.parameters()).device
     chunks = np.split(items, range(EVALUATION_ITEMS, len(items), EVALUATION_ITEMS))
-    values = [model(pack.batch(chunk).to(device, torch.float32)).cpu() for chunk in chunks if len(chunk)]
+    values = [model(model.batch(pack, chunk).to(device, torch.float32)).cpu() for chunk in chunks if len(chunk)]
     return torch.cat(values).double().numpy()
 
 
@@ -177,7 +177,9 @@ class Training:
             for number, batch_items in enumerate(bar):
                 self._set_learning_rate((self.epoch + number / n_batches) / config.epochs)
                 target = torch.as_tensor(targets[batch_items], dtype=torch.float32, device=self._device)
-                loss = self._step(self.model(pack.batch(batch_items).to(self._device, torch.float32)), target)
+                loss = self._step(
+                    self.model(self.model.batch(pack, batch_items).to(self._device, torch.float32)), target
+                )
                 total, count = total + loss * len(batch_items), count + len(batch_items)
         return total / count
 

@@ -1,0 +1,159 @@
+"""Several predictors as one: a mean, and a deviation that says how far they agree."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model_src.families import entry_of
+from model_src.files import InputError
+from model_src.predictor.data.packing import SegmentedGraph
+from model_src.predictor.scoring import DECIMALS, Predictor, load_predictor, network_batches
+
+ALL = "all"  # stands for all training networks where others stand for a family
+CALIBRATION_FILE = "ensemble.json"
+
+Scale = tuple[float, float]  # mean and deviation of accuracies, as fractions
+UNSCALED: Scale = (0.0, 1.0)
+
+
+def load_ensemble(paths: str | Path | Sequence[str | Path], device: str | None = None) -> "Ensemble":
+    """Load checkpoints of any kind as one predictor.
+
+    A folder stands for all its `.pt` files by name. If it is given alone, its `ensemble.json` says how far the members'
+    deviation is from the error of their mean.
+
+    Args:
+        paths: Files or folders, or one of them.
+        device: Such as `cpu` or `cuda:0`; a GPU if there is one.
+
+    Raises:
+        InputError: A path is missing, a folder has no checkpoint, or a file cannot be used or not beside the others.
+    """
+    paths = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    files = [file for path in paths for file in _checkpoints(path)]
+    if not files:
+        raise InputError("-predictor_path: needs a checkpoint")
+    members = {str(file): load_predictor(file, device=device) for file in files}
+    calibration = paths[0] / CALIBRATION_FILE
+    alone = len(paths) == 1 and calibration.exists()
+    return Ensemble(members, read_calibration(calibration) if alone else {})
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.glob("*.pt"))
+    if not files:
+        raise InputError(f"{path}: has no checkpoints (.pt)")
+    return files
+
+
+def read_calibration(path: Path) -> dict[str, tuple[float, float]]:
+    """Family -> floor and factor of the deviation, see `Ensemble`.
+
+    Raises:
+        InputError: The file is damaged or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            family: (float(entry["floor"]), float(entry["factor"])) for family, entry in content["deviation"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not the calibration of an ensemble ({type(error).__name__}: {error})") from error
+
+
+class Ensemble:
+    """Scores whole networks as the mean of its members.
+
+    Scores are standardised accuracies. PSC members predict them; predictions of GNN members, accuracies as fractions,
+    are standardised by mean and deviation of the family's training networks. GNN members alone that do not know these
+    keep their fractions.
+
+    The deviation is sqrt(floor^2 + (factor * deviation of the members)^2), with floor and factor of the family where
+    `calibration` has them: the members share errors in which they agree.
+
+    Attributes:
+        members: Name -> predictor; the first one is the one to ask for a quick opinion.
+        calibration: Family, or `all` -> floor and factor.
+    """
+
+    def __init__(self, members: Mapping[str, Predictor], calibration: Mapping[str, tuple[float, float]] | None = None):
+        """Put predictors together.
+
+        Raises:
+            InputError: Some predict standardised accuracies, some fractions, and none knows how one becomes the other.
+        """
+        self.members = dict(members)
+        self.calibration = dict(calibration or {})
+        self._scales: dict[str, Scale] = {}
+        for member in self.members.values():
+            for family, scale in member.target_normalisers.items():
+                self._scales.setdefault(family, scale)
+        kinds = {name: member.predictor_type for name, member in self.members.items()}
+        if len(set(kinds.values())) > 1 and not self._scales:
+            name = next(name for name, kind in kinds.items() if kind == "GNN")
+            raise InputError(f"{name}: predicts fractions, the other predictors do not, and none knows the scale")
+
+    @property
+    def first(self) -> Predictor:
+        """The first member."""
+        return next(iter(self.members.values()))
+
+    def accuracy_scale(self, family: str | None) -> Scale | None:
+        """What turns scores into accuracies (fractions): mean + deviation * score; None where that is not known."""
+        found = entry_of(self._scales, family) if family else None
+        return found or (None if self._scales or self.first.predictor_type != "GNN" else UNSCALED)
+
+    def _standard(self, family: str | None) -> Scale:
+        """What standardises accuracies of a family, or of all networks where it is not known."""
+        known = self.accuracy_scale(family) or self._scales.get(ALL)
+        return known or (_mixture(list(self._scales.values())) if self._scales else UNSCALED)
+
+    def score_members(self, networks: Sequence[SegmentedGraph], family: str | None = None) -> np.ndarray:
+        """(networks, members) the standardised scores of every member; see `score_networks`."""
+        mean, deviation = self._standard(family)
+        scores = np.empty((len(networks), len(self.members)))
+        start = 0
+        for batch in network_batches(networks):
+            for column, member in enumerate(self.members.values()):
+                own = np.array(member.score_batch(batch))
+                if member.predictor_type == "GNN":
+                    own = (own - mean) / deviation
+                scores[start : start + len(own), column] = own
+            start += len(own)
+        return scores
+
+    def score_networks(
+        self, networks: Sequence[SegmentedGraph], family: str | None = None
+    ) -> list[tuple[float, float]]:
+        """Mean and deviation of the predicted scores of whole networks; of a single member the deviation is nan.
+
+        Args:
+            networks: See `Predictor.score_networks`.
+            family: What the networks are of; None or one that the members do not know takes all training networks.
+
+        Raises:
+            ValueError: See `Predictor.score_networks`.
+        """
+        return self.summary(self.score_members(networks, family), family)
+
+    def summary(self, scores: np.ndarray, family: str | None = None) -> list[tuple[float, float]]:
+        """Mean and deviation of every row of `score_members`."""
+        means = scores.mean(axis=1)
+        if scores.shape[1] == 1:
+            return [(mean, math.nan) for mean in means.round(DECIMALS).tolist()]
+        floor, factor = (entry_of(self.calibration, family) if family else None) or self.calibration.get(
+            ALL, (0.0, 1.0)
+        )
+        deviations = np.hypot(floor, factor * scores.std(axis=1, ddof=1))
+        return list(zip(means.round(DECIMALS).tolist(), deviations.round(DECIMALS).tolist(), strict=True))
+
+
+def _mixture(scales: Sequence[Scale]) -> Scale:
+    """Mean and deviation of a population that consists in equal parts of others."""
+    means, deviations = np.array(scales).T
+    return float(means.mean()), float(np.sqrt(np.mean(deviations**2) + means.var()))
