@@ -28,6 +28,9 @@ def test_saved_with_outputs_and_without_machine_paths(path):
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_runs_from_top_to_bottom(path):
+    if path.name == "model_demo.ipynb":
+        for package in ("tensorflow", "onnxruntime", "pandas"):
+            pytest.importorskip(package)
     saved, new = nbformat.read(path, as_version=4), executed(path)
     assert [cell.source for cell in new.cells] == [cell.source for cell in saved.cells]
     assert [len(cell.get("outputs", ())) for cell in new.cells] == [

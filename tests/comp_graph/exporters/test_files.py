@@ -19,8 +19,7 @@ from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode  # noqa: E402
 from model_src.files import InputError  # noqa: E402
-from tests.comp_graph.test_tf_comp_graph_output import everything, window  # noqa: E402
-from tests.comp_graph.twins import with_random_statistics  # noqa: E402
+from tests.comp_graph.twins import everything, window, with_random_statistics  # noqa: E402
 from tests.conftest import conv, regular  # noqa: E402
 
 
