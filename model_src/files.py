@@ -162,10 +162,10 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` that takes its place when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # Made by `open`, the file gets the permissions of any new one; the mask for them is never touched.
-    with open(temporary, mode.replace("w", "x"), **text) as file:
+    with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as file:
         try:
             yield file
             file.close()

@@ -1,9 +1,9 @@
 """A network as text: every node becomes a label, every label one character."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
@@ -12,14 +12,17 @@ from model_src.files import InputError, load_pickle, save_pickle
 if TYPE_CHECKING:
     import networkx as nx
 
-    Graph = ComputeGraph | nx.DiGraph
+    Graph: TypeAlias = ComputeGraph | nx.DiGraph
+
+NodeId: TypeAlias = Any  # an index in a computation graph, whatever can be hashed in a networkx graph
+ByNode: TypeAlias = Sequence[str] | Mapping[NodeId, str]
 
 # CJK Unified Ideographs: 20,992 characters that NFKC, hence SentencePiece, leaves alone.
 CJK_POOL = "".join(map(chr, range(0x4E00, 0xA000)))
 # The geta mark, typographers' stand-in for a missing character: NFKC leaves it alone and no pool contains it.
 UNKNOWN = "\u3013"
 
-Feature = Callable[[Sequence[int], Sequence | None], str]
+Feature: TypeAlias = Callable[[Sequence[int], Sequence[int] | None], str]
 
 _PUBLISHED_CLASS = "Network_Encoder"
 _PUBLISHED_MODULES = ("encoder.network_encoder", "model_src.encoder.network_encoder")
@@ -47,7 +50,7 @@ class NetworkEncoder:
         """Character -> label."""
         return {character: label for label, character in self.op2vocab.items()}
 
-    def encode_graph(self, graph: "Graph", node_list: Sequence[Hashable] | None = None) -> str:
+    def encode_graph(self, graph: "Graph", node_list: Sequence[NodeId] | None = None) -> str:
         """Write a network as text, one character per node; unknown labels become `UNKNOWN`.
 
         Args:
@@ -57,7 +60,7 @@ class NetworkEncoder:
         known = self.op2vocab
         return "".join([known.get(label, UNKNOWN) for label in self.token_labels(graph, node_list)])
 
-    def learn(self, graph: "Graph", node_list: Sequence[Hashable] | None = None) -> str:
+    def learn(self, graph: "Graph", node_list: Sequence[NodeId] | None = None) -> str:
         """Write a network as text, taking a new character from the pool for every unknown label.
 
         Raises:
@@ -71,7 +74,7 @@ class NetworkEncoder:
                 self.op2vocab[label] = self.pool[len(self.op2vocab)]
         return "".join([self.op2vocab[label] for label in labels])
 
-    def token_labels(self, graph: "Graph", order: Iterable[Hashable] | None = None) -> list[str]:
+    def token_labels(self, graph: "Graph", order: Iterable[NodeId] | None = None) -> list[str]:
         """Describe nodes by operation, feature and direct neighbours: `conv2d,3,in,input,,out,fusedbatchnorm,`."""
         order = generation_order(graph) if order is None else order
         own, before, after = _views(graph, _feature_text(self.encoding))
@@ -107,7 +110,7 @@ class NetworkEncoder:
         save_pickle(state, path)
 
 
-def generation_order(graph: "Graph") -> list[Hashable]:
+def generation_order(graph: "Graph") -> list[NodeId]:
     """Order the nodes of either kind of graph generation by generation.
 
     Raises:
@@ -121,7 +124,7 @@ def generation_order(graph: "Graph") -> list[Hashable]:
     return list(nx.topological_sort(graph))
 
 
-def _views(graph: "Graph", feature: Feature) -> tuple:
+def _views(graph: "Graph", feature: Feature) -> tuple[ByNode, ByNode, ByNode]:
     """By node: operation name with feature, names of the predecessors, names of the successors, each with a comma."""
     if isinstance(graph, ComputeGraph):
         names = [node.op_name for node in graph.nodes]
@@ -132,14 +135,14 @@ def _views(graph: "Graph", feature: Feature) -> tuple:
             before[target] += names[source] + ","
             after[source] += names[target] + ","
         return [name + feature(node.resolution, kernel) for name, node, kernel in facts], before, after
-    names = {node: attributes["op_name"] for node, attributes in graph.nodes.items()}
-    return (
-        {node: names[node] + feature(data.get("resolution"), data.get("shape")) for node, data in graph.nodes.items()},
-        *(
-            {node: "".join([names[other] + "," for other in others]) for node, others in neighbours.items()}
-            for neighbours in (graph.pred, graph.succ)
-        ),
-    )
+    attributes = graph.nodes.items()
+    own = {node: data["op_name"] + feature(data.get("resolution"), data.get("shape")) for node, data in attributes}
+    return own, _neighbour_names(graph, graph.pred), _neighbour_names(graph, graph.succ)
+
+
+def _neighbour_names(graph: "nx.DiGraph", neighbours: Mapping[NodeId, Iterable[NodeId]]) -> dict[NodeId, str]:
+    names = {node: data["op_name"] for node, data in graph.nodes.items()}
+    return {node: "".join([names[other] + "," for other in others]) for node, others in neighbours.items()}
 
 
 def _feature_text(encoding: str) -> Feature:
@@ -155,6 +158,6 @@ def _feature_text(encoding: str) -> Feature:
     return lambda resolution, shape: ""
 
 
-def _ratio_text(resolution: Sequence[int], shape: Sequence | None) -> str:
+def _ratio_text(resolution: Sequence[int], shape: Sequence[int] | None) -> str:
     h_in, h_out, w_in, w_out, c_in, c_out = resolution
     return f",1.0,{h_out / h_in},1.0,{w_out / w_in},1.0,{c_out / c_in}"

@@ -4,9 +4,9 @@ Every class that such a file names is replaced by one that only keeps what it is
 own unpickling code runs and any pandas from 1.3 on may have written the file.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from model_src.comp_graph.segment import Segment, segment_from_subgraph
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
@@ -45,7 +45,9 @@ _GRAPH_NAMES = {"model_src.comp_graph.tf_comp_graph": ("RegularNode", "WeightedN
 class _Inert:
     """Stands for a foreign class or function: keeps arguments and state, does nothing."""
 
-    def __new__(cls, *args: Any):
+    args: tuple[Any, ...]
+
+    def __new__(cls, *args: Any) -> Self:
         self = object.__new__(cls)
         self.args, self.state = args, None
         return self
@@ -82,7 +84,7 @@ def read_table(content: Any) -> list[Segment]:
         raise ValueError(f"not a segment database ({type(error).__name__}: {error})") from error
 
 
-def _columns(manager: _Inert) -> Iterator[tuple[str, Sequence]]:
+def _columns(manager: _Inert) -> Iterator[tuple[str, list[Any]]]:
     """Name and values of every column that does not hold numbers."""
     blocks, axes = manager.args
     _, index_fields = axes[0].args
@@ -97,7 +99,7 @@ def _columns(manager: _Inert) -> Iterator[tuple[str, Sequence]]:
                 yield names[place], items[row * height : (row + 1) * height]
 
 
-def _items(array: _Inert) -> list | bytes:
+def _items(array: _Inert) -> Any:
     """Content of a numpy array, flat: a list of objects, or the bytes of numbers."""
     if type(array).__name__ == "__pyx_unpickle_NDArrayBacked":
         state = array.state or array.args[2]

@@ -4,11 +4,11 @@ SentencePiece itself no longer offers a mask; the merges here are its merges.
 """
 
 import heapq
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
-from model_src.encoder.network_encoder import NetworkEncoder, generation_order
+from model_src.encoder.network_encoder import NetworkEncoder, NodeId, generation_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,16 +55,16 @@ class Segmenter:
     def _merge(self, text: str, without: str = "") -> list[str]:
         """Merge greedily; `without` is a piece that is not to be made."""
         ranks, end = self._ranks, len(text)
-        symbols: list[str | None] = list(text)
+        symbols = list(text)  # a merged piece stands at its first place, the others are empty
         before, after = list(range(-1, end - 1)), list(range(1, end + 1))
         pairs = [(ranks[pair], left, pair) for left in range(end - 1) if (pair := text[left : left + 2]) in ranks]
         heapq.heapify(pairs)
         while pairs:
             _, left, pair = heapq.heappop(pairs)
             right = after[left]
-            if pair == without or symbols[left] is None or right == end or symbols[left] + symbols[right] != pair:
+            if pair == without or not symbols[left] or right == end or symbols[left] + symbols[right] != pair:
                 continue  # one of the two has been merged with another meanwhile
-            symbols[left], symbols[right] = pair, None
+            symbols[left], symbols[right] = pair, ""
             after[left] = following = after[right]
             if following < end:
                 before[following] = left
@@ -76,7 +76,7 @@ class Segmenter:
                 wider = symbols[previous] + pair
                 if wider in ranks:
                     heapq.heappush(pairs, (ranks[wider], previous, wider))
-        return [symbol for symbol in symbols if symbol is not None]
+        return [symbol for symbol in symbols if symbol]
 
     def _unmasked_parts(self, piece: str, masked: Collection[str]) -> list[str]:
         if piece not in masked or len(piece) == 1:
@@ -90,12 +90,14 @@ class Segmenter:
 class HasSegmenter(Protocol):
     """Whatever brings a segmenter along, such as a loaded tokenizer."""
 
-    segmenter: Segmenter
+    @property
+    def segmenter(self) -> Segmenter:
+        """Splits text into pieces of its vocabulary."""
 
 
 def segment(
     graph: "Graph", encoder: NetworkEncoder, tokenizer: HasSegmenter, masked: Collection[str] = frozenset()
-) -> list[list[Hashable]]:
+) -> list[list[NodeId]]:
     """Cut a network into segments.
 
     Args:
@@ -112,7 +114,7 @@ def segment(
 
 def segment_with_text(
     graph: "Graph", encoder: NetworkEncoder, tokenizer: HasSegmenter, masked: Collection[str] = frozenset()
-) -> list[tuple[str, list[Hashable]]]:
+) -> list[tuple[str, list[NodeId]]]:
     """Cut a network into segments as `segment` does; each is its text and its nodes."""
     order = generation_order(graph)
     result, start = [], 0

@@ -1,10 +1,12 @@
 """Which segments of a network are new, compared with the network that it came from."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 
 Groups = Sequence[Sequence[int]]
+Signature = tuple[Any, ...]
 
 
 def changed_segments(
@@ -36,7 +38,7 @@ def changed_segments(
     return changed + list(range(j, len(after)))
 
 
-def _next_equal(before: list, i: int, after: list, j: int) -> tuple[int, int] | None:
+def _next_equal(before: list[Signature], i: int, after: list[Signature], j: int) -> tuple[int, int] | None:
     for later_i in range(i, len(before)):
         for later_j in range(j, len(after)):
             if before[later_i] == after[later_j]:
@@ -44,7 +46,7 @@ def _next_equal(before: list, i: int, after: list, j: int) -> tuple[int, int] | 
     return None
 
 
-def _signature(cg: ComputeGraph, group: Sequence[int]) -> tuple:
+def _signature(cg: ComputeGraph, group: Sequence[int]) -> Signature:
     """What makes two segments equal: node and edge counts, and the operations with their resolutions."""
     inside = set(group)
     n_edges = sum(target in inside for index in group for target in cg.successors[index])

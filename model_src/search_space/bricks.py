@@ -36,7 +36,7 @@ def draw_ops(
     for index in range(count):
         is_supp = index > 0 and rng.random() < supp_share and "supp" not in types
         choices = supp_ops if is_supp else conv_ops
-        names.append(choices[rng.integers(len(choices))])
+        names.append(choices[int(rng.integers(len(choices)))])
         types.append("supp" if is_supp else "conv")
     order = rng.permutation(count)
     return [names[index] for index in order], [types[index] for index in order]

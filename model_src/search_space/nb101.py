@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from hashlib import md5
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,10 @@ _CELLS_BY_VERTICES = np.array([0, 0, 1, 6, 84, 2441, 62010, 359082])
 _BATCH = 512  # about one random 7x7 matrix in 430 is valid
 
 Matrix = Sequence[Sequence[int]]
-Config = Sequence  # [ops, matrix]
+Config = Sequence[Any]  # [ops, matrix]
 
 
-def sample(rng: np.random.Generator) -> list:
+def sample(rng: np.random.Generator) -> list[Any]:
     """Draw a cell in which every vertex lies on a path from input to output.
 
     The number of vertices is drawn as it is distributed in the benchmark, then the matrix uniformly among the valid
@@ -35,8 +36,8 @@ def sample(rng: np.random.Generator) -> list:
     while True:
         matrices = np.triu(rng.integers(2, size=(_BATCH, n, n)), k=1)
         few_edges = matrices.sum(axis=(1, 2)) <= MAX_EDGES
-        all_read = matrices[:, :-1].any(axis=2).all(axis=1)
-        all_fed = matrices[:, :, 1:].any(axis=1).all(axis=1)
+        all_read = np.all(matrices[:, :-1].any(axis=2), axis=1)
+        all_fed = np.all(matrices[:, :, 1:].any(axis=1), axis=1)
         (valid,) = np.nonzero(few_edges & all_read & all_fed)
         if valid.size:
             return [ops, matrices[valid[0]].tolist()]

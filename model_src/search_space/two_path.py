@@ -24,7 +24,7 @@ def sample(rng: np.random.Generator) -> Config:
     """Draw two paths of 2-4 blocks of 1-3 operations, and the two reducing blocks of each."""
     config: Config = {}
     for path in PATHS:
-        blocks = [draw_ops(rng, rng.integers(1, 4), CONV_OPS, SUPP_OPS) for _ in range(rng.integers(2, 5))]
+        blocks = [draw_ops(rng, int(rng.integers(1, 4)), CONV_OPS, SUPP_OPS) for _ in range(rng.integers(2, 5))]
         config[path] = [{"op_names": names, "op_types": types} for names, types in blocks]
         config[f"{path}_reduce_inds"] = sorted(rng.choice(len(blocks), size=2, replace=False).tolist())
     return config

@@ -4,8 +4,9 @@ The images lie on the device as bytes and are zoomed and flipped there; maps are
 computes in bfloat16 with float32 weights.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,17 +27,22 @@ _OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
 class TorchLearner:
     """A network, its optimiser and its images; see `model_src.training.loop.Learner`."""
 
+    _order: Tensor  # the plan of the epoch
+    _scales: Tensor
+
     def __init__(self, cg: ComputeGraph, config: TrainConfig, seed: int, data: Cifar10, how: Execution):
         self._device = choose_device(how.device)
-        self._network = initial_network(cg, seed).to(self._device, memory_format=torch.channels_last)
-        self._whole, self._batch_size = self._network, config.batch_size
+        self._network = initial_network(cg, seed)
+        self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
+        self._whole: Callable[[Tensor], Tensor] = self._network
+        self._batch_size = config.batch_size
         if how.compile:
             mode = "reduce-overhead" if self._device.type == "cuda" else "default"  # the former: CUDA graphs
             self._whole = torch.compile(self._network, dynamic=False, mode=mode)
         self._bfloat16 = has_bfloat16(self._device) if how.bfloat16 is None else how.bfloat16
         self._optimiser = make_optimiser(self._network, config)
-        self._data = Cifar10(*(torch.from_numpy(part).to(self._device) for part in data))
-        self._order = self._scales = None
+        parts = (torch.from_numpy(part).to(self._device) for part in data)
+        self._train_images, self._train_labels, self._test_images, self._test_labels = parts
         self.n_train, self.n_test = len(data.train_images), len(data.test_images)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
@@ -50,11 +56,11 @@ class TorchLearner:
         """Add the gradients of these positions of the plan; returns sums of loss and of right answers."""
         with _memory_errors():
             chosen = self._order[start:stop]
-            images = zoom(self._data.train_images[chosen].float() / 255, self._scales[start:stop])
+            images = zoom(self._train_images[chosen].float() / 255, self._scales[start:stop])
             self._network.train()
             # Other sizes, those of a last batch or of parts, would be compiled anew.
             network = self._whole if stop - start == self._batch_size else self._network
-            logits, labels = self._logits(network, images), self._data.train_labels[chosen]
+            logits, labels = self._logits(network, images), self._train_labels[chosen]
             loss = functional.cross_entropy(logits, labels)
             (loss * share).backward()
             return loss.detach() * (stop - start), (logits.argmax(1) == labels).sum()
@@ -77,11 +83,11 @@ class TorchLearner:
         """Sums of loss and of right answers of these test images."""
         with _memory_errors():
             self._network.eval()
-            images, labels = self._data.test_images[start:stop].float() / 255, self._data.test_labels[start:stop]
+            images, labels = self._test_images[start:stop].float() / 255, self._test_labels[start:stop]
             logits = self._logits(self._network, images)
             return functional.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(1) == labels).sum()
 
-    def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
+    def _logits(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = network(images)
@@ -133,7 +139,7 @@ def make_optimiser(network: nn.Module, config: TrainConfig) -> CentredRMSprop:
     kernels = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     chosen = {id(kernel) for kernel in kernels}
     others = [weight for weight in network.parameters() if id(weight) not in chosen]
-    groups = [{"params": kernels, "weight_decay": 2 * config.kernel_l2}, {"params": others}]
+    groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": 2 * config.kernel_l2}, {"params": others}]
     return CentredRMSprop(groups, lr=config.learning_rate, momentum=config.momentum)
 
 

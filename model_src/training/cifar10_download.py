@@ -97,9 +97,10 @@ def _unpack(archive: Path, folder: Path) -> None:
         for member in tar:
             name = PurePosixPath(member.name).name
             if name in BATCHES:
-                if not member.isfile() or member.size > _MOST_BYTES or (folder / name).exists():
+                source = tar.extractfile(member) if member.isfile() and member.size <= _MOST_BYTES else None
+                if source is None or (folder / name).exists():
                     raise InputError(f"{member.name} in the archive is not a plain file of a batch's size")
-                _write(tar.extractfile(member), folder / name)
+                _write(source, folder / name)
     missing = [name for name in BATCHES if not (folder / name).exists()]
     if missing:
         raise InputError(f"the archive has no {missing[0]}")

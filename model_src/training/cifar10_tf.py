@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from model_src.training.cifar10 import initial_network
 from model_src.training.cifar10_data import N_CLASSES, Cifar10
 from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, TrainConfig
 
-tf = import_tensorflow()
-import keras  # noqa: E402 - TensorFlow's settings must come first
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = import_tensorflow()
+import keras  # after TensorFlow's settings
 
 
 class KerasLearner:
@@ -22,6 +26,9 @@ class KerasLearner:
 
     The penalty on convolution kernels is part of the Keras network.
     """
+
+    _order: tf.Tensor  # the plan of the epoch
+    _scales: tf.Tensor
 
     def __init__(self, cg: ComputeGraph, config: TrainConfig, seed: int, data: Cifar10, how: Execution):
         self._device, self.device_name = choose_tf_device(how.device)
@@ -32,13 +39,13 @@ class KerasLearner:
             self._optimiser.build(self._network.trainable_variables)
             nhwc = (part.transpose(0, 2, 3, 1) if part.ndim == 4 else part for part in data)
             self._data = Cifar10(*map(tf.constant, nhwc))
-        self._order = self._scales = self._gradients = None
+        self._gradients: list[tf.Tensor] = []
         self.n_train, self.n_test = len(data.train_images), len(data.test_images)
         self.test_batch_size = CPU_TEST_BATCH if self.device_name == "cpu" else GPU_TEST_BATCH
         # One compiled function each, for any number of images.
         number, pair = tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None, 2), tf.float32)
-        self._learn = tf.function(self._learn, [number, pair, tf.TensorSpec((), tf.float32)])
-        self._apply, self._test = tf.function(self._apply), tf.function(self._test, [number])
+        self._learn_graph = tf.function(self._learn, [number, pair, tf.TensorSpec((), tf.float32)])
+        self._apply_graph, self._test_graph = tf.function(self._apply), tf.function(self._test, [number])
 
     def start_epoch(self, order: np.ndarray, scales: np.ndarray) -> None:
         """Take the plan of an epoch."""
@@ -49,26 +56,25 @@ class KerasLearner:
         """Add the gradients of these positions of the plan; returns sums of loss and of right answers."""
         with self._running():
             part = self._order[start:stop], self._scales[start:stop], tf.constant(share, tf.float32)
-            loss, right, gradients = self._learn(*part)
-            pairs = zip(self._gradients or (), gradients, strict=False)
-            self._gradients = [old + new for old, new in pairs] or gradients
+            loss, right, gradients = self._learn_graph(*part)
+            self._gradients = [old + new for old, new in zip(self._gradients, gradients, strict=False)] or gradients
             return loss, right
 
     def apply_gradients(self, rate: float) -> None:
         """Do a step at this learning rate."""
         with self._running():
             self._optimiser.learning_rate.assign(rate)
-            self._apply(self._gradients)
-            self._gradients = None
+            self._apply_graph(self._gradients)
+            self._gradients = []
 
     def drop_gradients(self) -> None:
         """Forget the gradients."""
-        self._gradients = None
+        self._gradients = []
 
     def test(self, start: int, stop: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Sums of loss and of right answers of these test images."""
         with self._running():
-            return self._test(tf.range(start, stop, dtype=tf.int64))
+            return self._test_graph(tf.range(start, stop, dtype=tf.int64))
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -81,7 +87,9 @@ class KerasLearner:
         except tf.errors.OpError as error:
             raise RuntimeError(error.message) from error
 
-    def _learn(self, chosen: tf.Tensor, scales: tf.Tensor, share: tf.Tensor) -> tuple:
+    def _learn(
+        self, chosen: tf.Tensor, scales: tf.Tensor, share: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         images, labels = (tf.gather(part, chosen) for part in self._data[:2])
         images = zoom(tf.cast(images, tf.float32) / 255, scales)
         with tf.GradientTape() as tape:

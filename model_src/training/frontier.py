@@ -100,7 +100,7 @@ def train_frontier(
 
 def _queue(networks: Sequence[FrontierNetwork], source: ComputeGraph, config: FrontierConfig) -> list[FrontierNetwork]:
     """The networks that may be trained, the input first."""
-    results = sorted(networks, key=lambda network: network.rank)
+    results = sorted(networks, key=lambda network: -1 if network.rank is None else network.rank)
     recent = [network for network in results if network.iteration >= config.first_iteration]
     return [FrontierNetwork(None, source, 0)] * config.train_input + recent
 

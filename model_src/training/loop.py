@@ -88,10 +88,12 @@ def make_learner(
     if tuple(cg.input_shape[1:]) != (32, 32, 3):
         raise ValueError(f"{cg.name}: input {tuple(cg.input_shape[1:])}, but CIFAR-10 images are 32x32x3")
     if config.framework == "TensorFlow":
-        from model_src.training.cifar10_tf import KerasLearner as Kind
-    else:
-        from model_src.training.cifar10 import TorchLearner as Kind
-    return Kind(cg, config, seed, data.first(config.train_images), how)
+        from model_src.training.cifar10_tf import KerasLearner
+
+        return KerasLearner(cg, config, seed, data.first(config.train_images), how)
+    from model_src.training.cifar10 import TorchLearner
+
+    return TorchLearner(cg, config, seed, data.first(config.train_images), how)
 
 
 def check_execution(config: TrainConfig, how: Execution) -> None:
@@ -200,7 +202,7 @@ class TrainingLoop:
         self._step += 1
         return sums
 
-    def _train_epoch(self, epoch: int, bar: tqdm) -> None:
+    def _train_epoch(self, epoch: int, bar: "tqdm[Any]") -> None:
         n_train, size = self.learner.n_train, self._config.batch_size
         self.learner.start_epoch(*epoch_plan(n_train, self._config.zoom, self._rng))
         loss = right = 0
@@ -224,7 +226,11 @@ class Portions:
         self._size, self._title = size, title
 
     def sums(
-        self, work: Callable[[int, int], tuple], start: int, stop: int, undo: Callable[[], None] = lambda: None
+        self,
+        work: Callable[[int, int], tuple[Any, Any]],
+        start: int,
+        stop: int,
+        undo: Callable[[], None] = lambda: None,
     ) -> tuple[Any, Any]:
         """Do work on a range, in one go or in parts, and add up the pairs that it returns.
 

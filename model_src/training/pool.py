@@ -43,8 +43,8 @@ def train_jobs(
     ):
         for outcome in pool.as_finished(tasks):
             bar.update()
-            lost = isinstance(outcome.error, TaskError)
-            yield jobs[outcome.position], outcome.error.reason if lost else outcome.result()
+            error = outcome.error
+            yield jobs[outcome.position], error.reason if isinstance(error, TaskError) else outcome.result()
 
 
 @dataclass(frozen=True)

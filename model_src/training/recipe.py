@@ -103,5 +103,5 @@ def epoch_plan(count: int, zoom: float, rng: np.random.Generator) -> tuple[np.nd
     """
     order = rng.permutation(count)
     scales = rng.uniform(1 - zoom, 1 + zoom, (count, 2)).astype(np.float32)
-    scales[:, 0] *= rng.choice(np.float32([-1, 1]), count)
+    scales[:, 0] *= rng.choice(np.array([-1, 1], dtype=np.float32), count)
     return order, scales

@@ -37,7 +37,7 @@ class CentredRMSprop(torch.optim.Optimizer):
         super().__init__(params, options)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # it calls no closure
         """Change every parameter that has a gradient; `closure` is not used."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
@@ -51,7 +51,7 @@ class CentredRMSprop(torch.optim.Optimizer):
         squares, means, steps = (
             [self.state[weight][key] for weight in weights] for key in ("squares", "means", "steps")
         )
-        gradients = [weight.grad for weight in weights]
+        gradients: list[Tensor] | tuple[Tensor, ...] = [weight.grad for weight in weights if weight.grad is not None]
         if group["weight_decay"]:
             gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
         torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - group["rho"])
