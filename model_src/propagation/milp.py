@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import sqrt
-from typing import Any
+from typing import Any, Self
 
 import networkx as nx
 
@@ -39,6 +39,8 @@ from model_src.propagation.problem import (
 )
 
 FORWARD_FAILED = "forward failed"
+
+Call = tuple[Segment, tuple[Shape, ...], tuple[Shape, ...]]  # a segment, its input and its output (H, W, C)
 
 
 def resolution_propagate(
@@ -93,11 +95,13 @@ def _found(solver: Any) -> Any:
     return find_solver(solver)
 
 
+@dataclass
 class _Sum:
     """Dataclasses whose fields are added one by one."""
 
-    def __add__(self, other):
-        return type(self)(*(getattr(self, entry.name) + getattr(other, entry.name) for entry in fields(self)))
+    def __add__(self, other: Self) -> Self:
+        names = [entry.name for entry in fields(self)]
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass
@@ -198,7 +202,7 @@ class Propagator:
         self.statistics = Statistics()
         self._solver = _found(solver)
         self._limit = memory
-        self._memory: dict[tuple, Resolution] = {}
+        self._memory: dict[Call, Resolution] = {}
 
     def resolve(self, segment: Segment, input_shapes: Sequence[Shape], output_shapes: Sequence[Shape]) -> Resolution:
         """Fit a segment between neighbours; the same segment object and shapes give the same answer object.
@@ -211,10 +215,10 @@ class Propagator:
         Raises:
             ValueError: The number of output shapes is not that of the output tensors, or the solver is not installed.
         """
-        key = (segment, tuple(input_shapes), tuple(output_shapes))
+        key: Call = (segment, tuple(input_shapes), tuple(output_shapes))
         answer, seconds = self._memory.get(key), None
         repeated = answer is not None
-        if not repeated:
+        if answer is None:
             if len(self._memory) >= self._limit:
                 del self._memory[next(iter(self._memory))]
             answer, seconds = self._work_out(*key)
@@ -222,7 +226,9 @@ class Propagator:
         self._count(segment, answer, repeated, seconds)
         return answer
 
-    def _work_out(self, segment: Segment, inputs: tuple, outputs: tuple) -> tuple[Resolution, float]:
+    def _work_out(
+        self, segment: Segment, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]
+    ) -> tuple[Resolution, float]:
         try:
             outside = outside_shapes(segment, inputs)
             resolutions = forward_resolutions(segment, outside)
@@ -251,7 +257,9 @@ class Propagator:
         statistics.concat += kinds[CONCAT]
 
 
-def _resolved(segment: Segment, inputs: tuple, problem: ResolutionProblem, shapes: Sequence[Shape]) -> Segment:
+def _resolved(
+    segment: Segment, inputs: tuple[Shape, ...], problem: ResolutionProblem, shapes: Sequence[Shape]
+) -> Segment:
     nodes = segment.graph.nodes
     graph = with_resolutions(
         segment.graph,

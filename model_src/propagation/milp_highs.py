@@ -29,6 +29,8 @@ from model_src.propagation.problem import (
     smallest_stride,
 )
 
+Ends = tuple[int, int, int]  # the unknowns of (H, W, C)
+
 
 @dataclass
 class _System:
@@ -42,8 +44,8 @@ class _System:
         sums: Triples (terms, constant, sum) of unknowns, each after those that its terms are sums of.
     """
 
-    gives: list[tuple[int, ...]]
-    reads: list[tuple[int, ...]]
+    gives: list[Ends]
+    reads: list[Ends]
     values: dict[int, set[int]]
     strided: list[tuple[int, int]]
     sums: list[tuple[list[int], int, int]]
@@ -70,7 +72,8 @@ def solve_in_process(
         status = _choose_with_highs(problem, system, max_nodes, max_seconds)
     if status != OPTIMAL:
         return status, None
-    return status, [tuple(min(system.values[unknown]) for unknown in unknowns) for unknowns in system.gives]
+    values = system.values
+    return status, [(min(values[h]), min(values[w]), min(values[c])) for h, w, c in system.gives]
 
 
 def _system(problem: ResolutionProblem) -> _System:
@@ -91,8 +94,12 @@ def _system(problem: ResolutionProblem) -> _System:
             if not problem.sums(node, axis):
                 for source in problem.predecessors[node]:
                     merged[find(start + count + node)] = find(start + source)
-    gives = [tuple(find(2 * count * axis + node) for axis in AXES) for node in range(count)]
-    reads = [tuple(find(2 * count * axis + count + node) for axis in AXES) for node in range(count)]
+
+    def ends(first: int) -> list[Ends]:
+        nodes = range(first, first + count)
+        return [(find(node), find(2 * count + node), find(4 * count + node)) for node in nodes]
+
+    gives, reads = ends(0), ends(count)
     return _System(
         gives,
         reads,
@@ -110,7 +117,7 @@ def _system(problem: ResolutionProblem) -> _System:
     )
 
 
-def _allowed_values(problem: ResolutionProblem, gives: list, reads: list) -> dict[int, set[int]]:
+def _allowed_values(problem: ResolutionProblem, gives: list[Ends], reads: list[Ends]) -> dict[int, set[int]]:
     """What ends and options leave of the range of every unknown; sums of others are not in it."""
     values: dict[int, set[int]] = {}
 

@@ -62,7 +62,7 @@ def build_pyomo_model(problem: ResolutionProblem) -> pyo.ConcreteModel:
     return model
 
 
-def _connect(model: pyo.ConcreteModel, problem: ResolutionProblem, edges: list, nodes: range) -> None:
+def _connect(model: pyo.ConcreteModel, problem: ResolutionProblem, edges: list[tuple[int, int]], nodes: range) -> None:
     """What one node gives, the next one reads; ends have given sizes."""
     rules = model.rules
     for source, node in edges:
