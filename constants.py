@@ -43,5 +43,3 @@ OPS = {
     "generic_noDW": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
     "edsr": _COMMON_OPS | {"concat"},
 }
-# Operations that a mutation never replaces and never brings in.
-PROTECTED_OPS = frozenset({"input", "output", "mean", "matmul"})

@@ -19,8 +19,8 @@ import numpy as np
 from model_src.comp_graph.graph_ops import canonical_hash, induced_subgraph, prune_merges
 from model_src.comp_graph.segment import Cut, Segment, replace_segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.propagation import problem
 from model_src.propagation.forward import forward_propagate
-from model_src.propagation.problem import KEEP, KIND_OF_OP
 from model_src.search.candidates import Candidate
 from model_src.search.children import Swap
 from model_src.search.mutator import Mutator
@@ -238,7 +238,8 @@ class HalfOfTheSingleOps:
 
 def frozen_depthwise() -> Any:
     """D-10: a depthwise convolution keeps its size in the MILP, and its stride as well."""
-    return patch.dict(KIND_OF_OP, depthwise=KEEP)
+    kind = problem.resolution_kind
+    return patch.object(problem, "resolution_kind", lambda op: problem.KEEP if op.name == "depthwise" else kind(op))
 
 
 class PublishedParents(ParetoStrategy):

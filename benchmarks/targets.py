@@ -16,7 +16,7 @@ def measure() -> list[Row]:
     parts = [part.with_normalisers(cg.normalisers) for part in different.values()][:COUNT]
     found = mutator.candidates(cg, rng)
     times = []
-    for candidate in select_candidates(found, REPEATS + 1, mutator._op2i, rng):
+    for candidate in select_candidates(found, REPEATS + 1, rng):
         triples = [(candidate.predecessor, part, candidate.successor) for part in parts]
         times.append(1e3 * seconds_of(lambda triples=triples: predictor.score_psc(triples)))
     embedding, *scoring = times  # the first call embeds the targets

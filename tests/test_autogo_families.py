@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import autogo
-from constants import OPS, PROTECTED_OPS
+from constants import OPS
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
@@ -29,7 +29,7 @@ def test_every_combination_gives_valid_networks(tmp_path, op2i, family, unit, pr
     folder = search(tmp_path, model_path, family, unit, predictor)
     source, *results = table_of(folder)
     assert results, "nothing was found"
-    allowed = OPS[family] | PROTECTED_OPS | {node.op_name for node in load_cg(model_path).nodes}
+    allowed = OPS[family] | {node.op_name for node in load_cg(model_path).nodes}
     for row in results:
         graph = load_cg(folder / row["file"])
         assert {node.op_name for node in graph.nodes} <= allowed

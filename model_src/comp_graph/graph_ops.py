@@ -1,11 +1,9 @@
 """Walking, cutting, cleaning and identifying computation graphs. Everything returns a new graph."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-
-MERGE_LABELS = ("add", "cat", "concat", "mul")
 
 
 def topological_order(cg: ComputeGraph) -> list[int]:
@@ -58,11 +56,6 @@ def _mix_in(colours: list[bytes], order: Iterable[int], neighbours: Sequence[Seq
         colours[index] = hasher.digest()
 
 
-def is_merge(label: str) -> bool:
-    """Whether a label names an operation that joins several inputs (add, concat, mul)."""
-    return label.startswith(MERGE_LABELS)
-
-
 def bypass(cg: ComputeGraph, removed: Iterable[int]) -> ComputeGraph:
     """Delete nodes, connecting every predecessor of each to every successor."""
     sources = [set(entries) for entries in cg.predecessors]
@@ -90,22 +83,30 @@ def _without(cg: ComputeGraph, removed: set[int], targets: Sequence[Iterable[int
 
 
 def prune_merges(cg: ComputeGraph, fewest: int = 1) -> ComputeGraph:
-    """Bypass merge operations with one predecessor (and with none if `fewest` is 0) until none is left."""
-    regular = zip(cg.predecessors[cg.n_weighted_nodes :], cg.regular_nodes, strict=True)
-    if not any(fewest <= len(entries) <= 1 and is_merge(node.label) for entries, node in regular):
+    """Bypass merge operations with one predecessor (and with none if `fewest` is 0) until none is left.
+
+    Raises:
+        ValueError: Nobody registered the operation of a node.
+    """
+    nodes = cg.nodes
+    merges = [index for index in range(cg.n_weighted_nodes, cg.n_nodes) if nodes[index].operation.is_merge]
+
+    def idle(predecessors: Sequence[Collection[int]]) -> list[int]:
+        counts = [(index, len(predecessors[index])) for index in merges]
+        return [index for index, count in counts if count >= fewest and nodes[index].operation.is_idle(count)]
+
+    found = idle(cg.predecessors)
+    if not found:
         return cg
     sources = [set(entries) for entries in cg.predecessors]
     targets = [set(entries) for entries in cg.successors]
     removed: set[int] = set()
-    waiting = [index for index in range(cg.n_weighted_nodes, cg.n_nodes) if is_merge(cg.nodes[index].label)]
-    while waiting:
-        single = [index for index in waiting if fewest <= len(sources[index]) <= 1]
-        if not single:
-            break
-        for index in single:
+    while found:
+        for index in found:
             _bypass_one(index, sources, targets)
-        removed.update(single)
-        waiting = [index for index in waiting if index not in removed]
+        removed.update(found)
+        merges = [index for index in merges if index not in removed]
+        found = idle(sources)
     return _without(cg, removed, targets)
 
 

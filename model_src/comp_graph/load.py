@@ -32,7 +32,7 @@ def load_cg(
 
     Raises:
         InputError: (a ValueError) The file is missing, of another kind or damaged, names a foreign class, or its graph
-            has a cycle, loose parts, not one input and one output, or an operation that a graph cannot hold.
+            has a cycle, loose parts, not one input and one output, or an operation that nobody registered.
     """
     path = Path(path)
     reader = _load_saved_model if path.is_dir() else _READERS.get(path.suffix)
@@ -42,7 +42,7 @@ def load_cg(
     graph = reader(path, input_h, input_w, input_c)
     try:
         topological_order(graph)
-        _ = graph.input_index, graph.output_index
+        _ = graph.input_index, graph.output_index, [node.operation for node in graph.nodes]
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     if loose := [node.str_id for i, node in enumerate(graph.nodes) if not graph.predecessors[i] + graph.successors[i]]:

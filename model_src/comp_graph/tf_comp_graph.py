@@ -4,7 +4,6 @@ Importing this module needs neither TensorFlow nor PyTorch. The class names and 
 CG pickles name, and the pickled form written here is the published one, so files are exchanged in both directions.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,18 +12,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from constants import OP_VOCABULARY_FILE
+from model_src.comp_graph.ops import OOV_LABEL, OPERATIONS, Kind, Operation, operation_of, read_vocabulary
 
-OOV_LABEL = "<oov>"
 REGULAR, WEIGHTED = 0, 1
 
 Shape = tuple[int, int, int]  # (H, W, C)
 NodeResolution = tuple[int, int, int, int, int, int]  # (H_in, H_out, W_in, W_out, C_in, C_out)
 
-_NUMBERED = re.compile(r"_\d+$")
-
 
 class OP2I:
-    """The operation vocabulary: label -> index, index 0 for everything that it does not know."""
+    """The vocabulary of operations, which predictors know by index: label -> index, 0 for what it does not know."""
 
     def __init__(self, labels: Sequence[str] = ()):
         self._labels = (OOV_LABEL, *labels)
@@ -32,19 +29,21 @@ class OP2I:
 
     def build_from_file(self, path: str | Path = OP_VOCABULARY_FILE) -> "OP2I":
         """Read one label per line (lower-cased, blank lines ignored) and return the filled vocabulary."""
-        lines = Path(path).read_text(encoding="utf-8").lower().splitlines()
-        self.__init__([line.strip() for line in lines if line.strip() and line.strip() != OOV_LABEL])
+        self.__init__(read_vocabulary(path))
         return self
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, label: str) -> int:
-        """Index of a label: exact match, else the longest known label contained in it, else 0."""
+        """Index of a label of the vocabulary, or of what an operation of that name is seen as; otherwise 0.
+
+        Names are compared whole, up to a number at the end: `hardswish` is no `swish`.
+        """
         label = label.lower()
         if label not in self._index:
-            contained = [known for known in self._labels if known in label]
-            return self._index[max(contained, key=len)] if contained else 0
+            operation = OPERATIONS.find(label)
+            return self._index.get(operation.seen_as, 0) if operation else 0
         return self._index[label]
 
     def __contains__(self, label: str) -> bool:
@@ -57,19 +56,6 @@ class OP2I:
             IndexError: The vocabulary has no such index.
         """
         return self._labels[index]
-
-
-def op_name_of(label: str) -> str:
-    """Reduce a node label to the operation name used in tokens and permissions: `addn_12` -> `add`."""
-    if _NUMBERED.search(label):
-        label = label.split("_", 1)[0]
-    if "relu6" in label:
-        return "relu"
-    if "add" in label and not label.startswith("padding"):
-        return "add"
-    if "fusedbatchnorm" in label:
-        return "fusedbatchnorm"
-    return label
 
 
 def _as_value(item: Any) -> Any:
@@ -121,9 +107,29 @@ class RegularNode:
         return self.resolution[1::2]
 
     @cached_property
+    def operation(self) -> Operation:
+        """The operation's row in the table of operations.
+
+        Raises:
+            ValueError: Nobody registered it, or label, index and kind of node contradict each other.
+        """
+        try:
+            operation = operation_of(self.label, self.op_type_idx)
+        except ValueError as error:
+            raise self.error(str(error)) from error
+        weighted = operation.kind is Kind.WEIGHTED
+        if weighted != (self.type_idx == WEIGHTED):
+            raise self.error(f"a {operation.name} has {'a' if weighted else 'no'} kernel, unlike this node")
+        return operation
+
+    @cached_property
     def op_name(self) -> str:
-        """The label without numbers and variants."""
-        return op_name_of(self.label)
+        """The operation's name in tokens and permissions, without numbers and variants."""
+        return self.operation.op_name
+
+    def error(self, reason: str) -> ValueError:
+        """An error that names the node."""
+        return ValueError(f"node {self.str_id} ({self.label}): {reason}")
 
     @property
     def padding(self) -> str:
@@ -146,7 +152,7 @@ class RegularNode:
             (key, repr(value)) for key, value in metadata if key != "data_format" and (value or key != "use_bias")
         )
         kernel = getattr(self, "shape", None)
-        content = (self.op_type_idx, self.resolution, self.strides, kernel, details)
+        content = (self.operation.key, self.resolution, self.strides, kernel, details)
         return blake2b(repr(content).encode(), digest_size=16).digest()
 
     def with_id(self, str_id: str) -> "Node":

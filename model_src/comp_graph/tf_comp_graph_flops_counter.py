@@ -1,54 +1,90 @@
-"""Multiply-accumulate operations (MACs) of each kind of node, in plain arithmetic."""
+"""What one node costs: multiply-accumulate operations (MACs) and parameters, in plain arithmetic.
 
-from collections.abc import Callable
+Every row of the table of operations names one rule for each. As published, an operation costs the same for every input,
+a dense layer always adds its bias, and pools do not pay for the size of their window.
+"""
 
-from model_src.comp_graph.tf_comp_graph import Node
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_src.comp_graph.tf_comp_graph import Node
 
 
-def _output_size(node: Node) -> int:
+def node_macs(node: "Node", n_inputs: int = 1) -> int:
+    """MACs of a node in its place: its operation's for every distinct input; a merge of a single one is free.
+
+    Args:
+        node: The node.
+        n_inputs: Its distinct inputs; for 0, of a node whose inputs are outside of its graph, it is counted once.
+
+    Raises:
+        ValueError: Nobody registered the node's operation, so its cost is not known.
+    """
+    operation = node.operation
+    return 0 if n_inputs == 1 and operation.is_merge else operation.macs(node) * (n_inputs or 1)
+
+
+def free(node: "Node") -> int:
+    """Nothing."""
+    return 0
+
+
+def output_macs(node: "Node") -> int:
+    """One MAC per number of the result."""
     _, h_out, _, w_out, _, c_out = node.resolution
     return h_out * w_out * c_out
 
 
-def _bias(node: Node) -> int:
-    return _output_size(node) if node.use_bias else 0
+def _bias_macs(node: "Node") -> int:
+    return output_macs(node) if node.use_bias else 0
 
 
-def _conv(node: Node) -> int:
+def conv_macs(node: "Node") -> int:
+    """A window over all input channels for every number of the result."""
     _, h_out, _, w_out, c_in, c_out = node.resolution
     k_h, k_w = node.shape[2:]
-    return k_h * k_w * c_in * c_out * h_out * w_out + _bias(node)
+    return k_h * k_w * c_in * c_out * h_out * w_out + _bias_macs(node)
 
 
-def _depthwise(node: Node) -> int:
+def depthwise_macs(node: "Node") -> int:
+    """A window over one channel for every number of the result."""
     _, h_out, _, w_out, c_in, _ = node.resolution
     k_h, k_w = node.shape[2:]
-    return k_h * k_w * c_in * h_out * w_out + _bias(node)
+    return k_h * k_w * c_in * h_out * w_out + _bias_macs(node)
 
 
-def _matmul(node: Node) -> int:
+def matmul_macs(node: "Node") -> int:
+    """A dense layer on every pixel, its bias counted once."""
     h_in, _, w_in, _, c_in, c_out = node.resolution
     return h_in * w_in * c_in * c_out + c_out
 
 
-def _batchnorm(node: Node) -> int:
+def batchnorm_macs(node: "Node") -> int:
+    """A scale and a shift for every number."""
     h_in, _, w_in, _, c_in, _ = node.resolution
     return 2 * h_in * w_in * c_in
 
 
-_ELEMENTWISE = (
-    "relu", "relu6", "sigmoid", "tanh", "swish", "avgpool", "maxpool", "mean", "global", "add", "mul",
-)  # fmt: skip
-MACS: dict[str, Callable[[Node], int]] = {
-    "conv": _conv,
-    "depthwise": _depthwise,
-    "matmul": _matmul,
-    "batchnorm": _batchnorm,
-    **dict.fromkeys(_ELEMENTWISE, _output_size),
-}
+def conv_parameters(node: "Node") -> int:
+    """A kernel for every pair of channels, and the bias."""
+    *_, c_in, c_out = node.resolution
+    k_h, k_w = node.shape[2:]
+    return k_h * k_w * c_in * c_out + node.use_bias * c_out
 
 
-def node_macs(node: Node, op: str) -> int:
-    """MACs of one node with one input; `op` is its label in the operation vocabulary. Unlisted operations cost 0."""
-    counter = MACS.get(op)
-    return counter(node) if counter else 0
+def depthwise_parameters(node: "Node") -> int:
+    """A kernel for every channel, and the bias."""
+    *_, c_in, c_out = node.resolution
+    k_h, k_w = node.shape[2:]
+    return k_h * k_w * c_in + node.use_bias * c_out
+
+
+def matmul_parameters(node: "Node") -> int:
+    """A weight for every pair of channels and a bias, which a dense layer always has."""
+    *_, c_in, c_out = node.resolution
+    return c_in * c_out + c_out
+
+
+def batchnorm_parameters(node: "Node") -> int:
+    """A scale and a shift per channel."""
+    return 2 * node.resolution[4]

@@ -1,21 +1,19 @@
 """Computation graph -> TensorFlow network (Keras 3, NHWC), and its frozen form."""
 
-import re
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
 from model_src.comp_graph.importers.tensorflow.frozen import freeze, part_feeding
-from model_src.comp_graph.networks.plan import LayerRegistry, Step, check_convolution, plan_network, window_of
+from model_src.comp_graph.networks.keras_layers import LAYERS, Sum, layer_name
+from model_src.comp_graph.networks.plan import Step, plan_network
+from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError, atomic_write
 from model_src.runtime import import_tensorflow
 
 tf = import_tensorflow()
 import keras  # noqa: E402 - TensorFlow's settings must come first
-
-LAYERS: LayerRegistry[keras.layers.Layer] = LayerRegistry()
-KERNEL_L2 = 1e-5
 
 
 def build_tf_network(
@@ -37,7 +35,7 @@ def build_tf_network(
         cg: The graph.
         squeeze_output: Drop the two axes of a single 1x1 output map.
         input_shape: (H, W, C); None takes the graph's.
-        op_overrides: Vocabulary label -> label of the operation to build instead, as {"batchnorm": "identity"}.
+        op_overrides: Name of an operation -> name of the one to build instead, as {"batchnorm": "identity"}.
         enable_bias: Give every convolution a bias, whatever its node says.
 
     Raises:
@@ -47,7 +45,8 @@ def build_tf_network(
     image = keras.Input(input_shape or tuple(cg.input_shape[1:]), name="image")
     results = []
     for step in plan.steps:
-        results.append(LAYERS.build(step)(_join([results[source] for source in step.sources] or [image], step)))
+        inputs = [results[source] for source in step.sources] or [image]
+        results.append(step.function_in(LAYERS)(step)(_join(inputs, step)))
     outputs = [results[position] for position in plan.outputs]
     if len(outputs) == 1 and squeeze_output:
         if outputs[0].shape[1:3] != (1, 1):
@@ -91,121 +90,10 @@ def write_frozen_graph(cg: ComputeGraph, path: str | Path, network: keras.Model)
 
 def _join(inputs: list[keras.KerasTensor], step: Step) -> keras.KerasTensor:
     """One tensor out of a node's inputs: concatenated, multiplied or summed."""
-    if step.op == "concat":
+    if step.operation.channels is Channels.SUMMED:
         return keras.ops.concatenate(inputs, -1)
     width = step.input_width([x.shape[-1] for x in inputs])
     inputs = [x if x.shape[-1] == width else x[..., :width] for x in inputs]
-    if step.op == "mul" or len(inputs) == 1:
+    if step.operation.is_product or len(inputs) == 1:
         return reduce(keras.ops.multiply, inputs)
     return Sum(name=f"{layer_name(step)}_sum")(inputs)
-
-
-def layer_name(step: Step) -> str:
-    """A step's name in the characters that Keras and TensorFlow accept."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", step.name)
-
-
-class Sum(keras.layers.Layer):
-    """Adds any number of maps in one operation, so that the frozen graph has one node for them."""
-
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        """Several (N, H, W, C) to one."""
-        return tf.add_n(inputs)
-
-
-class Identity(keras.layers.Layer):
-    """Hands its input on, as an operation of its own in the frozen graph."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """(N, H, W, C) unchanged."""
-        return tf.identity(x, name="identity")
-
-
-class Zero(keras.layers.Layer):
-    """Zeros of the input's shape; the name `zero` is what the importer knows it by."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """(N, H, W, C) to zeros of the same shape."""
-        return tf.multiply(x, 0.0, name="zero")
-
-
-class PassThrough(keras.layers.Layer):
-    """Leaves no operation in the frozen graph."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """(N, H, W, C) unchanged."""
-        return x
-
-
-@LAYERS.register("conv", "depthwise")
-def _conv(step: Step) -> keras.layers.Layer:
-    check_convolution(step)
-    window = window_of(step)
-    options = {
-        "kernel_size": window.kernel,
-        "strides": window.stride,
-        "padding": "same" if window.same else "valid",
-        "dilation_rate": window.dilation,
-        "use_bias": step.use_bias,
-        "name": layer_name(step),
-    }
-    kernel = {"initializer": "he_uniform", "regularizer": keras.regularizers.L2(KERNEL_L2)}
-    if step.op == "depthwise":
-        return keras.layers.DepthwiseConv2D(**options, **{f"depthwise_{key}": value for key, value in kernel.items()})
-    return keras.layers.Conv2D(
-        step.node.resolution[5], **options, **{f"kernel_{key}": value for key, value in kernel.items()}
-    )
-
-
-@LAYERS.register("batchnorm")
-def _batchnorm(step: Step) -> keras.layers.Layer:
-    return keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=layer_name(step))
-
-
-@LAYERS.register("matmul")
-def _matmul(step: Step) -> keras.layers.Layer:
-    return keras.layers.Dense(step.node.resolution[5], name=layer_name(step))
-
-
-@LAYERS.register("maxpool", "avgpool")
-def _pool(step: Step) -> keras.layers.Layer:
-    kind = {"maxpool": keras.layers.MaxPooling2D, "avgpool": keras.layers.AveragePooling2D}[step.op]
-    window = window_of(step)
-    return kind(window.kernel, window.stride, "same" if window.same else "valid", name=layer_name(step))
-
-
-@LAYERS.register("mean", "global")
-def _mean(step: Step) -> keras.layers.Layer:
-    return keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer_name(step))
-
-
-@LAYERS.register("paddings")
-def _paddings(step: Step) -> keras.layers.Layer:
-    metadata = step.node.metadata or {}
-    pads = (metadata.get("pad_h", (0, 0)), metadata.get("pad_w", (0, 0)))
-    return keras.layers.ZeroPadding2D(pads, name=layer_name(step))
-
-
-@LAYERS.register("identity")
-def _identity(step: Step) -> keras.layers.Layer:
-    return Identity(name=layer_name(step))
-
-
-@LAYERS.register("zero")
-def _zero(step: Step) -> keras.layers.Layer:
-    return Zero(name=layer_name(step))
-
-
-@LAYERS.register("input", "output", "add", "mul", "concat")
-def _pass_through(step: Step) -> keras.layers.Layer:
-    return PassThrough(name=layer_name(step))
-
-
-@LAYERS.register("relu", "sigmoid", "tanh", "swish", "gelu")
-def _activation(step: Step) -> keras.layers.Layer:
-    return keras.layers.Activation(step.op, name=layer_name(step))
-
-
-@LAYERS.register("relu6")
-def _relu6(step: Step) -> keras.layers.Layer:
-    return keras.layers.ReLU(6.0, name=layer_name(step))

@@ -1,23 +1,33 @@
 """FLOPs, GNN features and shape inference of a computation graph."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from model_src.comp_graph.graph_ops import bypass, is_merge, prune_merges, topological_order
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, RegularNode, node_from_state
+from model_src.comp_graph.graph_ops import bypass, prune_merges, topological_order
+from model_src.comp_graph.ops import OPERATIONS, Channels
+from model_src.comp_graph.sizes import window_of
+from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, RegularNode, Shape, node_from_state
 from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
 
-WINDOW_OPS = ("conv", "depthwise", "maxpool", "avgpool")
+
+def graph_macs(cg: ComputeGraph) -> int:
+    """Multiply-accumulates of a graph: those of every node times its number of distinct inputs.
+
+    Raises:
+        ValueError: Nobody registered the operation of a node, so its cost is not known.
+    """
+    return sum([node_macs(node, len(sources)) for node, sources in zip(cg.nodes, cg.predecessors, strict=True)])
 
 
-def graph_macs(cg: ComputeGraph, op2i: OP2I) -> int:
-    """Multiply-accumulates of a graph: those of every node times its number of distinct inputs."""
-    return sum(
-        node_macs(node, op2i.query_op(node.op_type_idx)) * max(1, len(sources))
-        for node, sources in zip(cg.nodes, cg.predecessors, strict=True)
-    )
+def parameter_count(cg: ComputeGraph) -> int:
+    """Number of trainable parameters of a graph's network.
+
+    Raises:
+        ValueError: Nobody registered the operation of a node.
+    """
+    return sum([node.operation.parameters(node) for node in cg.nodes])
 
 
 def compute_cg_flops(
@@ -27,15 +37,15 @@ def compute_cg_flops(
 
     Args:
         cg: The graph.
-        op2i: The operation vocabulary.
+        op2i: Accepted for compatibility; the table of operations knows what costs what.
         use_fast_counter: Accepted for compatibility; there is one counter and it is the fast one.
         div: Unit of the result; 1e6 gives millions.
         allow_zero: Return 0 for a graph without work instead of raising.
 
     Raises:
-        ValueError: The graph costs nothing and `allow_zero` is off.
+        ValueError: The graph costs nothing and `allow_zero` is off, or nobody registered the operation of a node.
     """
-    macs = graph_macs(cg, op2i)
+    macs = graph_macs(cg)
     if macs == 0 and not allow_zero:
         raise ValueError(f"{cg.name}: the graph has no operation that costs anything")
     return 2 * macs / div
@@ -82,13 +92,6 @@ def derived_normalisers(cg: ComputeGraph) -> dict[str, int]:
     }
 
 
-def window_output(size: int, kernel: int, stride: int, padding: str, dilation: int = 1) -> int:
-    """Pixels left along one axis after a sliding window (`same`: ceil(size / stride))."""
-    if padding == "valid":
-        size -= (kernel - 1) * dilation
-    return -(-size // stride)
-
-
 def correct_cg_for_downstream(cg: ComputeGraph, H: int, W: int, C: int) -> ComputeGraph:
     """Make a mutated graph consistent by inferring every resolution anew from an H x W x C input.
 
@@ -97,19 +100,21 @@ def correct_cg_for_downstream(cg: ComputeGraph, H: int, W: int, C: int) -> Compu
     from the result.
 
     Raises:
-        ValueError: A node gets too few channels, maps of different sizes, or a map smaller than one pixel.
+        ValueError: A node gets too few channels, maps of different sizes, or a map smaller than one pixel; or what it
+            makes of a map of another size is not known.
     """
-    op2i = OP2I().build_from_file()
-    graph = _with_explicit_sums(_without_inner_ends(prune_merges(cg, fewest=0)), op2i)
+    graph = _with_explicit_sums(_without_inner_ends(prune_merges(cg, fewest=0)))
     nodes: list[Node | None] = [None] * graph.n_nodes
     n_adds = 0
     for index in topological_order(graph):
         shapes = [nodes[source].out_shape for source in graph.predecessors[index]] or [(H, W, C)]
         node = graph.nodes[index]
-        op = op2i.query_op(node.op_type_idx)
-        label = {"add": f"addn_{n_adds}" if n_adds else "addn", "batchnorm": "fusedbatchnormv3"}.get(op)
-        n_adds += op == "add"
-        nodes[index] = _inferred(node, op, label or node.op_name, shapes, str(index))
+        label = node.operation.label
+        if node.operation.name == "add":
+            label = f"addn_{n_adds}" if n_adds else "addn"
+            n_adds += 1
+        state = {**_inferred(node, shapes), "str_id": str(index), "label": label}
+        nodes[index] = node_from_state(state, bool(node.type_idx))
     result = ComputeGraph.from_nodes(cg.name, (1, H, W, C), nodes, graph.edge_pairs)
     return result.with_normalisers(derived_normalisers(result))
 
@@ -118,67 +123,54 @@ def _without_inner_ends(cg: ComputeGraph) -> ComputeGraph:
     inner = [
         index
         for index in range(cg.n_weighted_nodes, cg.n_nodes)
-        if cg.nodes[index].label.startswith(("input", "output")) and cg.predecessors[index] and cg.successors[index]
+        if cg.nodes[index].operation.name in ("input", "output") and cg.predecessors[index] and cg.successors[index]
     ]
     return bypass(cg, inner) if inner else cg
 
 
-def _with_explicit_sums(cg: ComputeGraph, op2i: OP2I) -> ComputeGraph:
+def _with_explicit_sums(cg: ComputeGraph) -> ComputeGraph:
     """Put an add in front of every node that is no merge but has several inputs."""
-    nodes, edges = list(cg.nodes), set(cg.edge_pairs)
+    nodes, edges, add = list(cg.nodes), set(cg.edge_pairs), OPERATIONS["add"]
     for index, sources in enumerate(cg.predecessors):
         node = cg.nodes[index]
-        if len(sources) < 2 or is_merge(node.label):
+        if len(sources) < 2 or node.operation.is_merge:
             continue
         h, w, c = node.in_shape
         edges -= {(source, index) for source in sources}
         edges |= {(source, len(nodes)) for source in sources} | {(len(nodes), index)}
-        nodes.append(RegularNode(f"{node.str_id}_sum", "add", op2i["add"], (h, h, w, w, c, c)))
+        nodes.append(RegularNode(f"{node.str_id}_sum", add.label, add.index, (h, h, w, w, c, c)))
     if len(nodes) == cg.n_nodes:
         return cg
     return ComputeGraph.from_nodes(cg.name, cg.input_shape, nodes, edges, cg.normalisers)
 
 
-def _inferred(node: Node, op: str, label: str, shapes: Sequence[tuple[int, int, int]], str_id: str) -> Node:
-    """The node with the resolution, strides and kernel channels that its inputs (H, W, C) give it."""
+def _inferred(node: Node, shapes: Sequence[Shape]) -> dict[str, Any]:
+    """The node's state with the resolution, strides and kernel channels that its inputs (H, W, C) give it."""
+    operation = node.operation
     h, w = max(shape[:2] for shape in shapes)
-    c = shapes[0][2]
-    if any(shape[:2] != (h, w) and (op != "mul" or shape[:2] != (1, 1)) for shape in shapes):  # a gate may be one pixel
-        raise ValueError(f"node {node.str_id} ({label}): inputs of different sizes {sorted(set(shapes))}")
-    out_h, out_w = h, w
-    state = {**node.state_dict(), "str_id": str_id, "label": label}
-    if op == "concat":
-        c_out = sum(shape[2] for shape in shapes)
-    else:
-        c = min(shape[2] for shape in shapes)
-        if len(shapes) == 1 and c > node.resolution[4]:
-            c = node.resolution[4]
-        elif op in ("conv", "depthwise", "matmul", "batchnorm") and c < node.resolution[4]:
-            raise ValueError(f"node {node.str_id} ({label}): {c} input channels, {node.resolution[4]} needed")
-        c_out = node.resolution[5] if op in ("conv", "matmul") else c
-    if op in WINDOW_OPS:
-        state["strides"], (out_h, out_w) = _window(node, label, h, w)
-    elif op == "paddings":
-        out_h, out_w = (size + sum((node.metadata or {}).get(key, ())) for size, key in ((h, "pad_h"), (w, "pad_w")))
-    elif op in ("mean", "global"):
-        out_h = out_w = 1
-    if min(out_h, out_w) < 1:
-        raise ValueError(f"node {node.str_id} ({label}): a {h}x{w} map leaves nothing")
+    gate = [(1, 1)] if operation.is_product else []
+    if any(shape[:2] not in ((h, w), *gate) for shape in shapes):
+        raise node.error(f"inputs of different sizes {sorted(set(shapes))}")
+    c, c_out = _channels(node, [shape[2] for shape in shapes])
+    h_out, w_out = operation.size(node, h, w)
+    if min(h_out, w_out) < 1:
+        raise node.error(f"a {h}x{w} map leaves nothing")
+    state = {**node.state_dict(), "resolution": (h, h_out, w, w_out, c, c_out)}
+    if operation.has_window:
+        state["strides"] = (1, *window_of(node).stride, 1)
     if node.type_idx:
-        state["shape"] = (c, 1 if op == "depthwise" else c_out, *node.shape[2:])
-    return node_from_state({**state, "resolution": (h, out_h, w, out_w, c, c_out)}, bool(node.type_idx))
+        state["shape"] = operation.kernel_shape(c, c_out, *node.shape[2:])
+    return state
 
 
-def _window(node: Node, label: str, h: int, w: int) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """Integer strides and output (H, W) of a convolution or pool."""
-    metadata = node.metadata or {}
-    strides = tuple(int(stride) for stride in node.strides or (1, 1, 1, 1))
-    if node.strides is not None and strides != tuple(node.strides):
-        raise ValueError(f"node {node.str_id} ({label}): strides {node.strides} are not whole numbers")
-    kernel = node.shape[2:] if node.type_idx else metadata.get("ksize", (1, 1, 1, 1))[1:3]
-    dilations = [metadata["dil_rate"]] * 2 if "dil_rate" in metadata else metadata.get("dilations", (1, 1, 1, 1))[1:3]
-    sizes = tuple(
-        window_output(size, k, stride, node.padding, dilation)
-        for size, k, stride, dilation in zip((h, w), kernel, strides[1:3], dilations, strict=True)
-    )
-    return strides, sizes
+def _channels(node: Node, widths: Sequence[int]) -> tuple[int, int]:
+    """(C_in, C_out) of a node for inputs with so many channels; what is too wide is cut."""
+    operation, own = node.operation, node.resolution[4]
+    if operation.channels is Channels.SUMMED:
+        return widths[0], sum(widths)
+    c = min(widths)
+    if len(widths) == 1 and c > own:
+        c = own
+    elif operation.has_parameters and c < own:
+        raise node.error(f"{c} input channels, {own} needed")
+    return c, node.resolution[5] if operation.channels is Channels.CHOSEN else c

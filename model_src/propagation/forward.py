@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from model_src.comp_graph.graph_ops import topological_order
+from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, NodeResolution, Shape
 
-WINDOW_OPS = ("conv2d", "avgpool", "maxpool", "depthwise")
-N_CLASSES = 10  # what a `matmul` gives, whatever it reads
+N_CLASSES = 10  # what a dense layer gives, whatever it reads
 
 
 class PropagationError(ValueError):
@@ -69,25 +69,28 @@ def forward_resolutions(segment: Segment, outside: Sequence[Sequence[Shape]]) ->
 
 
 def _forward_one(node: Node, operands: Sequence[Shape], is_source: bool) -> NodeResolution:
-    op = node.op_name
+    operation = node.operation
     h, w, c = operands[0]
-    if op == "concat":
+    if operation.channels is Channels.SUMMED:
         if any(shape[:2] != (h, w) for shape in operands):
             raise PropagationError(f"node {node.str_id} ({node.label}): it joins maps of different sizes {operands}")
         channels = [shape[2] for shape in operands]
         return (h, h, w, w, concat_input_channels(node.resolution[4], channels), sum(channels))
     if any(shape != (h, w, c) for shape in operands):
         raise PropagationError(f"node {node.str_id} ({node.label}): its inputs differ {operands}")
-    if op in WINDOW_OPS and node.padding != "same":
+    if operation.has_window and node.padding != "same":
         raise PropagationError(f"node {node.str_id} ({node.label}): the padding is {node.padding}, not same")
     if not is_source and (h, w, c) == node.in_shape:
         return node.resolution
-    if op in WINDOW_OPS:
+    if operation.has_window:
         s_h, s_w = integer_strides(node.strides)
         return (h, -(-h // s_h), w, -(-w // s_w), c, c)
-    if op == "mean":
-        return (h, 1, w, 1, c, c)
-    return (h, h, w, w, c, N_CLASSES if op == "matmul" else c)
+    try:
+        h_out, w_out = operation.size(node, h, w)
+    except ValueError as error:
+        raise PropagationError(str(error)) from error
+    c_out = node.resolution[5] if operation.channels is Channels.CHOSEN else c
+    return (h, h_out, w, w_out, c, N_CLASSES if operation.name == "matmul" else c_out)
 
 
 def concat_input_channels(recorded: int, channels: Sequence[int]) -> int:
@@ -128,7 +131,7 @@ def with_resolutions(
 def _with_resolution(node: Node, resolution: NodeResolution, strides: tuple[int, ...] | None) -> Node:
     changes = {}
     if node.type_idx:
-        shape = kernel_shape(node.op_name, resolution, node.shape)
+        shape = node.operation.kernel_shape(*resolution[4:], *node.shape[2:])
         if shape != node.shape:
             changes["shape"] = shape
     if resolution != node.resolution:
@@ -136,8 +139,3 @@ def _with_resolution(node: Node, resolution: NodeResolution, strides: tuple[int,
     if strides != node.strides:
         changes["strides"] = strides
     return replace(node, **changes) if changes else node
-
-
-def kernel_shape(op: str, resolution: NodeResolution, shape: Sequence[int]) -> tuple[int, ...]:
-    """The kernel shape that belongs to a resolution: (C_in, C_out, k_h, k_w), depthwise (C, 1, k_h, k_w)."""
-    return (resolution[4], 1 if op == "depthwise" else resolution[5], *shape[2:])

@@ -18,7 +18,6 @@ from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.propagation.forward import (
     PropagationError,
     forward_resolutions,
-    kernel_shape,
     outside_shapes,
     with_resolutions,
 )
@@ -29,13 +28,13 @@ from model_src.propagation.problem import (
     CONV,
     DEPTHWISE,
     INFEASIBLE,
-    KEEP,
-    KIND_OF_OP,
     OPTIMAL,
     POOL,
     ResolutionProblem,
+    operation_of,
     problem_of_graph,
     problem_of_segment,
+    resolution_kind,
 )
 
 FORWARD_FAILED = "forward failed"
@@ -75,7 +74,8 @@ def resolution_propagate(
         if problem.kinds[node] in CHANGE:
             attributes["strides"] = (1, *problem.new_strides(node, shapes), 1)
         if attributes.get("shape") is not None:
-            attributes["shape"] = kernel_shape(attributes["op_name"], resolution, attributes["shape"])
+            kernel = operation_of(attributes).kernel_shape(*resolution[4:], *attributes["shape"][2:])
+            attributes["shape"] = kernel
     return status, resolved, float(problem.objective(shapes))
 
 
@@ -251,7 +251,7 @@ class Propagator:
         else:
             (statistics.failures if answer.segment is None else statistics.successes).add(seconds)
             statistics.unproven += answer.status not in (OPTIMAL, INFEASIBLE)
-        kinds = Counter(KIND_OF_OP.get(node.op_name, KEEP) for node in segment.graph.nodes)
+        kinds = Counter(resolution_kind(node.operation) for node in segment.graph.nodes)
         statistics.conv += kinds[CONV] + kinds[DEPTHWISE]
         statistics.pool += kinds[POOL]
         statistics.concat += kinds[CONCAT]

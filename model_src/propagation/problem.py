@@ -7,13 +7,14 @@ of every node; what each node reads, its strides and the objective follow from t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import networkx as nx
 
+from model_src.comp_graph.ops import OPERATIONS, Channels, Kind, Operation
 from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import NodeResolution, Shape
 from model_src.propagation.forward import (
-    WINDOW_OPS,
     PropagationError,
     concat_input_channels,
     integer_strides,
@@ -29,8 +30,18 @@ OPTIMAL, INFEASIBLE = "optimal", "infeasible"  # of a solver; any other status m
 MAX_NODES, MAX_SECONDS = 10_000, 60
 
 CONV, POOL, DEPTHWISE, CONCAT, KEEP = "conv", "pool", "depthwise", "concat", "keep"
-KIND_OF_OP = {"conv2d": CONV, "avgpool": POOL, "maxpool": POOL, "depthwise": DEPTHWISE, "concat": CONCAT}
 CHANGE = (CONV, POOL, DEPTHWISE)  # the kinds that have strides
+
+
+def resolution_kind(operation: Operation) -> str:
+    """How the output size of an operation's nodes follows from their input."""
+    if operation.channels is Channels.SUMMED:
+        return CONCAT
+    if not operation.has_window:
+        return KEEP
+    if operation.channels is Channels.CHOSEN:
+        return CONV
+    return DEPTHWISE if operation.kind is Kind.WEIGHTED else POOL
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,7 @@ def problem_of_segment(
     """The problem of a segment after forward propagation; the output tensors must get `output_shapes`."""
     nodes = segment.graph.nodes
     return ResolutionProblem(
-        kinds=tuple(KIND_OF_OP.get(node.op_name, KEEP) for node in nodes),
+        kinds=tuple(resolution_kind(node.operation) for node in nodes),
         predecessors=segment.graph.predecessors,
         outside=tuple(map(tuple, outside)),
         resolutions=tuple(resolutions),
@@ -185,11 +196,12 @@ def problem_of_graph(graph: nx.DiGraph, required: Mapping[object, Shape]) -> Res
     if not nx.is_directed_acyclic_graph(graph):
         raise ValueError("the segment has a cycle")
     attributes = [graph.nodes[node_id] for node_id in ids]
-    for node_id, node in zip(ids, attributes, strict=True):
+    operations = [operation_of(node) for node in attributes]
+    for node_id, node, operation in zip(ids, attributes, operations, strict=True):
         padding = (node.get("metadata") or node).get("padding") or "same"
-        if node["op_name"] in WINDOW_OPS and padding.lower() != "same":
+        if operation.has_window and padding.lower() != "same":
             raise PropagationError(f"node {node_id} ({node['op_name']}): the padding is {padding}, not same")
-    kinds = tuple(KIND_OF_OP.get(node["op_name"], KEEP) for node in attributes)
+    kinds = tuple(map(resolution_kind, operations))
     resolutions = tuple(tuple(map(int, node["resolution"])) for node in attributes)
     predecessors = tuple(tuple(index[source] for source in graph.predecessors(node_id)) for node_id in ids)
     return ResolutionProblem(
@@ -203,6 +215,16 @@ def problem_of_graph(graph: nx.DiGraph, required: Mapping[object, Shape]) -> Res
         strides=tuple(integer_strides(node.get("strides")) for node in attributes),
         required={index[node_id]: tuple(map(int, shape)) for node_id, shape in required.items()},
     )
+
+
+def operation_of(attributes: Mapping[str, Any]) -> Operation:
+    """The operation of a networkx node.
+
+    Raises:
+        ValueError: Nobody registered it.
+    """
+    operation = OPERATIONS.find(attributes["op_name"])
+    return operation or OPERATIONS[attributes["op_name"]]
 
 
 def _outside_of_source(kind: str, resolution: NodeResolution) -> tuple[Shape, ...]:

@@ -6,10 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from constants import PROTECTED_OPS
 from model_src.comp_graph.graph_ops import part_of
+from model_src.comp_graph.ops import OPERATIONS, Channels
 from model_src.comp_graph.segment import Cut, cut
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
 from model_src.families import find
 from model_src.files import InputError
@@ -28,7 +28,7 @@ def allowed_ops(model_family: str, encoder_family: str = "combined") -> frozense
     allowed = _operations("-model_family", model_family)
     if encoder_family != "combined":
         allowed &= _operations("-graph_encoder_family (combined, or a family)", encoder_family)
-    return allowed - PROTECTED_OPS
+    return allowed - {row.op_name for row in OPERATIONS if not row.is_mutable}
 
 
 def _operations(flag: str, family: str) -> frozenset[str]:
@@ -67,9 +67,9 @@ class Candidate:
         """The part after the segment, as the predictor sees it."""
         return part_of(self.parent, self.order[self.stop :])
 
-    def macs(self, op2i: OP2I) -> int:
+    def macs(self) -> int:
         """Multiply-accumulates of the segment on its own (merges with one inner input are not counted)."""
-        return graph_macs(part_of(self.parent, self.indices), op2i)
+        return graph_macs(part_of(self.parent, self.indices))
 
 
 def find_candidates(
@@ -102,14 +102,12 @@ def find_candidates(
 
 def _keeps_size(cg: ComputeGraph, index: int) -> bool:
     node = cg.nodes[index]
-    return node.op_name != "conv2d" or node.in_shape == node.out_shape
+    return node.operation.channels is not Channels.CHOSEN or node.in_shape == node.out_shape
 
 
-def select_candidates(
-    candidates: Sequence[Candidate], most: int, op2i: OP2I, rng: np.random.Generator
-) -> list[Candidate]:
+def select_candidates(candidates: Sequence[Candidate], most: int, rng: np.random.Generator) -> list[Candidate]:
     """Keep `most` candidates: half of them with the fewest FLOPs, the rest at random (AutoGO, A.5.5)."""
-    by_cost = sorted(candidates, key=lambda candidate: candidate.macs(op2i))
+    by_cost = sorted(candidates, key=Candidate.macs)
     n_cheapest = -(-most // 2)
     rest = by_cost[n_cheapest:]
     drawn = rng.permutation(len(rest))[: most // 2]

@@ -50,5 +50,5 @@ def _signature(cg: ComputeGraph, group: Sequence[int]) -> Signature:
     """What makes two segments equal: node and edge counts, and the operations with their resolutions."""
     inside = set(group)
     n_edges = sum(target in inside for index in group for target in cg.successors[index])
-    nodes = sorted((cg.nodes[index].op_type_idx, cg.nodes[index].resolution) for index in group)
+    nodes = sorted((cg.nodes[index].operation.name, cg.nodes[index].resolution) for index in group)
     return len(group), n_edges, tuple(nodes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from model_src.comp_graph.graph_ops import canonical_hash, topological_order
 from model_src.comp_graph.segment import Segment
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Shape
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_db import SegmentDatabase
 from model_src.encoder.segmentation import segment
@@ -76,7 +76,6 @@ class Mutator:
         self.uses_parts = uses_parts
         self._propagator = Propagator(solver)
         self.allowed = allowed_ops(config.model_family, config.graph_encoder_family)
-        self._op2i = OP2I().build_from_file()
         self._exact: dict[tuple, tuple[Segment, ...]] = {}
         self._by_arity: dict[tuple[int, int], tuple[Segment, ...]] = {}
         self._parts: WeakKeyDictionary[Segment, ComputeGraph] = WeakKeyDictionary()
@@ -111,7 +110,7 @@ class Mutator:
         self._propagator.statistics = Statistics()
         costs, accepted, n_scored = SwapCosts(goal, cg), [], 0
         found = self.candidates(cg, rng)
-        for candidate in select_candidates(found, self.config.max_candidate_per_iter, self._op2i, rng):
+        for candidate in select_candidates(found, self.config.max_candidate_per_iter, rng):
             swaps, costs_of = self.swaps(candidate, rng), costs.at(candidate.place.segment)
             for swap, score in zip(swaps, self.score(candidate, swaps), strict=True):
                 # Most fail here, before the network is built.

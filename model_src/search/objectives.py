@@ -5,16 +5,14 @@ An objective is one entry of `OBJECTIVES`; the flags, the windows, the front and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
-from model_src.comp_graph.graph_ops import is_merge
 from model_src.comp_graph.memory import peak_activation_bytes
 from model_src.comp_graph.segment import Segment
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
-from model_src.comp_graph.tf_comp_graph_utils import graph_macs
+from model_src.comp_graph.tf_comp_graph_utils import graph_macs, parameter_count
 from model_src.files import InputError
-from model_src.search_space.graph_builder import parameter_count
 
 
 @dataclass(frozen=True)
@@ -45,28 +43,18 @@ class Objective:
         return self.of_graph(cg) / self.scale
 
 
-@cache
-def _op2i() -> OP2I:
-    return OP2I().build_from_file()
-
-
 def graph_flops(cg: ComputeGraph) -> int:
     """FLOPs (2 x MACs, raw) of a network."""
-    return 2 * graph_macs(cg, _op2i())
+    return 2 * graph_macs(cg)
 
 
 def segment_flops(segment: Segment) -> int:
     """FLOPs (2 x MACs, raw) of a segment in its place: inputs from outside count like inner ones."""
-    op2i, graph = _op2i(), segment.graph
-    n_inputs = [len(sources) for sources in graph.predecessors]
+    n_inputs = [len(sources) for sources in segment.graph.predecessors]
     for readers in segment.inputs:
         for index in readers:
             n_inputs[index] += 1
-    return 2 * sum(
-        node_macs(node, op2i.query_op(node.op_type_idx)) * max(1, count)
-        for node, count in zip(graph.nodes, n_inputs, strict=True)
-        if count > 1 or not is_merge(node.label)
-    )
+    return 2 * sum([node_macs(node, count) for node, count in zip(segment.graph.nodes, n_inputs, strict=True)])
 
 
 FLOPS = Objective("flops", "FLOPs", "MFLOPs", "mflops", graph_flops, segment_flops, 1e6)

@@ -6,8 +6,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import constants
+from model_src.comp_graph.ops import OPERATIONS
+from model_src.comp_graph.sizes import window_output
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode
-from model_src.comp_graph.tf_comp_graph_utils import window_output
 
 INPUT_SHAPE = (1, 32, 32, 3)
 N_CLASSES = 10
@@ -17,9 +18,6 @@ NORMALISERS = {
     "max_derived_H": constants.MAX_DERIVED_H,
     "max_derived_W": constants.MAX_DERIVED_W,
 }
-# Indices in the operation vocabulary.
-INPUT, OUTPUT, CONV, DEPTHWISE, BATCHNORM, RELU, RELU6, MATMUL, ADD = range(1, 10)
-CONCAT, MAXPOOL, AVGPOOL, MEAN, IDENTITY = 11, 12, 13, 19, 25
 _USE_BIAS = (("use_bias", True),)
 
 
@@ -60,48 +58,48 @@ class GraphBuilder:
     def input(self) -> Tensor:
         """The network's input."""
         _, h, w, c = self._input_shape
-        return self._append((), "input", INPUT, (h, h, w, w, c, c))
+        return self._append((), "input", (h, h, w, w, c, c))
 
     def conv(
         self, x: Tensor, c_out: int, kernel: Size, stride: Size = 1, bias: bool = False, padding: str = "same"
     ) -> Tensor:
         """A convolution."""
-        return self._window("conv2d", CONV, x, c_out, kernel, stride, bias, padding)
+        return self._window("conv", x, c_out, kernel, stride, bias, padding)
 
     def depthwise(self, x: Tensor, kernel: Size, stride: Size = 1, bias: bool = False) -> Tensor:
         """A depthwise convolution."""
-        return self._window("depthwise", DEPTHWISE, x, x.c, kernel, stride, bias)
+        return self._window("depthwise", x, x.c, kernel, stride, bias)
 
     def maxpool(self, x: Tensor, kernel: int, stride: int = 1, padding: str = "same") -> Tensor:
         """Maximum over a window."""
-        return self._pool("maxpool", MAXPOOL, x, kernel, stride, padding)
+        return self._pool("maxpool", x, kernel, stride, padding)
 
     def avgpool(self, x: Tensor, kernel: int, stride: int = 1, padding: str = "same") -> Tensor:
         """Mean over a window."""
-        return self._pool("avgpool", AVGPOOL, x, kernel, stride, padding)
+        return self._pool("avgpool", x, kernel, stride, padding)
 
     def batchnorm(self, x: Tensor) -> Tensor:
         """Batch normalisation."""
-        return self._pointwise("fusedbatchnormv3", BATCHNORM, x, (("data_format", "NHWC"),))
+        return self._pointwise("batchnorm", x, (("data_format", "NHWC"),))
 
     def relu(self, x: Tensor) -> Tensor:
         """max(0, x)."""
-        return self._pointwise("relu", RELU, x)
+        return self._pointwise("relu", x)
 
     def relu6(self, x: Tensor) -> Tensor:
         """min(max(0, x), 6)."""
-        return self._pointwise("relu6", RELU6, x)
+        return self._pointwise("relu6", x)
 
     def identity(self, x: Tensor) -> Tensor:
         """A node that passes its input on."""
-        return self._pointwise("identity", IDENTITY, x)
+        return self._pointwise("identity", x)
 
     def add(self, *tensors: Tensor, label: str | None = None) -> Tensor:
         """The sum of tensors of one shape; no node where all of them are one and the same result."""
         if len({x.node for x in tensors}) == 1:
             return tensors[0]
         _, h, w, c = tensors[0]
-        return self._append(tensors, label or self._numbered("add"), ADD, (h, h, w, w, c, c))
+        return self._append(tensors, "add", (h, h, w, w, c, c), label=label or self._numbered("add"))
 
     def concat(self, *tensors: Tensor, label: str | None = None) -> Tensor:
         """The tensors side by side along the channels; no node for a single one."""
@@ -109,44 +107,43 @@ class GraphBuilder:
             return tensors[0]
         _, h, w, c = tensors[0]
         resolution = (h, h, w, w, c, sum(x.c for x in tensors))
-        return self._append(tensors, label or self._numbered("concat"), CONCAT, resolution)
+        return self._append(tensors, "concat", resolution, label=label or self._numbered("concat"))
 
     def classifier(self, x: Tensor, dropout: bool, n_classes: int = N_CLASSES) -> ComputeGraph:
         """Global average pool, dropout (an identity at inference), dense layer with bias, output; returns the graph."""
-        x = self._append((x,), "mean", MEAN, (x.h, 1, x.w, 1, x.c, x.c))
+        x = self._append((x,), "mean", (x.h, 1, x.w, 1, x.c, x.c))
         if dropout:
             x = self.identity(x)
         resolution, shape = (1, 1, 1, 1, x.c, n_classes), (x.c, n_classes, 0, 0)
-        return self.output(self._append((x,), "matmul", MATMUL, resolution, None, _USE_BIAS, shape=shape))
+        return self.output(self._append((x,), "matmul", resolution, None, _USE_BIAS, shape=shape))
 
     def output(self, x: Tensor) -> ComputeGraph:
         """End with the output; returns the graph."""
-        self._pointwise("output", OUTPUT, x)
+        self._pointwise("output", x)
         return ComputeGraph.from_nodes(self._name, self._input_shape, self._nodes, self._edges, NORMALISERS)
 
     def _window(
-        self, label: str, op: int, x: Tensor, c_out: int, kernel: Size, stride: Size, bias: bool, padding: str = "same"
+        self, op: str, x: Tensor, c_out: int, kernel: Size, stride: Size, bias: bool, padding: str = "same"
     ) -> Tensor:
         (k_h, k_w), (s_h, s_w) = _pair(kernel), _pair(stride)
         metadata = (("data_format", "NHWC"), ("dilations", (1, 1, 1, 1)), ("padding", padding))
         h, w = window_output(x.h, k_h, s_h, padding), window_output(x.w, k_w, s_w, padding)
         return self._append(
             (x,),
-            label,
             op,
             (x.h, h, x.w, w, x.c, c_out),
             (1, s_h, s_w, 1),
             metadata + _USE_BIAS if bias else metadata,
-            shape=(x.c, c_out if op == CONV else 1, k_h, k_w),
+            shape=OPERATIONS[op].kernel_shape(x.c, c_out, k_h, k_w),
         )
 
-    def _pool(self, label: str, op: int, x: Tensor, kernel: int, stride: int, padding: str) -> Tensor:
+    def _pool(self, op: str, x: Tensor, kernel: int, stride: int, padding: str) -> Tensor:
         h, w = (window_output(size, kernel, stride, padding) for size in (x.h, x.w))
         metadata = (("data_format", "NHWC"), ("padding", padding), ("ksize", (1, kernel, kernel, 1)))
-        return self._append((x,), label, op, (x.h, h, x.w, w, x.c, x.c), (1, stride, stride, 1), metadata)
+        return self._append((x,), op, (x.h, h, x.w, w, x.c, x.c), (1, stride, stride, 1), metadata)
 
-    def _pointwise(self, label: str, op: int, x: Tensor, metadata: tuple = ()) -> Tensor:
-        return self._append((x,), label, op, (x.h, x.h, x.w, x.w, x.c, x.c), None, metadata)
+    def _pointwise(self, op: str, x: Tensor, metadata: tuple = ()) -> Tensor:
+        return self._append((x,), op, (x.h, x.h, x.w, x.w, x.c, x.c), None, metadata)
 
     def _append(self, sources: Sequence[Tensor], *fields: Any, **more: Any) -> Tensor:
         index = len(self._nodes)
@@ -164,14 +161,15 @@ class GraphBuilder:
 @lru_cache(maxsize=1 << 16)
 def _node(
     str_id: str,
-    label: str,
-    op: int,
+    op: str,
     resolution: tuple[int, ...],
     strides: tuple[int, ...] | None = None,
     metadata: tuple[tuple[str, Any], ...] = (),
     shape: tuple[int, ...] | None = None,
+    label: str = "",
 ) -> Node:
-    fields = (str_id, label, op, resolution, strides, dict(metadata) or None)
+    operation = OPERATIONS[op]
+    fields = (str_id, label or operation.label, operation.index, resolution, strides, dict(metadata) or None)
     return RegularNode(*fields) if shape is None else WeightedNode(*fields, shape)
 
 
@@ -182,13 +180,3 @@ def numbered(word: str, count: int) -> str:
 
 def _pair(value: Size) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
-
-
-def parameter_count(cg: ComputeGraph) -> int:
-    """Number of trainable parameters: kernels, biases, and a scale and a shift per batch-normalised channel."""
-    kernels = sum(
-        c_in * c_out * max(k_h, 1) * max(k_w, 1) + node.use_bias * node.out_shape[2]
-        for node in cg.weighted_nodes
-        for c_in, c_out, k_h, k_w in (node.shape,)
-    )
-    return kernels + 2 * sum(node.out_shape[2] for node in cg.regular_nodes if node.op_type_idx == BATCHNORM)

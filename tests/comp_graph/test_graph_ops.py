@@ -66,7 +66,7 @@ def test_hash_does_not_see_whether_a_missing_bias_is_recorded(tiny_graph, use_bi
         {"resolution": (8, 8, 8, 8, 3, 16)},
         {"strides": (1, 2, 2, 1)},
         {"shape": (3, 8, 5, 5)},
-        {"op_type_idx": 4},
+        {"op_type_idx": 4, "label": "depthwise"},
         {"metadata": {"padding": "valid"}},
         {"metadata": {"padding": "same", "use_bias": True}},
     ],

@@ -67,7 +67,7 @@ def test_equal_nodes_at_the_same_place_are_one_object():
         conv("a", 8, 8, 8, stride=2),
         conv("a", 8, 8, 8, data_format="NCHW"),
         conv("a", 8, 8, 8, use_bias=True),
-        regular("a", "conv2d", 3, 8, 8),
+        regular("a", "relu", 6, 8, 8),
     ],
 )
 def test_different_nodes_stay_different(other):

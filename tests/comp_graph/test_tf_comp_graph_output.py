@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_refused(tiny_graph):
     with pytest.raises(ValueError, match=r"node i .*it gets 2 input channels and needs 3"):
         build_tf_network(tiny_graph, squeeze_output=False, input_shape=(8, 8, 2))
     odd = ComputeGraph.from_nodes("odd", (1, 8, 8, 3), [regular("x", "spacetobatchnd", 20, 8, 3)], [])
-    with pytest.raises(ValueError, match=r"node x .*unknown operation"):
+    with pytest.raises(ValueError, match=r"node x .*no Keras network of .* is registered; there is: TensorFlow import"):
         build_tf_network(odd)
 
 

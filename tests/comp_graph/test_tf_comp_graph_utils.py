@@ -9,7 +9,6 @@ from model_src.comp_graph.tf_comp_graph_utils import (
     compute_cg_flops,
     correct_cg_for_downstream,
     node_features,
-    window_output,
 )
 from tests.conftest import conv, regular
 
@@ -56,14 +55,6 @@ def test_features_are_scaled_by_the_normalisers(tiny_graph):
     np.testing.assert_allclose(features.resolution[0], [8 / 256] * 4 + [3 / 512, 8 / 512])
     assert features.kernel.tolist() == [[3, 3]]
     assert features.bias.tolist() == [0]
-
-
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride", "padding", "dilation", "expected"),
-    [(7, 3, 2, "same", 1, 4), (32, 3, 1, "same", 1, 32), (224, 7, 2, "valid", 1, 109), (15, 3, 1, "valid", 2, 11)],
-)
-def test_window_output(size, kernel, stride, padding, dilation, expected):
-    assert window_output(size, kernel, stride, padding, dilation) == expected
 
 
 def test_correction_keeps_a_consistent_graph(op2i, tiny_graph):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from constants import DOMAIN_NORMALISERS
-from model_src.comp_graph.graph_ops import is_merge, part_of, topological_order
+from model_src.comp_graph.graph_ops import part_of, topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.checkpoint import Checkpoint
 from model_src.predictor.data.batching import Pack
@@ -68,7 +68,7 @@ def packed(graphs: list[ComputeGraph], bounds: list[list[tuple[int, int]]], hops
     merges = np.zeros(len(features.op), dtype=bool)
     networks = []
     for graph, own_rows, own_bounds in zip(graphs, rows, bounds, strict=True):
-        merges[own_rows] = [not node.type_idx and is_merge(node.label) for node in graph.nodes]
+        merges[own_rows] = [node.operation.is_merge for node in graph.nodes]
         order = np.array(topological_order(graph))
         networks.append(Network(own_rows, edge_array(graph), order, np.array(own_bounds).reshape(-1, 2)))
     return pack_splits(features, merges, networks, hops)

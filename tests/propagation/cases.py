@@ -20,7 +20,7 @@ def make_node(str_id, op, h, c, c_out=None, stride=1, w=None, **metadata):
     fields = {"str_id": str(str_id), "label": op, "op_type_idx": OP_INDEX[op], "resolution": resolution}
     if op in WINDOWS:
         fields |= {"strides": (1, stride, stride, 1), "metadata": {"padding": "same", **metadata}}
-    if op in ("conv2d", "depthwise"):
+    if op in ("conv2d", "depthwise", "matmul"):
         return WeightedNode(**fields, shape=(c, 1 if op == "depthwise" else c_out or c, 3, 3))
     return RegularNode(**fields)
 

@@ -1,6 +1,7 @@
 import pytest
 
-from model_src.search_space.graph_builder import GraphBuilder, parameter_count
+from model_src.comp_graph.tf_comp_graph_utils import parameter_count
+from model_src.search_space.graph_builder import GraphBuilder
 
 
 def labels(cg):

@@ -5,9 +5,8 @@ import pytest
 import constants
 from model_src.comp_graph.graph_ops import canonical_hash, same_topology
 from model_src.comp_graph.load import load_cg
-from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops, correct_cg_for_downstream
+from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops, correct_cg_for_downstream, parameter_count
 from model_src.search_space import known_networks
-from model_src.search_space.graph_builder import parameter_count
 from model_src.search_space.known_networks import SAMPLES, edsr_encoder, resnet, vgg16_bn
 
 

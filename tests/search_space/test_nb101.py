@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
+from model_src.comp_graph.tf_comp_graph_utils import parameter_count
 from model_src.search_space import nb101
-from model_src.search_space.graph_builder import parameter_count
 from tests.search_space.rebuild import content, figures, ops, reference_networks
 
 LETTERS = dict(zip("ABP", nb101.OPS, strict=True))

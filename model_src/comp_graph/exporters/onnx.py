@@ -8,7 +8,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_src.comp_graph.exporters.trace import IMAGE, TracedStep, trace
-from model_src.comp_graph.networks.plan import same_padding, window_of
+from model_src.comp_graph.onnx_types import POINTWISE
+from model_src.comp_graph.ops import Backend, Channels
+from model_src.comp_graph.registry import Registry
+from model_src.comp_graph.sizes import same_padding, window_of
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.files import atomic_write
@@ -114,21 +117,19 @@ class _Writer:
         elif step.op in ("input", "output") and traced.slices == (None,):
             kept = self._vectors if traced.sources[0] in self._vectors else self._maps
             kept[position] = kept[traced.sources[0]]
-        elif step.op not in _LAYERS:
-            raise step.error("it has no form in ONNX")
         else:
-            self._maps[position] = _LAYERS[step.op](self, traced, self._joined(traced))
+            self._maps[position] = step.function_in(FORMS)(self, traced, self._joined(traced))
 
     def _joined(self, traced: TracedStep) -> str:
         """The inputs of a step as one map."""
-        name, op = traced.step.name, traced.step.op
+        name, operation = traced.step.name, traced.step.operation
         maps = [self._sliced(name, *one) for one in zip(traced.sources, traced.slices, strict=True)]
         if len(maps) == 1:
             return maps[0]
-        own_name = name if op in _MERGES else f"{name}/sum"
-        if op == "concat":
+        own_name = name if traced.step.function_in(FORMS) is _nothing else f"{name}/sum"
+        if operation.channels is Channels.SUMMED:
             return self.add("Concat", maps, own_name, axis=1)
-        if op == "mul":
+        if operation.is_product:
             for number, other in enumerate(maps[2:]):
                 maps[0] = self.add("Mul", [maps[0], maps[1]], f"{name}/{number}")
                 maps[1] = other
@@ -143,37 +144,29 @@ class _Writer:
         return self.add("Slice", [self.map(source), *constants], f"{name}/slice_{source}")
 
 
-_MERGES = ("add", "mul", "concat", "input", "output")
-_LAYERS: dict[str, Callable[[_Writer, TracedStep, str], str]] = {}
+Form = Callable[[_Writer, TracedStep, str], str]  # writes a step that reads a map, returns the name of its result
+FORMS: Registry[Form] = Registry(Backend.ONNX_EXPORT)
 
 
-def _layer(*ops: str) -> Callable:
-    def register(function: Callable[[_Writer, TracedStep, str], str]) -> Callable:
-        _LAYERS.update(dict.fromkeys(ops, function))
-        return function
-
-    return register
-
-
-@_layer("conv", "depthwise")
+@FORMS.register("conv", "depthwise")
 def _conv(writer: _Writer, traced: TracedStep, x: str) -> str:
     operands = writer.weights(traced, "weight", *(["bias"] if traced.layer.bias is not None else []))
-    attributes = {**_window(traced), "dilations": window_of(traced.step).dilation, "group": traced.layer.groups}
+    attributes = {**_window(traced), "dilations": window_of(traced.step.node).dilation, "group": traced.layer.groups}
     return writer.add("Conv", [x, *operands], traced.step.name, **attributes)
 
 
-@_layer("maxpool")
+@FORMS.register("maxpool")
 def _maxpool(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("MaxPool", [x], traced.step.name, **_window(traced))
 
 
-@_layer("avgpool")
+@FORMS.register("avgpool")
 def _avgpool(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("AveragePool", [x], traced.step.name, **_window(traced), count_include_pad=0)
 
 
 def _window(traced: TracedStep) -> dict[str, tuple[int, ...]]:
-    window = window_of(traced.step)
+    window = window_of(traced.step.node)
     pads = ((0, 0), (0, 0))
     if window.same:
         axes = zip(traced.before[1:], window.kernel, window.stride, window.dilation, strict=True)
@@ -182,13 +175,13 @@ def _window(traced: TracedStep) -> dict[str, tuple[int, ...]]:
     return {"kernel_shape": window.kernel, "strides": window.stride, "pads": (top, left, bottom, right)}
 
 
-@_layer("batchnorm")
+@FORMS.register("batchnorm")
 def _batchnorm(writer: _Writer, traced: TracedStep, x: str) -> str:
     operands = writer.weights(traced, "weight", "bias", "running_mean", "running_var")
     return writer.add("BatchNormalization", [x, *operands], traced.step.name, epsilon=traced.layer.eps)
 
 
-@_layer("matmul")
+@FORMS.register("matmul")
 def _matmul(writer: _Writer, traced: TracedStep, x: str) -> str:
     """A dense layer on every pixel."""
     name = traced.step.name
@@ -198,35 +191,42 @@ def _matmul(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Transpose", [x], f"{name}/channels_first", perm=(0, 3, 1, 2))
 
 
-@_layer("paddings")
+@FORMS.register("paddings")
 def _paddings(writer: _Writer, traced: TracedStep, x: str) -> str:
     left, right, top, bottom = traced.layer.padding
     pads = writer.constant(f"{traced.step.name}/pads", np.array([0, 0, top, left, 0, 0, bottom, right]))
     return writer.add("Pad", [x, pads], traced.step.name)
 
 
-@_layer("relu6")
+@FORMS.register("relu6")
 def _relu6(writer: _Writer, traced: TracedStep, x: str) -> str:
     ends = [writer.constant(name, np.array(value, np.float32)) for name, value in (("zero", 0), ("six", 6))]
     return writer.add("Clip", [x, *ends], traced.step.name)
 
 
-@_layer("swish")
+@FORMS.register("swish")
 def _swish(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Mul", [x, writer.add("Sigmoid", [x], f"{traced.step.name}/gate")], traced.step.name)
 
 
-@_layer("zero")
+@FORMS.register("zero")
 def _zero(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Mul", [x, writer.constant("zero", np.array(0, np.float32))], traced.step.name)
 
 
-@_layer("gelu", "global", "identity", "mean", "relu", "sigmoid", "tanh")
-def _one_node(writer: _Writer, traced: TracedStep, x: str) -> str:
-    names = {"global": "GlobalAveragePool", "mean": "GlobalAveragePool"}
-    return writer.add(names.get(traced.step.op, traced.step.op.capitalize()), [x], traced.step.name)
+def _one_node(kind: str) -> Form:
+    def form(writer: _Writer, traced: TracedStep, x: str) -> str:
+        return writer.add(kind, [x], traced.step.name)
+
+    return form
 
 
-@_layer(*_MERGES)
+FORMS.register("identity")(_one_node("Identity"))
+FORMS.register("mean", "global")(_one_node("GlobalAveragePool"))
+for _name, _type in POINTWISE.items():
+    FORMS.register(_name)(_one_node(_type))
+
+
+@FORMS.register("add", "mul", "concat", "input", "output")
 def _nothing(writer: _Writer, traced: TracedStep, x: str) -> str:
     return x

@@ -2,12 +2,14 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from model_src.comp_graph.networks.plan import Step
+from model_src.comp_graph.ops import Backend
+from model_src.comp_graph.registry import Registry
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output import build_tf_network, layer_name
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
@@ -16,6 +18,9 @@ from model_src.files import InputError
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+# A layer's weights in the order and with the axes of Keras.
+WEIGHTS: Registry[Callable[[torch.nn.Module], "list[np.ndarray]"]] = Registry(Backend.TF_EXPORT)
 
 
 def tf_twin(cg: ComputeGraph, network: TorchNetwork) -> "keras.Model":
@@ -26,20 +31,35 @@ def tf_twin(cg: ComputeGraph, network: TorchNetwork) -> "keras.Model":
     """
     twin = build_tf_network(cg, squeeze_output=network.squeeze_output)
     for step in network.plan.steps:
-        twin.get_layer(layer_name(step)).set_weights(_weights(step, network.layers[step.name]))
+        if step.operation.has_parameters:
+            twin.get_layer(layer_name(step)).set_weights(step.function_in(WEIGHTS)(network.layers[step.name]))
     return twin
 
 
-def _weights(step: Step, layer: torch.nn.Module) -> "list[np.ndarray]":
-    """A layer's weights in the order and the axes of Keras."""
-    weights = [value.detach().cpu().numpy() for value in layer.parameters()]
-    if step.op in ("conv", "depthwise"):
-        weights[0] = weights[0].transpose((2, 3, 1, 0) if step.op == "conv" else (2, 3, 0, 1))
-    elif step.op == "matmul":
-        weights[0] = weights[0].T
-    elif step.op == "batchnorm":
-        weights += [value.detach().cpu().numpy() for value in (layer.running_mean, layer.running_var)]
-    return weights
+def _arrays(*tensors: torch.Tensor | None) -> "list[np.ndarray]":
+    return [tensor.detach().cpu().numpy() for tensor in tensors if tensor is not None]
+
+
+@WEIGHTS.register("conv")
+def _conv(layer: torch.nn.Module) -> "list[np.ndarray]":
+    kernel, *bias = _arrays(layer.weight, layer.bias)
+    return [kernel.transpose(2, 3, 1, 0), *bias]
+
+
+@WEIGHTS.register("depthwise")
+def _depthwise(layer: torch.nn.Module) -> "list[np.ndarray]":
+    kernel, *bias = _arrays(layer.weight, layer.bias)
+    return [kernel.transpose(2, 3, 0, 1), *bias]
+
+
+@WEIGHTS.register("matmul")
+def _matmul(layer: torch.nn.Module) -> "list[np.ndarray]":
+    return _arrays(layer.weight.T, layer.bias)
+
+
+@WEIGHTS.register("batchnorm")
+def _batchnorm(layer: torch.nn.Module) -> "list[np.ndarray]":
+    return _arrays(layer.weight, layer.bias, layer.running_mean, layer.running_var)
 
 
 def save_saved_model(network: "keras.Model", folder: str | Path) -> Path:

@@ -3,14 +3,17 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from model_src.comp_graph.exporters.trace import IMAGE, TracedStep, trace
-from model_src.comp_graph.networks.plan import window_of
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
+from model_src.comp_graph.ops import Backend, Channels
+from model_src.comp_graph.registry import Registry
+from model_src.comp_graph.sizes import window_of
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
-from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.comp_graph.tf_comp_graph_utils import graph_macs
 from model_src.files import atomic_write, save_text
 
 _PAD_SAME = '''
@@ -44,19 +47,34 @@ def avg_pool_same(x, kernel, stride):
     return F.avg_pool2d(pad_same(x, kernel, stride), kernel, stride) / F.avg_pool2d(real, kernel, stride)
 ''',
 }
-_FUNCTIONS = {
-    "relu": "F.relu({})",
-    "relu6": "F.relu6({})",
-    "swish": "F.silu({})",
-    "gelu": "F.gelu({})",
-    "sigmoid": "torch.sigmoid({})",
-    "tanh": "torch.tanh({})",
-    "mean": "torch.mean({}, (2, 3), keepdim=True)",
-    "global": "torch.mean({}, (2, 3), keepdim=True)",
-    "zero": "0 * {}",
-}
-_PASSED_ON = ("input", "output", "identity")
-_JOINED = ("add", "mul", "concat", *_PASSED_ON)
+
+
+class Code(NamedTuple):
+    """How a step is written.
+
+    Attributes:
+        call: The expression of its result.
+        layer: What makes its layer, where it has one.
+    """
+
+    call: str
+    layer: str | None = None
+
+
+Writer = Callable[[TracedStep, str, str], Code]  # a step, the expression of what it reads, the name of its layer
+FORMS: Registry[Writer] = Registry(Backend.TORCH_EXPORT)
+
+
+def _form(traced: TracedStep) -> Writer:
+    """How an operation is written: as registered, otherwise a layer of PyTorch's own as PyTorch prints it.
+
+    Raises:
+        ValueError: Neither is possible.
+    """
+    is_own = type(traced.layer).__module__.startswith("torch.nn.") and not list(traced.layer.children())
+    if traced.step.op not in FORMS and is_own:
+        return lambda traced, x, name: Code(f"self.{name}({x})", f"nn.{traced.layer!r}")
+    return traced.step.function_in(FORMS)
 
 
 def save_module(cg: ComputeGraph, path: str | Path, network: TorchNetwork) -> Path:
@@ -107,11 +125,11 @@ def module_source(cg: ComputeGraph, network: TorchNetwork, file_name: str = "net
         ValueError: An operation cannot be written, or a node gets fewer channels than it needs.
     """
     steps, names = trace(cg, network), _attributes(network)
-    layers = [
-        f"        self.{names[traced.step.name]} = {_LAYERS[traced.step.op](traced)}"
-        for traced in steps
-        if traced.step.op in _LAYERS
-    ]
+    layers = []
+    for traced in steps:
+        name = names[traced.step.name]
+        if constructor := _form(traced)(traced, "x", name).layer:
+            layers.append(f"        self.{name} = {constructor}")
     code = "\n".join([*layers, "", "    def forward(self, x):", *_forward(steps, names, network)])
     helpers = [text for name, text in _SAME.items() if f"{name}(" in code]
     helpers = [_PAD_SAME, *helpers] if helpers else []
@@ -144,7 +162,7 @@ def _attributes(network: TorchNetwork) -> dict[str, str]:
 def _docstring(cg: ComputeGraph, network: TorchNetwork, file_name: str) -> str:
     _, h, w, c = cg.input_shape
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    mflops = compute_cg_flops(cg, OP2I().build_from_file(), allow_zero=True)
+    mflops = 2 * graph_macs(cg) / 1e6
     return f"""{re.sub(r"[^A-Za-z0-9_. -]", "_", cg.name) or "Network"}, for images of {c} x {h} x {w}.
 
 {parameters:,} parameters; {mflops:,.3f} million FLOPs an image, twice the multiply-accumulates. Written by AutoGO.
@@ -160,7 +178,7 @@ def _forward(steps: list[TracedStep], names: dict[str, str], network: TorchNetwo
     """The lines of `forward`. A variable is used again as soon as nobody needs what is in it."""
     roots = {IMAGE: IMAGE}  # what a step's result is, where it hands on its only input
     for position, traced in enumerate(steps):
-        passes = traced.step.op in _PASSED_ON and traced.slices == (None,)
+        passes = _form(traced) is _passed_on and traced.slices == (None,)
         roots[position] = roots[traced.sources[0]] if passes else position
     last_use = {roots[source]: p for p, traced in enumerate(steps) for source in traced.sources if roots[p] == p}
     last_use |= {roots[position]: len(steps) for position in network.plan.outputs}
@@ -183,20 +201,12 @@ def _forward(steps: list[TracedStep], names: dict[str, str], network: TorchNetwo
 
 def _call(traced: TracedStep, inputs: list[str], name: str) -> str:
     """The expression of a step."""
-    op = traced.step.op
+    operation = traced.step.operation
     inputs = [x if width is None else f"{x}[:, :{width}]" for x, width in zip(inputs, traced.slices, strict=True)]
-    if op == "concat":
+    if operation.channels is Channels.SUMMED:
         return f"torch.cat([{', '.join(inputs)}], 1)"
-    x = (" * " if op == "mul" else " + ").join(inputs)
-    if op in _JOINED:
-        return x
-    if op in _FUNCTIONS:
-        return _FUNCTIONS[op].format(f"({x})" if op == "zero" and len(inputs) > 1 else x)
-    if op in _CALLS:
-        return _CALLS[op](traced, f"({x})" if len(inputs) > 1 else x, name)
-    if op in _LAYERS:
-        return f"self.{name}({x})"
-    raise traced.step.error("it cannot be written as PyTorch code")
+    x = (" * " if operation.is_product else " + ").join(inputs)
+    return _form(traced)(traced, x, name).call
 
 
 def _size(pair: tuple[int, int]) -> str:
@@ -205,7 +215,7 @@ def _size(pair: tuple[int, int]) -> str:
 
 def _fixed_padding(traced: TracedStep) -> tuple[int, int] | None:
     """Padding (vertical, horizontal) that is right for a map of any size; None where there is no such."""
-    window = window_of(traced.step)
+    window = window_of(traced.step.node)
     if not window.same:
         return (0, 0)
     spans = [(kernel - 1) * dilation for kernel, dilation in zip(window.kernel, window.dilation, strict=True)]
@@ -214,8 +224,42 @@ def _fixed_padding(traced: TracedStep) -> tuple[int, int] | None:
     return None if window.stride != (1, 1) or any(span % 2 for span in spans) else (spans[0] // 2, spans[1] // 2)
 
 
-def _conv(traced: TracedStep) -> str:
-    window, padding = window_of(traced.step), _fixed_padding(traced)
+def _operand(x: str) -> str:
+    """An expression in brackets, where it is a sum or product."""
+    return f"({x})" if " + " in x or " * " in x else x
+
+
+@FORMS.register("input", "output", "identity")
+def _passed_on(traced: TracedStep, x: str, name: str) -> Code:
+    return Code(x)
+
+
+@FORMS.register("add", "mul", "concat")
+def _joined(traced: TracedStep, x: str, name: str) -> Code:
+    return Code(x)
+
+
+def _function(template: str) -> Writer:
+    return lambda traced, x, name: Code(template.format(x))
+
+
+FORMS.register("relu")(_function("F.relu({})"))
+FORMS.register("relu6")(_function("F.relu6({})"))
+FORMS.register("swish")(_function("F.silu({})"))
+FORMS.register("gelu")(_function("F.gelu({})"))
+FORMS.register("sigmoid")(_function("torch.sigmoid({})"))
+FORMS.register("tanh")(_function("torch.tanh({})"))
+FORMS.register("mean", "global")(_function("torch.mean({}, (2, 3), keepdim=True)"))
+
+
+@FORMS.register("zero")
+def _zero(traced: TracedStep, x: str, name: str) -> Code:
+    return Code(f"0 * {_operand(x)}")
+
+
+@FORMS.register("conv", "depthwise")
+def _conv(traced: TracedStep, x: str, name: str) -> Code:
+    window, padding = window_of(traced.step.node), _fixed_padding(traced)
     options = {
         "stride": window.stride != (1, 1) and _size(window.stride),
         "padding": padding not in (None, (0, 0)) and _size(padding),
@@ -224,49 +268,43 @@ def _conv(traced: TracedStep) -> str:
         "bias": traced.layer.bias is None and "False",
     }
     given = "".join(f", {key}={value}" for key, value in options.items() if value)
+    kind = "SameConv2d" if padding is None else "nn.Conv2d"
     channels = f"{traced.layer.in_channels}, {traced.layer.out_channels}"
-    return f"{'SameConv2d' if padding is None else 'nn.Conv2d'}({channels}, {_size(window.kernel)}{given})"
+    return Code(f"self.{name}({x})", f"{kind}({channels}, {_size(window.kernel)}{given})")
 
 
-def _batchnorm(traced: TracedStep) -> str:
+@FORMS.register("batchnorm")
+def _batchnorm(traced: TracedStep, x: str, name: str) -> Code:
     layer = traced.layer
-    return f"nn.BatchNorm2d({layer.num_features}, eps={layer.eps}, momentum={layer.momentum})"
+    constructor = f"nn.BatchNorm2d({layer.num_features}, eps={layer.eps}, momentum={layer.momentum})"
+    return Code(f"self.{name}({x})", constructor)
 
 
-def _matmul(traced: TracedStep) -> str:
-    return f"nn.Linear({traced.layer.in_features}, {traced.layer.out_features})"
-
-
-def _call_matmul(traced: TracedStep, x: str, name: str) -> str:
+@FORMS.register("matmul")
+def _matmul(traced: TracedStep, x: str, name: str) -> Code:
+    call = f"self.{name}({_operand(x)}.movedim(1, -1)).movedim(-1, 1)"
     if traced.before[1:] == (1, 1):
-        return f"self.{name}({x}.flatten(1))[:, :, None, None]"
-    return f"self.{name}({x}.movedim(1, -1)).movedim(-1, 1)"
+        call = f"self.{name}({_operand(x)}.flatten(1))[:, :, None, None]"
+    return Code(call, f"nn.Linear({traced.layer.in_features}, {traced.layer.out_features})")
 
 
-def _call_pool(traced: TracedStep, x: str, name: str) -> str:
-    kind = "max_pool" if traced.step.op == "maxpool" else "avg_pool"
-    window, padding = window_of(traced.step), _fixed_padding(traced)
-    sizes = f"{x}, {_size(window.kernel)}, {_size(window.stride)}"
-    if padding is None:
-        return f"{kind}_same({sizes})"
-    if padding == (0, 0):
-        return f"F.{kind}2d({sizes})"
-    return f"F.{kind}2d({sizes}, {_size(padding)}{', count_include_pad=False' if kind == 'avg_pool' else ''})"
+def _pool(kind: str, options: str) -> Writer:
+    def form(traced: TracedStep, x: str, name: str) -> Code:
+        window, padding = window_of(traced.step.node), _fixed_padding(traced)
+        sizes = f"{_operand(x)}, {_size(window.kernel)}, {_size(window.stride)}"
+        if padding is None:
+            return Code(f"{kind}_same({sizes})")
+        if padding == (0, 0):
+            return Code(f"F.{kind}2d({sizes})")
+        return Code(f"F.{kind}2d({sizes}, {_size(padding)}{options})")
+
+    return form
 
 
-def _call_paddings(traced: TracedStep, x: str, name: str) -> str:
-    return f"F.pad({x}, {tuple(map(int, traced.layer.padding))})"
+FORMS.register("maxpool")(_pool("max_pool", ""))
+FORMS.register("avgpool")(_pool("avg_pool", ", count_include_pad=False"))
 
 
-_LAYERS: dict[str, Callable[[TracedStep], str]] = {
-    "conv": _conv,
-    "depthwise": _conv,
-    "batchnorm": _batchnorm,
-    "matmul": _matmul,
-}
-_CALLS: dict[str, Callable[[TracedStep, str, str], str]] = {
-    "matmul": _call_matmul,
-    "maxpool": _call_pool,
-    "avgpool": _call_pool,
-    "paddings": _call_paddings,
-}
+@FORMS.register("paddings")
+def _paddings(traced: TracedStep, x: str, name: str) -> Code:
+    return Code(f"F.pad({_operand(x)}, {tuple(map(int, traced.layer.padding))})")

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from model_src.comp_graph.networks.plan import NetworkPlan, Step
+from model_src.comp_graph.ops import Channels
 
 Weights = dict[str, np.ndarray]
-_OWN_ORDER = ("conv", "matmul")  # their results are in the order of their own weights
 
 
 def in_running_order(
@@ -41,7 +41,7 @@ def in_running_order(
 
 
 def _permuted(step: Step, own: Weights, order: np.ndarray) -> Weights:
-    if step.op in _OWN_ORDER:
+    if step.operation.channels is Channels.CHOSEN:
         return {**own, "weight": own["weight"][:, order]}
     return {name: value[order] if value.ndim else value for name, value in own.items()}
 
@@ -49,9 +49,9 @@ def _permuted(step: Step, own: Weights, order: np.ndarray) -> Weights:
 def _order(
     step: Step, plan: NetworkPlan, sources: list[np.ndarray], operands: Mapping[str, tuple[str, ...]]
 ) -> np.ndarray:
-    if step.op in _OWN_ORDER or not sources:
+    if step.operation.channels is Channels.CHOSEN or not sources:  # in the order of its own weights
         return np.arange(step.node.resolution[5])
-    if step.op == "concat":
+    if step.operation.channels is Channels.SUMMED:
         return _concat_order(step, plan, sources, operands[step.node.str_id])
     if any(not np.array_equal(order, sources[0]) for order in sources[1:]):
         raise step.error("its operands would have their channels in different orders")

@@ -4,16 +4,14 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
 from model_src.files import InputError
 
 logger = logging.getLogger(__name__)
 
-Size = tuple[int, int, int]  # (H, W, C)
 
-
-def given_size(path: Path, input_h: int | None, input_w: int | None, input_c: int | None) -> Size | None:
+def given_size(path: Path, input_h: int | None, input_w: int | None, input_c: int | None) -> Shape | None:
     """The input size that a user gave for a file, None if none was given.
 
     Raises:

@@ -7,9 +7,9 @@ from model_src.comp_graph.graph_ops import bypass
 from model_src.comp_graph.tf_comp_graph import WEIGHTED, ComputeGraph, Node
 
 
-def bypass_labels(cg: ComputeGraph, labels: Collection[str]) -> ComputeGraph:
-    """Bypass every node whose label is one of these; resolutions stay as they are."""
-    return bypass(cg, [index for index, node in enumerate(cg.nodes) if node.label in labels])
+def bypass_operations(cg: ComputeGraph, names: Collection[str]) -> ComputeGraph:
+    """Bypass every node of one of these operations; resolutions stay as they are."""
+    return bypass(cg, [index for index, node in enumerate(cg.nodes) if node.operation.name in names])
 
 
 def merge_dilations(cg: ComputeGraph) -> ComputeGraph:
@@ -24,7 +24,7 @@ def merge_dilations(cg: ComputeGraph) -> ComputeGraph:
         if node.type_idx != WEIGHTED or len(before) != 1 or len(after) != 1:
             continue
         first, last = cg.nodes[before[0]], cg.nodes[after[0]]
-        is_triple = first.label.startswith("spacetobatch") and last.label.startswith("batchtospace")
+        is_triple = (first.operation.name, last.operation.name) == ("spacetobatchnd", "batchtospacend")
         if is_triple and len(cg.successors[before[0]]) == len(cg.predecessors[after[0]]) == 1:
             nodes[index] = _dilated(node, first, last)
             merged += [before[0], after[0]]

@@ -5,7 +5,7 @@ as PSPNet does) and gives a second, earlier map. The weights of a classifier fit
 Heads and training are left to whoever uses them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,15 +16,17 @@ from torch.nn import functional
 from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.graph_ops import induced_subgraph, topological_order
 from model_src.comp_graph.load import load_cg
-from model_src.comp_graph.networks.plan import LayerRegistry, Step
-from model_src.comp_graph.networks.pruning import bypass_labels, merge_dilations
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, RegularNode
-from model_src.comp_graph.tf_comp_graph_output_torch import LAYERS, TorchNetwork
+from model_src.comp_graph.networks.plan import Step
+from model_src.comp_graph.networks.pruning import bypass_operations, merge_dilations
+from model_src.comp_graph.networks.torch_layers import LAYERS
+from model_src.comp_graph.ops import OPERATIONS, Backend
+from model_src.comp_graph.registry import Registry
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
 from model_src.files import InputError
 
 INPUT_SIZE = (224, 224, 3)  # (H, W, C) of the classifiers
-_OUTPUT = 2  # in the operation vocabulary
 
 
 class TaskConfig(NamedTuple):
@@ -104,7 +106,7 @@ def classification_graph(path: str | Path) -> ComputeGraph:
     Raises:
         InputError: See `load_cg`.
     """
-    return bypass_labels(load_cg(path, *INPUT_SIZE), ["paddings"])
+    return bypass_operations(load_cg(path, *INPUT_SIZE), ["paddings"])
 
 
 def pose_graph(cg: ComputeGraph) -> ComputeGraph:
@@ -118,7 +120,7 @@ def pose_graph(cg: ComputeGraph) -> ComputeGraph:
     if not maps:
         raise ValueError(f"{cg.name}: no map is larger than 1x1")
     part = induced_subgraph(cg, _ancestors(cg, maps[-1]))
-    output = RegularNode("output", "output", _OUTPUT, _unchanged(part.nodes[part.output_index]))
+    output = RegularNode("output", "output", OPERATIONS["output"].index, _unchanged(part.nodes[part.output_index]))
     edges = [*part.edge_pairs, (part.output_index, part.n_nodes)]
     whole = ComputeGraph.from_nodes(cg.name, (1, *INPUT_SIZE), [*part.nodes, output], edges)
     graph = correct_cg_for_downstream(whole, *INPUT_SIZE)
@@ -149,12 +151,12 @@ def segmentation_graph(cg: ComputeGraph, config: TaskConfig) -> ComputeGraph:
     Raises:
         ValueError: The graph has no node of the configured operation and channels.
     """
-    op_index = OP2I().build_from_file()[config.auxiliary_op]
-    channels = config.auxiliary_channels
-    found = [i for i, node in enumerate(cg.nodes) if (node.op_type_idx, node.out_shape[2]) == (op_index, channels)]
+    wanted = (config.auxiliary_op, config.auxiliary_channels)
+    found = [index for index, node in enumerate(cg.nodes) if (node.operation.name, node.out_shape[2]) == wanted]
     if not found:
-        raise ValueError(f"no {config.auxiliary_op} with {channels} channels to take the auxiliary output from")
-    output = RegularNode("new_output", "output_aux", _OUTPUT, cg.nodes[found[-1]].resolution)
+        raise ValueError("no {} with {} channels to take the auxiliary output from".format(*wanted))
+    index = OPERATIONS["output"].index
+    output = RegularNode("new_output", "output_aux", index, cg.nodes[found[-1]].resolution)
     edges = [*cg.edge_pairs, (found[-1], cg.n_nodes)]
     return ComputeGraph.from_nodes(cg.name, cg.input_shape, [*cg.nodes, output], edges, cg.normalisers)
 
@@ -190,20 +192,27 @@ def _changed(step: Step, strides: tuple[int, ...], **metadata: int | str) -> Ste
     return replace(step, node=node)
 
 
+SEGMENTATION_LAYERS: Registry[Callable[[Step], nn.Module]] = Registry(Backend.TORCH, base=LAYERS)
+
+
+@SEGMENTATION_LAYERS.register("conv", "depthwise")
 def _conv(step: Step) -> nn.Module:
-    node = step.node
-    if 0 in node.shape[2:]:
-        node = replace(node, shape=(*node.shape[:2], 1, 1))
-        step = replace(step, node=node)
-    if "_transpose" in node.label:
-        return _transposed(step)
-    h = node.out_shape[0]
+    step = _with_kernel(step)
+    h = step.node.out_shape[0]
     if h < 20:
         step = _changed(step, (1, 1, 1, 1), padding="same", dil_rate=4 if h < 10 else 2)
-    return LAYERS.build(step)
+    return step.function_in(LAYERS)(step)
 
 
+def _with_kernel(step: Step) -> Step:
+    """The step with a kernel of one pixel where none is known."""
+    node = step.node
+    return replace(step, node=replace(node, shape=(*node.shape[:2], 1, 1))) if 0 in node.shape[2:] else step
+
+
+@SEGMENTATION_LAYERS.register("conv2d_transpose")
 def _transposed(step: Step) -> nn.Module:
+    step = _with_kernel(step)
     (c_in, c_out), (kernel, *_) = step.node.resolution[4:], step.node.shape[2:]
     paddings = {4: (1, 0), 3: (1, 1), 2: (0, 0)}  # kernel -> padding, output padding
     if kernel not in paddings:
@@ -212,16 +221,13 @@ def _transposed(step: Step) -> nn.Module:
     return nn.ConvTranspose2d(c_in, c_out, kernel, stride, *paddings[kernel], bias=step.use_bias)
 
 
+@SEGMENTATION_LAYERS.register("maxpool")
 def _maxpool(step: Step) -> nn.Module:
-    return LAYERS.build(_changed(step, (1, 1, 1, 1)) if step.node.out_shape[0] < 25 else step)
+    return step.function_in(LAYERS)(_changed(step, (1, 1, 1, 1)) if step.node.out_shape[0] < 25 else step)
 
 
+@SEGMENTATION_LAYERS.register("identity")
 def _identity(step: Step) -> nn.Module:
     if "align_corners" in (step.node.metadata or {}):
         raise step.error("resized maps cannot be represented")
-    return LAYERS.build(step)
-
-
-SEGMENTATION_LAYERS: LayerRegistry[nn.Module] = LayerRegistry(
-    {**LAYERS.builders, "conv": _conv, "depthwise": _conv, "maxpool": _maxpool, "identity": _identity}
-)
+    return step.function_in(LAYERS)(step)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model_src.comp_graph.graph_ops import is_merge
 from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode, node_from_state
 from model_src.files import InputError, load_pickle, save_pickle
@@ -48,7 +47,7 @@ class NodeTable:
 
     def is_merge(self) -> np.ndarray:
         """Per node, weighted ones first, whether it is an add, concat or mul."""
-        regular = [is_merge(node.label) for node in self.regular_nodes]
+        regular = [node.operation.is_merge for node in self.regular_nodes]
         return np.array([False] * len(self.weighted_nodes) + regular, dtype=bool)
 
 

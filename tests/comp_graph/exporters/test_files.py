@@ -151,7 +151,7 @@ def test_no_text_of_a_graph_becomes_code(tiny_graph):
     state = tiny_graph.state_dict()
     state["name"] = evil
     state["weighted_nodes"][0]["str_id"] = f"c {evil}"
-    state["regular_nodes"][1]["label"] = f"relu_{evil}"
+    state["regular_nodes"][2]["label"] = "'+os.abort()+'_add"
     cg = ComputeGraph.from_state_dict(state)
     source = module_source(cg, network_of(cg), f"rank {evil}")
     nodes = list(ast.walk(ast.parse(source)))

@@ -66,8 +66,8 @@ def test_operations_are_recognised_by_type():
         ("input", []),
         ("relu", ["input"]),
         ("identity", ["input"]),
-        ("addn", ["relu", "identity"]),
-        ("relu", ["addn"]),
+        ("add", ["relu", "identity"]),
+        ("relu", ["add"]),
     ]
 
 
@@ -181,6 +181,8 @@ def test_inner_inputs_and_outputs_vanish_and_a_last_identity_is_the_output():
         (lambda x: (tf.nn.relu(x), tf.tanh(x)), "expected one output node, found 2"),
         (lambda x: tf.nn.conv2d(x, KERNEL, 1, [[0, 0], [1, 0], [0, 1], [0, 0]]), "padded explicit"),
         (lambda x: tf.tanh(tf.reshape(x, (-1, 4, 4, 4, 3))), "only images .* and vectors"),
+        (tf.nn.leaky_relu, r"'LeakyRelu' \(LeakyRelu\): it cannot be represented"),
+        (lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT"), r"\(MirrorPad\): it cannot be represented"),
     ],
 )
 def test_what_cannot_be_represented_is_refused(body, reason):

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from constants import ROOT
-from model_src.comp_graph.networks.plan import LayerRegistry, plan_network, window_of
+from model_src.comp_graph.networks.plan import plan_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from tests.conftest import conv, regular
 
@@ -60,41 +60,6 @@ def test_overrides_and_bias_reach_the_steps(tiny_graph):
     plan = plan_network(tiny_graph, {"relu": "gelu"}, enable_bias=True)
     assert plan.steps[2].name == "op_r/gelu"
     assert plan.steps[1].use_bias
-
-
-def test_windows_of_kernels_pools_and_dilations():
-    pool = regular(
-        "p", "maxpool", 12, 8, 3, 4, strides=(1, 2, 2, 1), metadata={"padding": "valid", "ksize": (1, 3, 5, 1)}
-    )
-    steps = plan_network(line_of(regular("i", "input", 1, 8, 3), conv("c", 8, 3, 4, dil_rate=2), pool)).steps
-    assert window_of(steps[1]) == ((3, 3), (1, 1), (2, 2), True)
-    assert window_of(steps[2]) == ((3, 5), (2, 2), (1, 1), False)
-    (step,) = plan_network(line_of(conv("c", 8, 3, 4, dilations=(1, 2, 3, 1)))).steps
-    assert window_of(step).dilation == (2, 3)
-
-
-@pytest.mark.parametrize(("label", "fields"), [("maxpool", {}), ("avgpool", {"metadata": {"ksize": (1, 0, 0, 1)}})])
-def test_a_pool_without_a_window_is_refused(label, fields):
-    (step,) = plan_network(line_of(regular("p", label, 12, 8, 3, **fields))).steps
-    with pytest.raises(ValueError, match=rf"node p \(maxpool, label '{label}'\): its kernel"):
-        window_of(step)
-
-
-def test_fractional_strides_are_refused():
-    node = regular("p", "maxpool", 12, 8, 3, strides=(1, 1.5, 1.5, 1), metadata={"ksize": (1, 2, 2, 1)})
-    with pytest.raises(ValueError, match="its stride"):
-        window_of(plan_network(line_of(node)).steps[0])
-
-
-def test_a_registry_refuses_repeats_and_names_what_it_does_not_know():
-    registry = LayerRegistry()
-    registry.register("relu")(lambda step: "a relu")
-    with pytest.raises(ValueError, match="'relu' has two builders"):
-        registry.register("relu")(lambda step: "another")
-    relu, odd = plan_network(line_of(regular("r", "relu", 6, 8, 3), regular("x", "strange", 0, 8, 3))).steps
-    assert registry.build(relu) == "a relu"
-    with pytest.raises(ValueError, match=r"node x \(<oov>, label 'strange'\): unknown operation; known are relu"):
-        registry.build(odd)
 
 
 def test_cycles_and_empty_graphs_are_refused():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_src.comp_graph.networks.pruning import bypass_labels, merge_dilations
+from model_src.comp_graph.networks.pruning import bypass_operations, merge_dilations
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
 from tests.conftest import regular
 
@@ -38,6 +38,6 @@ def test_a_shared_block_is_left_alone():
 
 
 def test_labels_are_bypassed_exactly(tiny_graph):
-    cg = bypass_labels(tiny_graph, ["relu", "ad"])
+    cg = bypass_operations(tiny_graph, ["relu", "ad"])
     assert [node.label for node in cg.nodes] == ["conv2d", "input", "add", "output"]
     assert cg.edge_pairs == ((0, 2), (1, 0), (2, 3))

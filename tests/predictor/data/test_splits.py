@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model_src.comp_graph.graph_ops import is_merge, part_of, topological_order
+from model_src.comp_graph.graph_ops import part_of, topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.data.packing import edge_array
 from model_src.predictor.data.splits import Wiring, find_cuts, ranges, split_bounds
@@ -40,7 +40,7 @@ def wiring_of(*graphs):
     for cg, start in zip(graphs, first, strict=False):
         order = topological_order(cg)
         edges.append(np.argsort(order)[edge_array(cg)] + start)
-        merges += [not cg.nodes[node].type_idx and is_merge(cg.nodes[node].label) for node in order]
+        merges += [cg.nodes[node].operation.is_merge for node in order]
     return Wiring(first, np.concatenate(edges, axis=1), np.array(merges))
 
 

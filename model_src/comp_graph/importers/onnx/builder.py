@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model_src.comp_graph.importers.onnx.model import OnnxOp, PreparedModel
-from model_src.comp_graph.importers.options import Size
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, node_from_state
+from model_src.comp_graph.ops import OPERATIONS, Channels, Kind, Operation
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape, node_from_state
 
 
 class Value(NamedTuple):
@@ -34,7 +34,7 @@ class Builder:
     def __init__(self, model: PreparedModel):
         self._model = model
         self.from_torch = model.from_torch
-        self._op2i = OP2I().build_from_file()
+        self._operations: list[Operation] = []
         self._states: list[dict[str, Any]] = []
         self._sources: list[tuple[int, ...]] = []
         self._is_positive: list[bool] = []
@@ -46,30 +46,30 @@ class Builder:
                 self._readers.setdefault(tensor, []).append(op)
         axes = "NHWC" if model.channels_last else "NCHW"
         sizes = dict(zip(axes, model.shapes[model.input_name], strict=True))
-        self.input_size: Size = (sizes["H"], sizes["W"], sizes["C"])
+        self.input_size: Shape = (sizes["H"], sizes["W"], sizes["C"])
         self.values = {model.input_name: self.node("input", "input", (), self.input_size, axes)}
 
     def node(
         self,
-        label: str,
+        op: str,
         name: str,
         sources: Sequence[Value],
-        size: Size,
+        size: Shape,
         axes: str | None = None,
-        before: Size | None = None,
-        positive: bool = False,
+        before: Shape | None = None,
+        positive: bool | None = None,
         **fields: Any,
     ) -> Value:
         """Add a node.
 
         Args:
-            label: Its label.
-            name: Name of the operation that it stands for.
+            op: Name of its operation in the table of operations.
+            name: Name of the ONNX operation that it stands for.
             sources: What it reads; a repeated operand goes through an identity, as two nodes share at most one edge.
             size: (H, W, C) of its result.
             axes: Axes of its result; None takes those of the first source.
             before: (H, W, C) of its input; None takes that of the first source.
-            positive: Whether its result has no negative value.
+            positive: Whether its result has no negative value; None takes what is known of the operation.
             **fields: strides, metadata, shape (the kernel's).
         """
         distinct: list[Value] = []
@@ -78,22 +78,24 @@ class Builder:
             distinct.append(
                 self.node("identity", f"{name}/repeat", [source], self.size(source)) if repeated else source
             )
+        operation = OPERATIONS[op]
         before = before or (self.size(distinct[0]) if distinct else size)
         self._states.append(
             {
                 "str_id": f"{len(self._states)}|{name.lower()}",
-                "label": label,
-                "op_type_idx": self._op2i[label],
+                "label": operation.label,
+                "op_type_idx": operation.index,
                 "resolution": tuple(number for pair in zip(before, size, strict=True) for number in pair),
                 "strides": None,
                 **fields,
             }
         )
         self._sources.append(tuple(source.node for source in distinct))
-        self._is_positive.append(positive)
+        self._operations.append(operation)
+        self._is_positive.append(operation.is_positive if positive is None else positive)
         return Value(len(self._states) - 1, axes or distinct[0].axes)
 
-    def size(self, value: Value) -> Size:
+    def size(self, value: Value) -> Shape:
         """(H, W, C) of a value."""
         return self._states[value.node]["resolution"][1::2]
 
@@ -164,7 +166,7 @@ class Builder:
     def set_kernel(self, value: Value, kernel: np.ndarray, bias: np.ndarray | None) -> None:
         """Give a convolution or dense layer its kernel (C_out, ...) and its bias, if it has one."""
         self.set_weights(value, {"weight": kernel})
-        if self._states[value.node]["label"] == "matmul":  # its layer always has a bias
+        if self._operations[value.node].name == "matmul":  # its layer always has a bias
             self._weights[value.node]["bias"] = np.zeros(len(kernel), np.float32)
         if bias is not None:
             self.add_bias(value, bias)
@@ -173,7 +175,7 @@ class Builder:
         """Give the layer behind a value a bias, one number for all channels or one each; False if it can have none."""
         state, channels = self._states[value.node], self.size(value)[2]
         metadata = state.get("metadata") or {}
-        if state["label"] not in ("conv2d", "depthwise", "matmul") or metadata.get("use_bias"):
+        if self._operations[value.node].kind is not Kind.WEIGHTED or metadata.get("use_bias"):
             return False
         state["metadata"] = {**metadata, "use_bias": True}
         self._weights[value.node]["bias"] = np.broadcast_to(bias.ravel(), (channels,)).astype(np.float32)
@@ -205,5 +207,5 @@ class Builder:
         return {
             ids[at]: tuple(ids[source] for source in sources)
             for at, sources in enumerate(self._sources)
-            if self._states[at]["label"] == "concat"
+            if self._operations[at].channels is Channels.SUMMED
         }

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, inliner, numpy_helper, reference, shape_inference
 from scipy.special import erf, expit
 
-from model_src.comp_graph.importers.options import Size
+from model_src.comp_graph.tf_comp_graph import Shape
 
 _SCALAR_FUNCTIONS = {
     "Add": np.add,
@@ -73,7 +73,7 @@ class PreparedModel:
     from_torch: bool
 
 
-def prepare(model: onnx.ModelProto, size: Size | None = None) -> PreparedModel:
+def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     """Make a model ready for import; it is changed.
 
     Args:
@@ -143,7 +143,7 @@ def _is_channels_last(graph: onnx.GraphProto, name: str) -> bool:
     return bool(readers) and len(perms) == len(readers) and all(perm == [[0, 3, 1, 2]] for perm in perms)
 
 
-def _set_size(image: onnx.ValueInfoProto, size: Size | None, channels_last: bool) -> None:
+def _set_size(image: onnx.ValueInfoProto, size: Shape | None, channels_last: bool) -> None:
     """Fix the image's size; an open batch size becomes 1."""
     dims = image.type.tensor_type.shape.dim
     wanted = [dims[i].dim_value for i in range(1, 4)]

@@ -1,4 +1,4 @@
-"""One converter per ONNX operation: reads an operation, adds nodes, returns the value of its result."""
+"""One converter per type of ONNX operation: reads an operation, adds nodes, returns the value of its result."""
 
 import logging
 from collections.abc import Callable
@@ -8,12 +8,15 @@ import numpy as np
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.model import OnnxOp
 from model_src.comp_graph.importers.onnx.windows import UNPADDED, outer_padding, pad, pair, window
+from model_src.comp_graph.onnx_types import POINTWISE
+from model_src.comp_graph.ops import OPERATIONS, Backend
+from model_src.comp_graph.registry import Registry
 
 logger = logging.getLogger(__name__)
 
 Converter = Callable[[Builder, OnnxOp], Value]
 
-CONVERTERS: dict[str, Converter] = {}
+CONVERTERS: Registry[Converter] = Registry(Backend.ONNX_IMPORT)
 BATCHNORM_EPSILON = 1e-3  # of every batch normalisation that a graph's network has
 
 
@@ -28,18 +31,10 @@ def convert(builder: Builder, op: OnnxOp) -> Value:
     return CONVERTERS[op.type](builder, op)
 
 
-def _converts(*types: str) -> Callable[[Converter], Converter]:
-    def register(converter: Converter) -> Converter:
-        CONVERTERS.update(dict.fromkeys(types, converter))
-        return converter
-
-    return register
+CONVERTERS.register("paddings", types=("Pad",))(pad)
 
 
-_converts("Pad")(pad)
-
-
-@_converts("Conv")
+@CONVERTERS.register("conv", "depthwise", types=("Conv",))
 def _conv(builder: Builder, op: OnnxOp) -> Value:
     kernel = builder.constant(op, 1)
     if kernel.ndim != 4:
@@ -56,12 +51,12 @@ def _conv(builder: Builder, op: OnnxOp) -> Value:
     fields["metadata"]["dilations"] = (1, *pair(op, "dilations"), 1)
     fields["shape"] = (c, 1 if is_depthwise else c_out, *size)
     after = (*builder.shape(op.outputs[0])[2:], c_out)
-    value = builder.node("depthwise" if is_depthwise else "conv2d", op.name, [x], after, **fields)
+    value = builder.node("depthwise" if is_depthwise else "conv", op.name, [x], after, **fields)
     builder.set_kernel(value, kernel, builder.bias(op, 2))
     return value
 
 
-@_converts("MaxPool", "AveragePool")
+@CONVERTERS.register("maxpool", "avgpool", types=("MaxPool", "AveragePool"))
 def _pool(builder: Builder, op: OnnxOp) -> Value:
     kernel = pair(op, "kernel_shape")
     is_max = op.type == "MaxPool"
@@ -82,13 +77,13 @@ def _pool(builder: Builder, op: OnnxOp) -> Value:
     return builder.node("maxpool" if is_max else "avgpool", op.name, [x], after, positive=positive, **fields)
 
 
-@_converts("BatchNormalization")
+@CONVERTERS.register("batchnorm", types=("BatchNormalization",))
 def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
     x = builder.value(op)
     scale, shift, mean, variance = (builder.constant(op, index) for index in range(1, 5))
     if x.axes[:2] != "NC" or op.attributes.get("training_mode"):
         raise op.error(f"it normalises {x.axes} in training; only the channels of NCHW at inference can be read")
-    value = builder.node("fusedbatchnormv3", op.name, [x], builder.size(x), metadata={"data_format": "NHWC"})
+    value = builder.node("batchnorm", op.name, [x], builder.size(x), metadata={"data_format": "NHWC"})
     epsilon = op.attributes.get("epsilon", 1e-5)
     scale = scale * np.sqrt((variance + BATCHNORM_EPSILON) / (variance + epsilon))
     weights = {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance}
@@ -96,27 +91,37 @@ def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
     return value
 
 
-@_converts("Relu", "Sigmoid", "Tanh", "Gelu", "Swish")
-def _activation(builder: Builder, op: OnnxOp) -> Value:
-    x = builder.value(op)
-    if op.attributes.get("approximate", b"none") != b"none" or op.attributes.get("alpha", 1.0) != 1.0:
-        raise op.error("only the exact Gelu and the Swish of slope 1 can be represented")
-    positive = op.type in ("Relu", "Sigmoid")
-    return builder.node(op.type.lower(), op.name, [x], builder.size(x), positive=positive)
+def _pointwise(name: str) -> Converter:
+    """The converter of an operation that ONNX has as well."""
+
+    def converter(builder: Builder, op: OnnxOp) -> Value:
+        x = builder.value(op)
+        for attribute, value in op.attributes.items():
+            if value != _DEFAULTS.get(attribute):
+                raise op.error(f"with {attribute} {value!r} it cannot be represented")
+        return builder.node(name, op.name, [x], builder.size(x))
+
+    return converter
 
 
-@_converts("Clip")
+_DEFAULTS = {"approximate": b"none", "alpha": 1.0}
+CONVERTERS.register("swish", types=("Swish",))(_pointwise("swish"))
+for _name, _type in POINTWISE.items():
+    CONVERTERS.register(_name, types=(_type,))(_pointwise(_name))
+
+
+@CONVERTERS.register("relu6", "relu", types=("Clip",))
 def _clip(builder: Builder, op: OnnxOp) -> Value:
     x, lower, upper = builder.value(op), builder.constant(op, 1), builder.constant(op, 2)
     lower = float(op.attributes.get("min", "-inf") if lower is None else lower.reshape(()))
     upper = float(op.attributes.get("max", "inf") if upper is None else upper.reshape(()))
-    label = {(0, 6): "relu6", (0, np.inf): "relu"}.get((lower, upper))
-    if label is None and (lower != 0 or upper < np.finfo(np.float32).max):
+    name = {(0, 6): "relu6", (0, np.inf): "relu"}.get((lower, upper))
+    if name is None and (lower != 0 or upper < np.finfo(np.float32).max):
         raise op.error(f"it clips to {lower:g} ... {upper:g}; only 0 ... 6 (relu6) and 0 ... inf can be represented")
-    return builder.node(label or "relu", op.name, [x], builder.size(x), positive=True)
+    return builder.node(name or "relu", op.name, [x], builder.size(x))
 
 
-@_converts("Identity")
+@CONVERTERS.register("identity", types=("Identity",))
 def _identity(builder: Builder, op: OnnxOp) -> Value:
     x = builder.value(op)
     if builder.is_output(op) or builder.from_torch:
@@ -124,12 +129,12 @@ def _identity(builder: Builder, op: OnnxOp) -> Value:
     return builder.node("identity", op.name, [x], builder.size(x), positive=builder.is_positive(x))
 
 
-@_converts("Dropout")
+@CONVERTERS.register(types=("Dropout",))
 def _pass_on(builder: Builder, op: OnnxOp) -> Value:
     return builder.value(op)
 
 
-@_converts("Softmax", "LogSoftmax")
+@CONVERTERS.register(types=("Softmax", "LogSoftmax"))
 def _softmax(builder: Builder, op: OnnxOp) -> Value:
     if not builder.is_output(op):
         raise op.error("it cannot be represented, except as the very last operation")
@@ -137,12 +142,12 @@ def _softmax(builder: Builder, op: OnnxOp) -> Value:
     return builder.value(op)
 
 
-@_converts("GlobalAveragePool")
+@CONVERTERS.register("mean", types=("GlobalAveragePool",))
 def _global_mean(builder: Builder, op: OnnxOp) -> Value:
     return _mean(builder, op, builder.map(op), "NCHW")
 
 
-@_converts("ReduceMean")
+@CONVERTERS.register("mean", types=("ReduceMean",))
 def _reduce_mean(builder: Builder, op: OnnxOp) -> Value:
     x, axes = builder.value(op), builder.constant(op, 1)
     axes = [int(axis) for axis in (op.attributes.get("axes", ()) if axes is None else axes.ravel())]
@@ -157,22 +162,22 @@ def _mean(builder: Builder, op: OnnxOp, x: Value, axes: str) -> Value:
     return builder.node("mean", op.name, [x], size, axes, positive=builder.is_positive(x))
 
 
-@_converts("Add", "Sum", "Mul")
+@CONVERTERS.register("add", "mul", "zero", types=("Add", "Sum", "Mul"))
 def _merge(builder: Builder, op: OnnxOp) -> Value:
     dynamic = [index for index, name in enumerate(op.inputs) if name in builder.values]
     values = [builder.value(op, index) for index in dynamic]
     if len(values) < len(op.inputs):
         return _with_constant(builder, op, values, [i for i in range(len(op.inputs)) if i not in dynamic])
-    if len(values) == 1:
+    operation = OPERATIONS["mul" if op.type == "Mul" else "add"]
+    if operation.is_idle(len(values)):
         return values[0]
-    label = "mul" if op.type == "Mul" else "add"
     sizes = [builder.size(value) for value in values]
     after = tuple(map(max, zip(*sizes, strict=True)))
-    wrong = {size for size in sizes if size != after and (label == "add" or size != (1, 1, after[2]))}
+    wrong = {size for size in sizes if size != after and not (operation.is_product and size == (1, 1, after[2]))}
     if wrong or len({value.axes for value in values}) > 1:
         found = ", ".join(f"{value.axes} {size}" for value, size in zip(values, sizes, strict=True))
         raise op.error(f"it joins maps of different sizes (H, W, C): {found}")
-    return builder.node(label, op.name, values, after, before=after, positive=builder.is_positive(*values))
+    return builder.node(operation.name, op.name, values, after, before=after, positive=builder.is_positive(*values))
 
 
 def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: list[int]) -> Value:
@@ -181,7 +186,7 @@ def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: li
         raise op.error("a constant among several operands cannot be represented")
     (x,), constant = values, builder.constant(op, places[0])
     if op.type == "Mul" and not constant.any():
-        return builder.node("zero", op.name, [x], builder.size(x), positive=True)
+        return builder.node("zero", op.name, [x], builder.size(x))
     axes, channels = x.axes, builder.size(x)[2]
     shape = (1,) * (len(axes) - constant.ndim) + constant.shape
     per_channel = [channels if axis == "C" else 1 for axis in axes] if len(shape) == len(axes) else None
@@ -193,20 +198,20 @@ def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: li
     return x
 
 
-@_converts("Concat")
+@CONVERTERS.register("concat", types=("Concat",))
 def _concat(builder: Builder, op: OnnxOp) -> Value:
     values = [builder.value(op, index) for index in range(len(op.inputs))]
     axes = values[0].axes
     sizes = [builder.size(value) for value in values]
     if len({value.axes for value in values}) > 1 or "(" in axes or axes[op.attributes["axis"]] != "C":
         raise op.error(f"it joins axis {op.attributes['axis']} of {axes}; only channels can be joined")
-    if len(values) == 1:
+    if OPERATIONS["concat"].is_idle(len(values)):
         return values[0]
     after = (*sizes[0][:2], sum(size[2] for size in sizes))
     return builder.node("concat", op.name, values, after, positive=builder.is_positive(*values))
 
 
-@_converts("Gemm")
+@CONVERTERS.register("matmul", "conv", types=("Gemm",))
 def _gemm(builder: Builder, op: OnnxOp) -> Value:
     weight, bias = builder.constant(op, 1), builder.bias(op, 2)
     factors = [op.attributes.get(name, 1.0) for name in ("alpha", "beta")]
@@ -215,7 +220,7 @@ def _gemm(builder: Builder, op: OnnxOp) -> Value:
     return _dense(builder, op, weight if op.attributes.get("transB") else weight.T, bias)
 
 
-@_converts("MatMul")
+@CONVERTERS.register("matmul", "conv", types=("MatMul",))
 def _matmul(builder: Builder, op: OnnxOp) -> Value:
     weight = builder.constant(op, 1)
     if weight.ndim != 2:
@@ -233,7 +238,7 @@ def _dense(builder: Builder, op: OnnxOp, weight: np.ndarray, bias: np.ndarray | 
         kernel = kernel.transpose(0, *(1 + order.index(axis) for axis in "CHW"))
         metadata = {"data_format": "NHWC", "dilations": (1, 1, 1, 1), "padding": "valid"}
         fields = {"strides": (1, 1, 1, 1), "metadata": metadata, "shape": (c, c_out, h, w)}
-        value = builder.node("conv2d", op.name, [x], (1, 1, c_out), "NC", **fields)
+        value = builder.node("conv", op.name, [x], (1, 1, c_out), "NC", **fields)
         builder.set_kernel(value, kernel, bias)
         return value
     if x.axes[-1] != "C":
@@ -243,7 +248,7 @@ def _dense(builder: Builder, op: OnnxOp, weight: np.ndarray, bias: np.ndarray | 
     return value
 
 
-@_converts("Transpose")
+@CONVERTERS.register(types=("Transpose",))
 def _transpose(builder: Builder, op: OnnxOp) -> Value:
     x = builder.value(op)
     perm = op.attributes.get("perm")
@@ -252,7 +257,7 @@ def _transpose(builder: Builder, op: OnnxOp) -> Value:
     return x._replace(axes="".join(x.axes[axis] for axis in perm))
 
 
-@_converts("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+@CONVERTERS.register(types=("Reshape", "Flatten", "Squeeze", "Unsqueeze"))
 def _reshape(builder: Builder, op: OnnxOp) -> Value:
     """Flattening, and axes of one pixel that come and go."""
     x = builder.value(op)

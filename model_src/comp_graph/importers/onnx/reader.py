@@ -17,9 +17,9 @@ from model_src.comp_graph.importers.onnx.builder import Builder
 from model_src.comp_graph.importers.onnx.model import prepare
 from model_src.comp_graph.importers.onnx.operations import convert
 from model_src.comp_graph.importers.onnx.windows import is_part_of_a_window
-from model_src.comp_graph.importers.options import Size, completed_normalisers, given_size
+from model_src.comp_graph.importers.options import completed_normalisers, given_size
 from model_src.comp_graph.networks.plan import plan_network
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 from model_src.files import InputError
 
 
@@ -82,7 +82,7 @@ def load_onnx(
 def from_onnx(
     model: onnx.ModelProto,
     name: str,
-    input_size: Size | None = None,
+    input_size: Shape | None = None,
     normalisers: Mapping[str, int | None] | None = None,
 ) -> ImportedNetwork:
     """Build the graph of an ONNX model as it runs at inference.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.model import OnnxOp
-from model_src.comp_graph.networks.plan import same_padding
+from model_src.comp_graph.sizes import same_padding
 
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 

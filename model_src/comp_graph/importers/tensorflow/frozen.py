@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from constants import DOMAIN_NORMALISERS
-from model_src.comp_graph.graph_ops import bypass, is_merge, prune_merges
+from model_src.comp_graph.graph_ops import bypass, prune_merges
 from model_src.comp_graph.importers.options import completed_normalisers, given_size
 from model_src.comp_graph.importers.tensorflow.flow import DataFlow
-from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, Shape, node_from_state
+from model_src.comp_graph.importers.tensorflow.operations import READERS
+from model_src.comp_graph.importers.tensorflow.recognition import Recognition
+from model_src.comp_graph.ops import OPERATIONS, Kind
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, Shape, node_from_state
 from model_src.files import InputError
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-_WEIGHTED_OPS = ("conv", "depthwise", "matmul")
 
 
 def load_pb(
@@ -131,57 +132,57 @@ def from_graph_def(
         ValueError: There is not one input and one output, a size is unknown, or an operation cannot be represented.
     """
     flow = DataFlow(graph_def, input_shape)
-    op2i = OP2I().build_from_file()
-    nodes = {op: _node(flow, op, op2i) for op in flow.ops}
+    found = Recognition(flow)
+    nodes = {op: _node(flow, found, op) for op in flow.ops}
     index = {op: position for position, op in enumerate(nodes)}
     edges = [(index[source], index[op]) for op in flow.ops for source in flow.sources[op]]
     all_nodes = list(nodes.values())
-    edges += _repeated_inputs(flow, index, all_nodes, op2i)
+    edges += _repeated_inputs(flow, found, index, all_nodes)
     graph = ComputeGraph.from_nodes(name, (1, *flow.input_shape), all_nodes, edges)
-    dropped = {flow.str_id(op) for op in flow.ops if flow.labels[op] is None}
+    dropped = {flow.str_id(op) for op in flow.ops if found.operations[op] is None}
     graph = bypass(graph, [i for i, node in enumerate(graph.nodes) if node.str_id in dropped])
     graph = prune_merges(graph, fewest=0)
     _ = graph.input_index, graph.output_index  # raises unless there is one of each
     return graph.with_normalisers(completed_normalisers(graph, normalisers))
 
 
-def _node(flow: DataFlow, op: "tf.Operation", op2i: OP2I) -> Node:
-    label = flow.labels[op]
-    if label is None:  # will be bypassed
+def _node(flow: DataFlow, found: Recognition, op: "tf.Operation") -> Node:
+    operation = found.operations[op]
+    if operation is None:  # will be bypassed
         return node_from_state(
             {"str_id": flow.str_id(op), "label": "", "op_type_idx": 0, "resolution": (0,) * 6, "strides": None}, False
         )
     before, after = flow.resolution(op)
-    weighted = op2i.query_op(op2i[label]) in _WEIGHTED_OPS
+    fields = READERS[op.type](op, flow.constants(op)) if op.type in READERS else READERS[operation.name](op, ())
+    if op in found.biased:
+        fields["metadata"]["use_bias"] = True
     state = {
         "str_id": flow.str_id(op),
-        "label": label,
-        "op_type_idx": op2i[label],
+        "label": found.label(op),
+        "op_type_idx": operation.index,
         "resolution": tuple(size for pair in zip(before, after, strict=True) for size in pair),
-        "strides": flow.strides(op),
-        "metadata": flow.metadata(op) or None,
+        **fields,
+        "metadata": fields["metadata"] or None,
     }
-    if weighted:
-        state["shape"] = flow.kernel_shape(op)
-    return node_from_state(state, weighted)
+    return node_from_state(state, operation.kind is Kind.WEIGHTED)
 
 
 def _repeated_inputs(
-    flow: DataFlow, index: Mapping["tf.Operation", int], nodes: list[Node], op2i: OP2I
+    flow: DataFlow, found: Recognition, index: Mapping["tf.Operation", int], nodes: list[Node]
 ) -> list[tuple[int, int]]:
     """An identity node for every repeat of an operand (x + x), since a graph has at most one edge between two nodes."""
-    edges = []
+    edges, identity = [], OPERATIONS["identity"]
     for op in flow.ops:
-        if not is_merge(flow.labels[op] or ""):
+        operation, sources = found.operations[op], flow.sources[op]
+        if operation is None or not operation.is_merge:
             continue
-        sources = flow.sources[op]
         repeats = [source for place, source in enumerate(sources) if source in sources[:place]]
         for number, source in enumerate(repeats):
             sizes = flow.resolution(source)[1]
             state = {
                 "str_id": f"{flow.str_id(op)}/repeat_{number}",
-                "label": "identity",
-                "op_type_idx": op2i["identity"],
+                "label": identity.label,
+                "op_type_idx": identity.index,
                 "resolution": tuple(size for size in sizes for _ in range(2)),
                 "strides": None,
             }

@@ -1,0 +1,127 @@
+"""The Keras layer (NHWC) of every operation, named `op_{id}_{operation}`."""
+
+import re
+from collections.abc import Callable
+
+from model_src.comp_graph.networks.plan import Step, check_convolution
+from model_src.comp_graph.ops import Backend, Channels
+from model_src.comp_graph.registry import Registry
+from model_src.comp_graph.sizes import window_of
+from model_src.runtime import import_tensorflow
+
+tf = import_tensorflow()
+import keras  # noqa: E402 - TensorFlow's settings must come first
+
+LAYERS: Registry[Callable[[Step], keras.layers.Layer]] = Registry(Backend.KERAS)
+KERNEL_L2 = 1e-5
+
+
+def layer_name(step: Step) -> str:
+    """A step's name in the characters that Keras and TensorFlow accept."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", step.name)
+
+
+class Sum(keras.layers.Layer):
+    """Adds any number of maps in one operation, so that the frozen graph has one node for them."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """Several (N, H, W, C) to one."""
+        return tf.add_n(inputs)
+
+
+class Identity(keras.layers.Layer):
+    """Hands its input on, as an operation of its own in the frozen graph."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C) unchanged."""
+        return tf.identity(x, name="identity")
+
+
+class Zero(keras.layers.Layer):
+    """Zeros of the input's shape; the name `zero` is what the importer knows it by."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C) to zeros of the same shape."""
+        return tf.multiply(x, 0.0, name="zero")
+
+
+class PassThrough(keras.layers.Layer):
+    """Leaves no operation in the frozen graph."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C) unchanged."""
+        return x
+
+
+@LAYERS.register("conv", "depthwise")
+def _conv(step: Step) -> keras.layers.Layer:
+    check_convolution(step)
+    window = window_of(step.node)
+    options = {
+        "kernel_size": window.kernel,
+        "strides": window.stride,
+        "padding": "same" if window.same else "valid",
+        "dilation_rate": window.dilation,
+        "use_bias": step.use_bias,
+        "name": layer_name(step),
+    }
+    kernel = {"initializer": "he_uniform", "regularizer": keras.regularizers.L2(KERNEL_L2)}
+    if step.operation.channels is Channels.PASSED:
+        return keras.layers.DepthwiseConv2D(**options, **{f"depthwise_{key}": value for key, value in kernel.items()})
+    return keras.layers.Conv2D(
+        step.node.resolution[5], **options, **{f"kernel_{key}": value for key, value in kernel.items()}
+    )
+
+
+@LAYERS.register("batchnorm")
+def _batchnorm(step: Step) -> keras.layers.Layer:
+    return keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=layer_name(step))
+
+
+@LAYERS.register("matmul")
+def _matmul(step: Step) -> keras.layers.Layer:
+    return keras.layers.Dense(step.node.resolution[5], name=layer_name(step))
+
+
+@LAYERS.register("maxpool", "avgpool")
+def _pool(step: Step) -> keras.layers.Layer:
+    kind = {"maxpool": keras.layers.MaxPooling2D, "avgpool": keras.layers.AveragePooling2D}[step.op]
+    window = window_of(step.node)
+    return kind(window.kernel, window.stride, "same" if window.same else "valid", name=layer_name(step))
+
+
+@LAYERS.register("mean", "global")
+def _mean(step: Step) -> keras.layers.Layer:
+    return keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer_name(step))
+
+
+@LAYERS.register("paddings")
+def _paddings(step: Step) -> keras.layers.Layer:
+    metadata = step.node.metadata or {}
+    pads = (metadata.get("pad_h", (0, 0)), metadata.get("pad_w", (0, 0)))
+    return keras.layers.ZeroPadding2D(pads, name=layer_name(step))
+
+
+@LAYERS.register("identity")
+def _identity(step: Step) -> keras.layers.Layer:
+    return Identity(name=layer_name(step))
+
+
+@LAYERS.register("zero")
+def _zero(step: Step) -> keras.layers.Layer:
+    return Zero(name=layer_name(step))
+
+
+@LAYERS.register("input", "output", "add", "mul", "concat")
+def _pass_through(step: Step) -> keras.layers.Layer:
+    return PassThrough(name=layer_name(step))
+
+
+@LAYERS.register("relu", "sigmoid", "tanh", "swish", "gelu")
+def _activation(step: Step) -> keras.layers.Layer:
+    return keras.layers.Activation(step.op, name=layer_name(step))
+
+
+@LAYERS.register("relu6")
+def _relu6(step: Step) -> keras.layers.Layer:
+    return keras.layers.ReLU(6.0, name=layer_name(step))
