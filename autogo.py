@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_input_size(args, cg)
     check_formats(args.export)
     data = training_data(args)
-    with Workers(MutatorFiles(config), config.n_jobs) as workers:
+    with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
         folder = make_folder(args, cg)
         try:

@@ -211,7 +211,7 @@ class _Worker:
         """Hand it a task, to be done within `timeout` seconds if that is given."""
         self._task, self._is_late = task, False
         if timeout is not None:
-            self._limit = threading.Timer(timeout, self._end_late)
+            self._limit = threading.Timer(min(timeout, threading.TIMEOUT_MAX), self._end_late)
             self._limit.daemon = True
             self._limit.start()
         self._send((task.function, task.arguments))

@@ -21,7 +21,7 @@ def wait_for(condition) -> bool:
     return condition()
 
 
-def workers() -> list[int]:
-    """Living processes of a pool, started by this one."""
-    children = psutil.Process().children()
+def workers(parent: int | None = None) -> list[int]:
+    """Living processes of a pool, started by a process (this one if None)."""
+    children = psutil.Process(parent).children()
     return [child.pid for child in children if lives(child.pid) and "spawn_main" in " ".join(child.cmdline())]

@@ -1,7 +1,9 @@
 """The script: a short real search, its files, and every kind of bad input."""
 
 import csv
+import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import autogo
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
 from model_src.files import InputError, save_pickle
+from tests.children import lives, wait_for, workers
 
 ROOT = Path(autogo.__file__).parent
 PSC = str(ROOT / "saved_models" / "psc_chkpt.pt")
@@ -98,6 +101,35 @@ def test_same_seed_and_any_number_of_workers_give_the_same_bytes(finished, tmp_p
     for name, jobs in (("one", 1), ("two", 2)):
         autogo.main(arguments(tmp_path / name, n_jobs=jobs))
         assert (result_folder(tmp_path / name) / "pareto.csv").read_bytes() == (finished / "pareto.csv").read_bytes()
+
+
+@pytest.fixture
+def two_workers(tmp_path):
+    """A search that has just started its second worker process, and its workers."""
+    command = [sys.executable, "autogo.py", *arguments(tmp_path, n_jobs=2)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert wait_for(lambda: len(workers(process.pid)) == 2)
+        yield process, workers(process.pid)
+        process.kill()
+
+
+def test_killed_workers_change_no_byte(finished, two_workers, tmp_path):
+    process, children = two_workers
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    _, text = process.communicate()
+    assert process.returncode == 0
+    assert "its process was killed, perhaps for its memory; it is done again" in text
+    assert "Traceback" not in text
+    assert (result_folder(tmp_path) / "pareto.csv").read_bytes() == (finished / "pareto.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_search(two_workers):
+    process, children = two_workers
+    process.kill()
+    assert "Traceback" not in process.communicate()[1]
+    assert wait_for(lambda: not any(map(lives, children)))
 
 
 @pytest.mark.parametrize("unit", ["segment", "op"])

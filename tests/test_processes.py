@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,10 @@ def test_processes_end_with_their_parent(parent, ended_by):
 
 def test_ctrl_c_ends_all_without_noise(parent):
     process, children = parent
+    for child in children:
+        os.kill(child, signal.SIGINT)
+    time.sleep(1)  # for those that it would end
+    assert all(map(lives, children))
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=PATIENCE) == ("[]\n", "")
     assert not any(map(lives, children))

@@ -76,6 +76,11 @@ class SearchConfig:
         """
         self.limits()
 
+    @property
+    def patience(self) -> float:
+        """Seconds after which a process that mutates a network hangs: one per child, where 800 nodes take 0.004."""
+        return 600.0 + self.max_candidate_per_iter * self.max_target_per_iter
+
     def limits(self) -> list[tuple[Objective, float, float]]:
         """What is measured, with the least and the greatest decrease in percent; FLOPs are always among it.
 

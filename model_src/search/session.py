@@ -12,6 +12,7 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream, derived_normalisers
 from model_src.files import InputError
+from model_src.processes import TaskError
 from model_src.propagation.milp import Statistics
 from model_src.runtime import random_stream
 from model_src.search.children import Mutation
@@ -72,7 +73,7 @@ class SearchResult:
         n_scored: Networks scored.
         propagation: Counts and times of the resolution propagation.
         seconds: Wall time.
-        interrupted: The user stopped it early.
+        interrupted: It ended early.
     """
 
     source: Individual
@@ -119,7 +120,8 @@ def search(
 ) -> SearchResult:
     """Search for networks that are better and cheaper than `graph`.
 
-    A keyboard interrupt ends the search and returns what was found so far.
+    A keyboard interrupt, or a network whose mutation kills every process, ends the search and returns what was found
+    so far.
 
     Args:
         graph: The input network.
@@ -132,7 +134,7 @@ def search(
         InputError: A file cannot be used, a name is unknown, or no segment of the input may be replaced.
     """
     if workers is None:
-        with Workers(MutatorFiles(config), config.n_jobs) as own:
+        with Workers(MutatorFiles(config), config.n_jobs, config.patience) as own:
             return search(graph, config, strategy, on_progress, own)
     started = time.perf_counter()
     run = _Run(with_run_normalisers(graph), config, strategy or ParetoStrategy(config.top_k), workers, on_progress)
@@ -141,6 +143,9 @@ def search(
             if not run.iterate(iteration):
                 break
     except KeyboardInterrupt:
+        run.result.interrupted = True
+    except TaskError as error:
+        logger.error("%s", error)
         run.result.interrupted = True
     return run.finish(time.perf_counter() - started)
 

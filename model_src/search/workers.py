@@ -1,7 +1,7 @@
 """Run mutations in this process or in several; the results are the same."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Task, TaskPool
@@ -34,10 +34,15 @@ class Workers:
     """Mutates networks in `n_jobs` processes, each of which loads the predictor and the database once.
 
     Every task has its own seed, so a result depends neither on the process that makes it nor on their number.
+
+    Args:
+        factory: Makes the mutator in each process.
+        n_jobs: Networks at a time.
+        timeout: Seconds after which a process hangs and is replaced, None for never.
     """
 
-    def __init__(self, factory: MutatorFactory, n_jobs: int):
-        self._pool = TaskPool(factory, n_jobs)
+    def __init__(self, factory: MutatorFactory, n_jobs: int, timeout: float | None = None):
+        self._pool, self._timeout = TaskPool(factory, n_jobs), timeout
 
     def __enter__(self) -> "Workers":
         return self
@@ -47,15 +52,19 @@ class Workers:
 
     def prepare(self) -> None:
         """Load what the mutator needs, so that errors in its files show before anything is done."""
-        next(self._pool.in_order([Task("files of the search", _prepare)]))
+        next(self._run([Task("files of the search", _prepare)]))
 
     def baseline(self, cg: ComputeGraph, seed: tuple[int, ...]) -> float:
         """The input's own score (see `Mutator.baseline`)."""
-        return next(self._pool.in_order([Task(f"score of {cg.name}", _baseline, (cg, seed))]))
+        score: float = next(self._run([Task(f"score of {cg.name}", _baseline, (cg, seed))]))
+        return score
 
     def mutate(self, graphs: Iterable[ComputeGraph], goal: Goal, seed: tuple[int, ...]) -> Iterator[Mutation]:
         """Mutate every network, yielding the results in the order of the networks."""
-        return self._pool.in_order(
+        return self._run(
             Task(f"mutations of {cg.name}", _mutate, (cg, goal, (*seed, position)))
             for position, cg in enumerate(graphs)
         )
+
+    def _run(self, tasks: Iterable[Task]) -> Iterator[Any]:
+        return self._pool.in_order(tasks, self._timeout)

@@ -1,0 +1,54 @@
+"""Workers that are killed, stopped or lost."""
+
+import os
+import signal
+
+import pytest
+
+from model_src.processes import TaskError
+from model_src.search.config import SearchConfig
+from model_src.search.report import pareto_rows
+from model_src.search.session import search
+from model_src.search.workers import Workers
+from tests.children import workers
+from tests.search.conftest import TinyFactory
+from tests.search.test_session import CONFIG
+
+
+@pytest.fixture(scope="module")
+def rows(source):
+    with Workers(TinyFactory(), 1) as pool:
+        return pareto_rows(search(source, CONFIG, workers=pool))
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGKILL, "was killed"), (signal.SIGSTOP, "not done within 20 s")]
+)
+def test_killed_and_stopped_workers_change_nothing(source, rows, number, reason, caplog):
+    def stop(progress):
+        if (progress.iteration, progress.parent) == (2, 1):
+            for worker in workers():
+                os.kill(worker, number)
+
+    with Workers(TinyFactory(), 2, timeout=20) as pool:
+        assert pareto_rows(search(source, CONFIG, on_progress=stop, workers=pool)) == rows
+    assert reason in caplog.text
+
+
+def test_a_network_that_kills_every_worker_ends_the_search_with_what_was_found(source, caplog):
+    class Lossy(Workers):
+        def mutate(self, graphs, goal, seed):
+            if seed[1] == 2:
+                raise TaskError("mutations of net", "its process was killed")
+            return super().mutate(graphs, goal, seed)
+
+    with Lossy(TinyFactory(), 1) as pool:
+        result = search(source, CONFIG, workers=pool)
+    assert result.interrupted
+    assert result.front
+    assert caplog.messages[-1:] == ["mutations of net: its process was killed"]
+
+
+def test_patience_grows_with_the_work():
+    few, many = SearchConfig("nb201"), SearchConfig("nb201", max_candidate_per_iter=20, max_target_per_iter=200)
+    assert many.patience > few.patience > 10 * 60
