@@ -8,7 +8,6 @@ from operator import attrgetter
 import numpy as np
 import torch
 
-from model_src.comp_graph.graph_ops import is_merge
 from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures, node_features
@@ -65,7 +64,7 @@ def pack_segmented(networks: Sequence[SegmentedGraph], hops: int) -> Pack:
     _, where = np.unique(rows, return_index=True)
     nodes = list(chain.from_iterable(graph.nodes for graph in graphs))
     merges = np.zeros(len(features.op), dtype=bool)
-    merges[rows[where]] = [is_merge(nodes[index].label) for index in where]
+    merges[rows[where]] = [nodes[index].operation.is_merge for index in where]
     entries = (
         _network(graph, segments, own)
         for (graph, segments), own in zip(networks, np.split(rows, node_start[1:-1]), strict=True)
