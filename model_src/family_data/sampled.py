@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 from model_src.comp_graph.tf_comp_graph import OP2I
-from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops, parameter_count
 from model_src.family_data.caches import LabelledGraph
 from model_src.labels.table import LabelRow
-from model_src.search_space.graph_builder import parameter_count
 from model_src.search_space.sampling import Drawn, config_hash
 
 
