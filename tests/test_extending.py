@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 SECTIONS = re.split(r"^## ", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-MOST_FILES = {"A family": 2, "An objective": 1, "A strategy": 1}
+MOST_FILES = {"An operation": 3, "A family": 2, "An objective": 1, "A strategy": 1}
 # A place (`# FILE` or `# FILE, in front of: TEXT`) and what goes there.
 PLACED = re.compile(r"```python\n# ([\w/]+\.py)(?:, in front of: ([^\n]+))?\n(.*?)```", re.DOTALL)
 TRIED = re.compile(r"[Tt]ry it:\n\n```(python|bash)\n(.*?)```", re.DOTALL)
