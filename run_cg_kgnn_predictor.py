@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
     networks = {family: load_measured(family, config.data_dir) for family in config.families}
     examples = network_examples(networks, run.model.map_size)
-    names = examples.split_names(run.dev_ratio, run.test_ratio, run.training.seed)
+    names = examples.split_names(run.dev_ratio, run.test_ratio, run.split_seed)
     run_experiment(PREDICTOR_TYPE, examples, names, run, config.run_name)
     return 0
 

@@ -2,7 +2,7 @@
 
 import pickle
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from model_src.files import InputError, atomic_write
 from model_src.predictor.models import AccuracyPredictor, build_model, current_names, resolve
 from model_src.predictor.settings import PREDICTOR_PARTS, ModelConfig
 from model_src.runtime import torch_seed
+
+ALL_FAMILIES = "all"  # stands for all training networks where others stand for a family
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Checkpoint:
             the file does not say.
         selection: Metric that the best epoch was chosen by.
         training: What else describes the training, for information.
+        average: State of the average of the weights, where there is one to go on from.
     """
 
     iteration: int
@@ -46,6 +49,7 @@ class Checkpoint:
     target_normalisers: dict[str, tuple[float, float]]
     selection: str
     training: dict[str, Any]
+    average: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def build(self) -> AccuracyPredictor:
         """The predictor with its weights."""

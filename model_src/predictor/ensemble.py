@@ -9,10 +9,10 @@ import numpy as np
 
 from model_src.families import entry_of
 from model_src.files import InputError
+from model_src.predictor.checkpoint import ALL_FAMILIES
 from model_src.predictor.data.packing import SegmentedGraph
 from model_src.predictor.scoring import DECIMALS, Predictor, load_predictor, network_batches
 
-ALL = "all"  # stands for all training networks where others stand for a family
 CALIBRATION_FILE = "ensemble.json"
 
 Scale = tuple[float, float]  # mean and deviation of accuracies, as fractions
@@ -32,13 +32,13 @@ def load_ensemble(paths: str | Path | Sequence[str | Path], device: str | None =
     Raises:
         InputError: A path is missing, a folder has no checkpoint, or a file cannot be used or not beside the others.
     """
-    paths = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    files = [file for path in paths for file in _checkpoints(path)]
+    given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    files = [file for path in given for file in _checkpoints(path)]
     if not files:
         raise InputError("-predictor_path: needs a checkpoint")
     members = {str(file): load_predictor(file, device=device) for file in files}
-    calibration = paths[0] / CALIBRATION_FILE
-    alone = len(paths) == 1 and calibration.exists()
+    calibration = given[0] / CALIBRATION_FILE
+    alone = len(given) == 1 and calibration.exists()
     return Ensemble(members, read_calibration(calibration) if alone else {})
 
 
@@ -110,7 +110,7 @@ class Ensemble:
 
     def _standard(self, family: str | None) -> Scale:
         """What standardises accuracies of a family, or of all networks where it is not known."""
-        known = self.accuracy_scale(family) or self._scales.get(ALL)
+        known = self.accuracy_scale(family) or self._scales.get(ALL_FAMILIES)
         return known or (_mixture(list(self._scales.values())) if self._scales else UNSCALED)
 
     def score_members(self, networks: Sequence[SegmentedGraph], family: str | None = None) -> np.ndarray:
@@ -146,9 +146,8 @@ class Ensemble:
         means = scores.mean(axis=1)
         if scores.shape[1] == 1:
             return [(mean, math.nan) for mean in means.round(DECIMALS).tolist()]
-        floor, factor = (entry_of(self.calibration, family) if family else None) or self.calibration.get(
-            ALL, (0.0, 1.0)
-        )
+        known = entry_of(self.calibration, family) if family else None
+        floor, factor = known or self.calibration.get(ALL_FAMILIES, (0.0, 1.0))
         deviations = np.hypot(floor, factor * scores.std(axis=1, ddof=1))
         return list(zip(means.round(DECIMALS).tolist(), deviations.round(DECIMALS).tolist(), strict=True))
 

@@ -159,6 +159,7 @@ class AccuracyPredictor(nn.Module):
         )
         self.reg_activ = resolve("-reg_activ", config.reg_activ, ACTIVATIONS)() if config.reg_activ else nn.Identity()
         self.regressor = nn.Linear(width, 1)
+        self._output_mean, self._output_deviation = config.output_mean, config.output_deviation
 
     def batch(self, pack: Pack, items: np.ndarray | slice = slice(None)) -> GraphBatch | FoldedBatch:
         """The batch of the given items in the form that this predictor encodes fastest."""
@@ -180,7 +181,8 @@ class AccuracyPredictor(nn.Module):
     def head(self, embeddings: Tensor) -> Tensor:
         """(items * n_parts, out_channels) -> (items,) predictions."""
         items = embeddings.reshape(-1, self.regressor.in_features)
-        return self.regressor(self.reg_activ(self.post_proj(items))).squeeze(-1)
+        outputs = self.regressor(self.reg_activ(self.post_proj(items))).squeeze(-1)
+        return self._output_mean + self._output_deviation * outputs
 
     def forward(self, batch: GraphBatch | FoldedBatch) -> Tensor:
         """(items,) predictions; a batch holds the parts of an item one after the other."""

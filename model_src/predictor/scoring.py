@@ -175,7 +175,8 @@ def _not_empty(graphs: Sequence[ComputeGraph]) -> Sequence[ComputeGraph]:
 
 def _chunks(entries: Iterable[T], size: Callable[[T], int], limit: int) -> Iterator[list[T]]:
     """Lists of entries whose sizes add up to at most the limit, or of one entry that is larger."""
-    chunk, total = [], 0
+    chunk: list[T] = []
+    total = 0
     for entry in entries:
         if chunk and total + size(entry) > limit:
             yield chunk

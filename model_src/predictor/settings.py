@@ -16,7 +16,7 @@ CIFAR_MAP_SIZE = 32
 
 # Predictor type -> number of graphs that make one input: a whole network, or predecessor, segment and successor.
 PREDICTOR_PARTS = {"GNN": 1, "PSC_predictor": 3}
-SELECTION_METRICS = ("srcc", "mae", "mape")
+SELECTION_METRICS = ("srcc", "tau", "mae", "mape")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class ModelConfig:
         gnn_activ: Activation after every graph layer.
         reg_activ: Activation before the regressor, none by default.
         map_size: Normaliser of the map sizes in pixels; None takes each graph's own.
+        output_mean: Added to the regressor's output times `output_deviation`.
+        output_deviation: See `output_mean`.
     """
 
     in_channels: int = 32
@@ -44,6 +46,8 @@ class ModelConfig:
     gnn_activ: str = "tanh"
     reg_activ: str | None = None
     map_size: int | None = None
+    output_mean: float = 0.0
+    output_deviation: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class TrainingConfig:
         initial_lr: Learning rate of Adam.
         lr_schedule: `constant`, or `cosine` down to 0 at the end.
         max_gradient_norm: The gradient is scaled down to this norm.
+        linear_from: Errors above this, in deviations of the family, count linearly, so that a few bad networks do not
+            outweigh all others; 0 squares all.
+        rank_weight: Weight of the loss for pairs of networks in the wrong order, beside the squared error.
+        ema_decay: Decay per step of the moving average of the weights, which is the result; 0 takes the last weights.
         select: Dev metric by which the best epoch is chosen.
         seed: Seed of the weights and of the order of the networks.
     """
@@ -67,6 +75,9 @@ class TrainingConfig:
     initial_lr: float = 1e-4
     lr_schedule: str = "constant"
     max_gradient_norm: float = 5.0
+    linear_from: float = 0.0
+    rank_weight: float = 0.0
+    ema_decay: float = 0.0
     select: str = "srcc"
     seed: int = constants.DEFAULT_SEED
 
@@ -81,6 +92,7 @@ class Experiment:
         model_name: First part of the names of all results.
         dev_ratio: Share of the networks that the best epoch is chosen on.
         test_ratio: Share of the networks that the result is tested on.
+        split_seed: Seed of the division into these shares.
         num_seeds: Number of trainings.
         resume: Go on from the latest checkpoint.
         run_test_only: Test the best checkpoint of an earlier training.
@@ -96,6 +108,7 @@ class Experiment:
     model_name: str
     dev_ratio: float
     test_ratio: float
+    split_seed: int
     num_seeds: int
     resume: bool
     run_test_only: bool
@@ -155,6 +168,14 @@ def positive_float(text: str) -> float:
     return value
 
 
+def non_negative_float(text: str) -> float:
+    """Read a number from 0 on, as argparse's `type`."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return value
+
+
 def add_ignored_flags(parser: FlagParser, *names: str) -> None:
     """Accept published flags that never had an effect."""
     for name in names:
@@ -173,6 +194,9 @@ def add_training_flags(parser: FlagParser, model_name: str, families: str) -> No
     add("-initial_lr", type=positive_float, default=training.initial_lr, help="learning rate of Adam")
     add("-lr_schedule", choices=("constant", "cosine"), default=training.lr_schedule, help="how it goes on")
     add("-max_gradient_norm", type=positive_float, default=training.max_gradient_norm, help="limit of the gradient")
+    add("-linear_from", type=non_negative_float, default=training.linear_from, help="larger errors count linearly")
+    add("-rank_weight", type=non_negative_float, default=training.rank_weight, help="weight of pairs in wrong order")
+    add("-ema_decay", type=fraction, default=training.ema_decay, help="of the average of the weights; 0 takes the last")
     add("-select", choices=SELECTION_METRICS, default=training.select, help="dev metric that decides on the best epoch")
     add("-in_channels", type=positive_int, default=model.in_channels, help="size of a node's embedding")
     add("-hidden_size", type=positive_int, default=model.hidden_size, help="size between graph layers")
@@ -185,7 +209,8 @@ def add_training_flags(parser: FlagParser, model_name: str, families: str) -> No
     add("-reg_activ", default=None, help="activation before the regressor; none if not given")
     add("-normalize_HW_per_family", action="store_true", help="scale map sizes by 32, the size of CIFAR images")
     add("-num_seeds", type=positive_int, default=1, help="trainings, with -seed, then seeds 1, 2, ...")
-    add("-seed", type=non_negative_int, default=training.seed, help="seed of the split, weights and order")
+    add("-seed", type=non_negative_int, default=training.seed, help="seed of the weights and order")
+    add("-split_seed", type=non_negative_int, default=training.seed, help="seed of the division into train, dev, test")
     add("-resume", action="store_true", help="go on from the latest checkpoint")
     add("-run_test_only", action="store_true", help="only test the best checkpoint")
     add("-device_str", default=None, help="such as cpu or cuda:0; a GPU if there is one")
@@ -197,7 +222,7 @@ def add_training_flags(parser: FlagParser, model_name: str, families: str) -> No
 
 def experiment(args: argparse.Namespace) -> Experiment:
     """What the flags of `add_training_flags` describe."""
-    model = {entry.name: getattr(args, entry.name) for entry in fields(ModelConfig) if entry.name != "map_size"}
+    model = {entry.name: getattr(args, entry.name) for entry in fields(ModelConfig) if hasattr(args, entry.name)}
     training = {entry.name: getattr(args, entry.name, entry.default) for entry in fields(TrainingConfig)}
     return Experiment(
         model=ModelConfig(**model, map_size=CIFAR_MAP_SIZE if args.normalize_HW_per_family else None),
@@ -205,6 +230,7 @@ def experiment(args: argparse.Namespace) -> Experiment:
         model_name=args.model_name,
         dev_ratio=args.dev_ratio,
         test_ratio=args.test_ratio,
+        split_seed=args.split_seed,
         num_seeds=args.num_seeds,
         resume=args.resume,
         run_test_only=args.run_test_only,

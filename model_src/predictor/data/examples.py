@@ -10,6 +10,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
 from model_src.family_data.split import split_names
 from model_src.files import InputError
+from model_src.predictor.checkpoint import ALL_FAMILIES
 from model_src.predictor.data.batching import Pack
 from model_src.predictor.data.blocks import Network, pack_networks, pack_splits
 from model_src.predictor.data.packing import checked_features, stack_features
@@ -70,7 +71,7 @@ class Examples:
         return result
 
     def target_normalisers(self, items: np.ndarray) -> dict[str, tuple[float, float]]:
-        """Family -> mean and population deviation of the accuracies of the given items.
+        """Family, and `all` -> mean and population deviation of the accuracies of the given items.
 
         Raises:
             InputError: The accuracies of a family do not differ.
@@ -82,6 +83,7 @@ class Examples:
             if not values.size or np.ptp(values) == 0:
                 raise InputError(f"family {name}: the accuracies of its training networks do not differ")
             result[name] = float(values.mean()), float(values.std())
+        result[ALL_FAMILIES] = float(accuracy.mean()), float(accuracy.std())
         return result
 
     def targets(self, normalisers: Mapping[str, tuple[float, float]]) -> np.ndarray:

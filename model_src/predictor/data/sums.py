@@ -76,9 +76,10 @@ class RangeMeans(NamedTuple):
         slots = np.arange(len(rows)) + 1 + number * width - np.repeat(np.cumsum(lengths) - lengths, lengths)
         of_list, starts, stops = ranges
         places = of_list * width + starts, of_list * width + stops
-        arrays = map(torch.from_numpy, (rows, slots, *places, shares[:, None]))
-        rows, slots, starts, stops, shares = arrays
-        return cls(rows, slots, width, len(lengths), starts, stops, changes, shares)
+        before, last = map(torch.from_numpy, places)
+        weights = torch.from_numpy(shares[:, None])
+        lists = torch.from_numpy(rows), torch.from_numpy(slots)
+        return cls(*lists, width, len(lengths), before, last, changes, weights)
 
     def of(self, matrix: Tensor) -> Tensor:
         """(n, size) -> (m, size)."""

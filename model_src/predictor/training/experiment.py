@@ -9,7 +9,8 @@ import torch
 
 from model_src.predictor.data.examples import Examples
 from model_src.predictor.settings import Experiment
-from model_src.predictor.training.loop import RunFiles, run_test, run_training
+from model_src.predictor.training.evaluation import RunFiles, run_test
+from model_src.predictor.training.loop import run_training
 from model_src.predictor.training.metrics import METRICS, summary
 from model_src.runtime import choose_device, log_to
 

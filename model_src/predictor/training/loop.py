@@ -1,51 +1,29 @@
-"""Training and testing of both predictors."""
+"""Training of both predictors."""
 
-import json
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from model_src.files import InputError, save_text
-from model_src.predictor.checkpoint import Checkpoint, load_checkpoint
-from model_src.predictor.data.batching import Pack
+from model_src.files import InputError
+from model_src.predictor.checkpoint import ALL_FAMILIES, Checkpoint, load_checkpoint
 from model_src.predictor.data.examples import Examples
 from model_src.predictor.models import AccuracyPredictor, build_model
 from model_src.predictor.settings import ModelConfig, TrainingConfig
-from model_src.predictor.training.metrics import family_report, regression_metrics
+from model_src.predictor.training.evaluation import RunFiles, dev_metrics, predict
+from model_src.predictor.training.losses import Goals, loss_of
 from model_src.runtime import torch_seed
 
-EVALUATION_ITEMS = 512  # predicted in one pass
-HIGHER_IS_BETTER = {"srcc": True, "mae": False, "mape": False}
+HIGHER_IS_BETTER = {"srcc": True, "tau": True, "mae": False, "mape": False}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """Where one training writes.
-
-    Attributes:
-        latest: Checkpoint of the last epoch.
-        best: Checkpoint of the best epoch.
-        report: Test results as JSON.
-    """
-
-    latest: Path
-    best: Path
-    report: Path
-
-    @classmethod
-    def named(cls, folder: Path, name: str) -> "RunFiles":
-        """The files of a training called `name`."""
-        return cls(*(folder / f"{name}_{suffix}" for suffix in ("latest.pt", "best.pt", "test.json")))
 
 
 def epoch_batches(
@@ -69,18 +47,8 @@ def epoch_batches(
         yield np.concatenate([groups[number][:samples] for number in order[first : first + batch_size]])
 
 
-@torch.no_grad()
-def predict(model: AccuracyPredictor, pack: Pack, items: np.ndarray) -> np.ndarray:
-    """(items,) predictions, in float32 and in the order of the items."""
-    model.eval()
-    device = next(model.parameters()).device
-    chunks = np.split(items, range(EVALUATION_ITEMS, len(items), EVALUATION_ITEMS))
-    values = [model(model.batch(pack, chunk).to(device, torch.float32)).cpu() for chunk in chunks if len(chunk)]
-    return torch.cat(values).double().numpy()
-
-
 class Training:
-    """One run over the epochs: a model, its optimiser, and the best epoch so far."""
+    """One run over the epochs: a model, its optimiser, the average of its weights, and the best epoch so far."""
 
     def __init__(
         self,
@@ -102,9 +70,18 @@ class Training:
         with torch_seed(config.seed):
             self.model = build_model(predictor_type, model_config).to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.initial_lr)
-        self.epoch, self.best_value, self.best_epoch = 0, None, 0
+        self.average: AveragedModel | None = None
+        if config.ema_decay:
+            self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.epoch, self.best_epoch = 0, 0
+        self.best_value: float | None = None
         self._predictor_type, self._model_config, self._config = predictor_type, model_config, config
         self._device, self._target_normalisers = device, dict(target_normalisers)
+
+    @property
+    def result(self) -> AccuracyPredictor:
+        """What has been learnt so far: the averaged weights, or without averaging the last ones."""
+        return self.model if self.average is None else self.average.module
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -113,17 +90,21 @@ class Training:
             InputError: There is none, or it is of another architecture, metric or division of the data.
         """
         checkpoint = load_checkpoint(path, self._predictor_type)
-        expected = self.checkpoint()
+        expected = self.latest()
         for name in ("config", "selection", "target_normalisers"):
             if getattr(checkpoint, name) != getattr(expected, name):
                 raise InputError(f"{path}: cannot go on from it, its {name} is not that of this training")
+        if set(checkpoint.average) != set(expected.average):
+            raise InputError(f"{path}: cannot go on from it, -ema_decay was given to one training and not to the other")
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint.average)
         self.epoch, self.best_epoch = checkpoint.iteration, checkpoint.best_eval_iteration
         self.best_value = checkpoint.best_eval_result
 
-    def checkpoint(self) -> Checkpoint:
-        """The present state."""
+    def latest(self) -> Checkpoint:
+        """The present state, to go on from."""
         return Checkpoint(
             iteration=self.epoch,
             model=self.model.state_dict(),
@@ -135,27 +116,30 @@ class Training:
             target_normalisers=self._target_normalisers,
             selection=self._config.select,
             training=asdict(self._config),
+            average={} if self.average is None else self.average.state_dict(),
         )
 
-    def run(self, examples: Examples, targets: np.ndarray, sides: Mapping[str, np.ndarray], files: RunFiles) -> None:
-        """Train to the last epoch, writing the latest and the best checkpoint.
+    def run(self, examples: Examples, sides: Mapping[str, np.ndarray], files: RunFiles) -> None:
+        """Train to the last epoch, writing the latest and the best checkpoint; the best has no optimiser state.
 
         Args:
             examples: All items.
-            targets: (items,) what to predict.
             sides: The items of `train` and `dev`.
             files: Where to write.
         """
+        targets = examples.targets(self._target_normalisers if self._predictor_type == "PSC_predictor" else {})
+        goals = Goals.of(examples, self._predictor_type, self._target_normalisers)
         while self.epoch < self._config.epochs:
-            loss = self._run_epoch(examples.pack, targets, sides["train"])
+            loss = self._run_epoch(examples, goals, sides["train"])
             self.epoch += 1
-            metrics = mean_metrics(examples, targets, sides["dev"], predict(self.model, examples.pack, sides["dev"]))
+            metrics = dev_metrics(examples, targets, sides["dev"], predict(self.result, examples.pack, sides["dev"]))
             value = metrics[self._config.select]
             better = self._is_better(value)
             if better:
                 self.best_value, self.best_epoch = value, self.epoch
-                self.checkpoint().save(files.best)
-            self.checkpoint().save(files.latest)
+                found = replace(self.latest(), model=self.result.state_dict(), optimizer={}, average={})
+                found.save(files.best)
+            self.latest().save(files.latest)
             shown = ", ".join(f"{name} {metrics[name]:.6g}" for name in metrics)
             _log.info(f"epoch {self.epoch}: loss {loss:.6g}; dev {shown}{' (best so far)' if better else ''}")
 
@@ -164,9 +148,9 @@ class Training:
             return True
         return value > self.best_value if HIGHER_IS_BETTER[self._config.select] else value < self.best_value
 
-    def _run_epoch(self, pack: Pack, targets: np.ndarray, items: np.ndarray) -> float:
+    def _run_epoch(self, examples: Examples, goals: Goals, items: np.ndarray) -> float:
         """One pass over the training networks; the mean loss."""
-        config, network = self._config, pack.network[items]
+        config, pack, network = self._config, examples.pack, examples.pack.network[items]
         seed = np.random.SeedSequence([config.seed, self.epoch])  # no state to save: an epoch's draws are its own
         batches = epoch_batches(items, network, config.batch_size, config.epoch_samples, np.random.default_rng(seed))
         n_batches = math.ceil(len(np.unique(network)) / config.batch_size)
@@ -176,36 +160,25 @@ class Training:
         with torch_seed(int(seed.generate_state(1)[0])):
             for number, batch_items in enumerate(bar):
                 self._set_learning_rate((self.epoch + number / n_batches) / config.epochs)
-                target = torch.as_tensor(targets[batch_items], dtype=torch.float32, device=self._device)
-                loss = self._step(
-                    self.model(self.model.batch(pack, batch_items).to(self._device, torch.float32)), target
-                )
+                batch = self.model.batch(pack, batch_items).to(self._device, torch.float32)
+                chosen = goals.select(batch_items).to(self._device)
+                loss = self._step(loss_of(self.model(batch), chosen, config))
                 total, count = total + loss * len(batch_items), count + len(batch_items)
         return total / count
 
-    def _step(self, predictions: Tensor, targets: Tensor) -> float:
-        loss = nn.functional.mse_loss(predictions, targets)
+    def _step(self, loss: Tensor) -> float:
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self._config.max_gradient_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         return loss.item()
 
     def _set_learning_rate(self, progress: float) -> None:
         factor = 0.5 * (1 + math.cos(math.pi * progress)) if self._config.lr_schedule == "cosine" else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = self._config.initial_lr * factor
-
-
-def mean_metrics(
-    examples: Examples, targets: np.ndarray, items: np.ndarray, predictions: np.ndarray
-) -> dict[str, float]:
-    """The metrics of the given items, averaged over their families."""
-    family = examples.family_of_item[items]
-    per_family = [
-        regression_metrics(targets[items][family == name], predictions[family == name]) for name in np.unique(family)
-    ]
-    return {name: float(np.mean([metrics[name] for metrics in per_family])) for name in per_family[0]}
 
 
 def run_training(
@@ -220,7 +193,8 @@ def run_training(
 ) -> None:
     """Train a predictor; its best and latest checkpoints are the result.
 
-    PSC learns z-scores of every family's accuracies, GNN the accuracies themselves.
+    PSC predicts z-scores of every family's accuracies, GNN the accuracies themselves, on a scale that the checkpoint
+    holds. Errors count in deviations of the family's accuracies for both.
 
     Args:
         predictor_type: `GNN` or `PSC_predictor`.
@@ -235,56 +209,13 @@ def run_training(
     Raises:
         InputError: The accuracies of a family do not differ, or the latest checkpoint does not go with this training.
     """
-    normalisers = examples.target_normalisers(sides["train"]) if predictor_type == "PSC_predictor" else {}
+    normalisers = examples.target_normalisers(sides["train"])
+    if predictor_type == "GNN":
+        mean, deviation = normalisers[ALL_FAMILIES]
+        model_config = replace(model_config, output_mean=mean, output_deviation=deviation)
     training = Training(predictor_type, model_config, config, device, normalisers)
     if resume:
         training.resume(files.latest)
     counts = ", ".join(f"{len(items)} {side}" for side, items in sides.items())
     _log.info(f"{files.best.stem.removesuffix('_best')}: {counts} records")
-    training.run(examples, examples.targets(normalisers), sides, files)
-
-
-def run_test(
-    predictor_type: str, examples: Examples, items: np.ndarray, files: RunFiles, device: torch.device, n_folds: int = 1
-) -> dict[str, dict[str, Any]]:
-    """Test the best checkpoint and write the report.
-
-    Args:
-        predictor_type: `GNN` or `PSC_predictor`.
-        examples: All items.
-        items: The items to test on.
-        files: Where the checkpoint is and the report goes.
-        device: Where to compute.
-        n_folds: Folds requested.
-
-    Returns:
-        Family -> see `metrics.family_report`.
-
-    Raises:
-        InputError: There is no best checkpoint, or it cannot be used.
-    """
-    checkpoint = load_checkpoint(files.best, predictor_type)
-    model = checkpoint.build().to(device)
-    targets, family = examples.targets(checkpoint.target_normalisers)[items], examples.family_of_item[items]
-    predictions = predict(model, examples.pack, items)
-    owner = examples.pack.network[items]
-    reports = {}
-    for name in dict.fromkeys(family.tolist()):
-        of_family = family == name
-        reports[name] = family_report(targets[of_family], predictions[of_family], owner[of_family], n_folds)
-    content = {
-        "checkpoint": files.best.name,
-        "epoch": checkpoint.iteration,
-        "dev": {checkpoint.selection: checkpoint.best_eval_result},
-        "target_normalisers": checkpoint.target_normalisers,
-        "test": reports,
-    }
-    save_text(json.dumps(_without_nan(content), indent=1) + "\n", files.report)
-    return reports
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON knows no NaN; it becomes null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+    training.run(examples, sides, files)

@@ -1,9 +1,10 @@
 """How well predictions agree with measurements."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import kendalltau, rankdata
 
 METRICS = ("mse", "mae", "mape", "srcc")
 
@@ -25,6 +26,32 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
     if any(np.ptp(values) == 0 for values in ranks):
         return float("nan")
     return float(np.corrcoef(*ranks)[0, 1])
+
+
+def ranking_metrics(targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """`regression_metrics`, and how well the best are found.
+
+    `tau`: Kendall's rank correlation (NaN where one side is constant). `top10` and `top1pct`: how many of the 10, or of
+    the 1 % (at least one), with the highest predictions are among as many with the highest targets, as a fraction.
+    """
+    n_best = {"top10": min(10, len(targets)), "top1pct": math.ceil(len(targets) / 100)}
+    constant = np.ptp(targets) == 0 or np.ptp(predictions) == 0
+    return {
+        **regression_metrics(targets, predictions),
+        "tau": float("nan") if constant else float(kendalltau(targets, predictions).statistic),
+        **{name: _common_best(targets, predictions, count) for name, count in n_best.items()},
+    }
+
+
+def _common_best(targets: np.ndarray, predictions: np.ndarray, count: int) -> float:
+    wanted, found = (np.argsort(values, kind="stable")[-count:] for values in (targets, predictions))
+    return len(np.intersect1d(wanted, found)) / count
+
+
+def network_means(owner: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The networks that own records, and the mean of their records' values."""
+    numbers, network, counts = np.unique(owner, return_inverse=True, return_counts=True)
+    return numbers, [np.bincount(network, entry) / counts for entry in values]
 
 
 def folds(owner: np.ndarray, requested: int) -> list[np.ndarray]:
@@ -69,10 +96,9 @@ def family_report(targets: np.ndarray, predictions: np.ndarray, owner: np.ndarra
         a network's value is the mean over its records, which is how a network is ranked by PSC.
     """
     per_fold = [regression_metrics(targets[fold], predictions[fold]) for fold in folds(owner, n_folds)]
-    _, network, counts = np.unique(owner, return_inverse=True, return_counts=True)
-    means = [np.bincount(network, values) / counts for values in (targets, predictions)]
+    numbers, means = network_means(owner, targets, predictions)
     return {
         "folds": {name: summary([metrics[name] for metrics in per_fold]) for name in METRICS},
         "records": regression_metrics(targets, predictions),
-        "networks": {"count": len(counts), **regression_metrics(*means)},
+        "networks": {"count": len(numbers), **ranking_metrics(*means)},
     }

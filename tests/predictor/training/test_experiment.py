@@ -19,6 +19,7 @@ def experiment(tmp_path):
         model_name="tiny",
         dev_ratio=0.1,
         test_ratio=0.1,
+        split_seed=7,
         num_seeds=3,
         resume=False,
         run_test_only=False,
@@ -31,13 +32,13 @@ def experiment(tmp_path):
 
 @pytest.fixture
 def examples():
-    graphs = [(random_graph(np.random.default_rng(i), 8, f"net{i}"), 0.9 + i / 100) for i in range(6)]
-    return network_examples({"hiaml": graphs[:3], "nb201": graphs[3:]})
+    graphs = [(random_graph(np.random.default_rng(i), 8, f"net{i}"), 0.9 + i / 100) for i in range(8)]
+    return network_examples({"hiaml": graphs[:4], "nb201": graphs[4:]})
 
 
 NAMES = {
-    "hiaml": {"train": ["net0"], "dev": ["net1"], "test": ["net1", "net2"]},
-    "nb201": {"train": ["net3"], "dev": ["net4"], "test": ["net4", "net5"]},
+    "hiaml": {"train": ["net0", "net1"], "dev": ["net2"], "test": ["net2", "net3"]},
+    "nb201": {"train": ["net4", "net5"], "dev": ["net6"], "test": ["net6", "net7"]},
 }
 
 

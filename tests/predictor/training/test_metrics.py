@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from model_src.predictor.training.metrics import family_report, folds, regression_metrics, spearman, summary
+from model_src.predictor.training.metrics import (
+    family_report,
+    folds,
+    ranking_metrics,
+    regression_metrics,
+    spearman,
+    summary,
+)
 
 
 def test_metrics_of_three_values():
@@ -21,6 +28,17 @@ def test_rank_correlation_with_ties():
     first, second = rng.integers(5, size=40), rng.integers(5, size=40)
     assert spearman(first, second) == pytest.approx(spearmanr(first, second).statistic)
     assert math.isnan(spearman(first, np.ones(40)))
+
+
+def test_the_best_are_found_or_not():
+    targets = np.arange(200.0)
+    predictions = targets.copy()
+    predictions[[199, 0]] = predictions[[0, 199]]
+    found = ranking_metrics(targets, predictions)
+    assert (found["top10"], found["top1pct"]) == (0.9, 0.5)
+    assert found["tau"] == pytest.approx(1 - 4 * (2 * 199 - 1) / 2 / (200 * 199 / 2) * 0.5 * 2, abs=1e-3)
+    assert math.isnan(ranking_metrics(targets, np.ones(200))["tau"])
+    assert ranking_metrics(targets[:3], targets[:3])["top10"] == 1
 
 
 def test_every_fold_has_one_record_of_each_network():
