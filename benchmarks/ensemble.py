@@ -1,0 +1,90 @@
+"""Test an ensemble on networks that no member learnt from, and calibrate its deviation on the dev networks.
+
+Prints a table per family: every member, and the mean of all. With `-calibrate` it writes `ensemble.json` beside the
+members. The division into train, dev and test is that of the training scripts.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+import constants  # noqa: E402
+from model_src.cli import FlagParser, non_negative_int, run_script  # noqa: E402
+from model_src.encoder.paths import DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE, VocabularyName  # noqa: E402
+from model_src.families import DEFAULT_FAMILIES, parse_families  # noqa: E402
+from model_src.family_data import split_names  # noqa: E402
+from model_src.files import save_text  # noqa: E402
+from model_src.predictor.checkpoint import ALL_FAMILIES  # noqa: E402
+from model_src.predictor.data.psc_cache import PscCache  # noqa: E402
+from model_src.predictor.data.psc_files import load_selected  # noqa: E402
+from model_src.predictor.ensemble import CALIBRATION_FILE, Ensemble, load_ensemble  # noqa: E402
+from model_src.predictor.training.calibration import fit_deviation, within  # noqa: E402
+from model_src.predictor.training.metrics import ranking_metrics  # noqa: E402
+
+COLUMNS = ("srcc", "tau", "top10", "top1pct", "mae")
+
+
+def scored(ensemble: Ensemble, cache: PscCache, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(networks, members) scores of the named networks, and their standardised accuracies."""
+    chosen = set(names)
+    networks = [network for network in cache.networks if network.name in chosen]
+    items = [(entry.graph(cache.table), np.split(entry.order, entry.splits[:-1, 2])) for entry in networks]
+    mean, deviation = ensemble.accuracy_scale(cache.family) or (0.0, 1.0)
+    truth = (np.array([network.accuracy for network in networks]) - mean) / deviation
+    return ensemble.score_members(items, cache.family), truth
+
+
+def rows_of(ensemble: Ensemble, scores: np.ndarray, truth: np.ndarray) -> list[str]:
+    """A table row for every member and for the mean."""
+    names = [*(Path(name).stem for name in ensemble.members), "mean"]
+    rows = []
+    for name, values in zip(names, [*scores.T, scores.mean(axis=1)], strict=True):
+        metrics = ranking_metrics(truth, values)
+        rows.append(f"| {name} | " + " | ".join(f"{metrics[column]:.3f}" for column in COLUMNS) + " |")
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns the exit code."""
+    parser = FlagParser(__doc__)
+    add = parser.add_argument
+    add("-predictor_path", nargs="+", default=[str(constants.SAVED_MODELS_DIR / "ensemble")], help="files or a folder")
+    add("-data_families", default=DEFAULT_FAMILIES, help="families to test on, joined with +")
+    add("-cache_dir", type=Path, default=constants.CACHE_DIR, help="folder of the selected splits")
+    add("-split_seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="of the division of the networks")
+    add("-calibrate", action="store_true", help="write ensemble.json into the folder")
+    args = parser.parse_args(argv)
+    ensemble = load_ensemble(args.predictor_path)
+    vocabulary = VocabularyName(parse_families(DEFAULT_FAMILIES), DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE)
+    errors, entries, tests = [], {}, {}
+    for family in parse_families(args.data_families):
+        (cache,) = load_selected(args.cache_dir, {family: "all"}, vocabulary)
+        names = split_names([network.name for network in cache.networks], 0.1, 0.1, args.split_seed)
+        scores, truth = scored(ensemble, cache, names["dev"])
+        errors.append((scores.mean(axis=1) - truth, scores.std(axis=1, ddof=1)))
+        entries[family] = fit_deviation(*errors[-1])
+        tests[family] = scored(ensemble, cache, names["test"])
+    entries[ALL_FAMILIES] = fit_deviation(*map(np.concatenate, zip(*errors, strict=True)))
+    calibrated = Ensemble(ensemble.members, entries)
+    for family, (scores, truth) in tests.items():
+        means, deviations = np.array(calibrated.summary(scores, family)).T
+        shares = [within(means - truth, deviations, times) for times in (1, 2)]
+        print(f"\n{family}: {len(truth)} test networks, {shares[0]:.1%} within 1 deviation, {shares[1]:.1%} within 2\n")
+        print("| member | " + " | ".join(COLUMNS) + " |\n|" + "---|" * (len(COLUMNS) + 1))
+        print("\n".join(rows_of(ensemble, scores, truth)), flush=True)
+    if args.calibrate:
+        content = {
+            name: {"floor": round(floor, 4), "factor": round(factor, 4)} for name, (floor, factor) in entries.items()
+        }
+        save_text(json.dumps({"deviation": content}, indent=1) + "\n", Path(args.predictor_path[0]) / CALIBRATION_FILE)
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
