@@ -62,23 +62,26 @@ def op2i() -> OP2I:
     return OP2I().build_from_file()
 
 
-def conv(str_id, h, c_in, c_out, stride=1, kernel=3, **metadata) -> WeightedNode:
-    """A convolution on a square map of `h` pixels."""
+def conv(str_id, h, c_in, c_out, stride=1, kernel=3, w=None, **metadata) -> WeightedNode:
+    """A convolution on a map of `h` x `w` pixels, square if not given; stride and kernel may be pairs (h, w)."""
+    (s_h, s_w), (k_h, k_w) = (pair if isinstance(pair, tuple) else (pair, pair) for pair in (stride, kernel))
+    w = w or h
     return WeightedNode(
         str_id=str_id,
         label="conv2d",
         op_type_idx=3,
-        resolution=(h, -(-h // stride), h, -(-h // stride), c_in, c_out),
-        strides=(1, stride, stride, 1),
+        resolution=(h, -(-h // s_h), w, -(-w // s_w), c_in, c_out),
+        strides=(1, s_h, s_w, 1),
         metadata={"data_format": "NHWC", "dilations": (1, 1, 1, 1), "padding": "same", **metadata},
-        shape=(c_in, c_out, kernel, kernel),
+        shape=(c_in, c_out, k_h, k_w),
     )
 
 
-def regular(str_id, label, op, h, c, h_out=None, c_out=None, **fields) -> RegularNode:
-    """A node without a kernel on a square map of `h` pixels and `c` channels."""
-    h_out, c_out = h_out or h, c_out or c
-    return RegularNode(str_id, label, op, (h, h_out, h, h_out, c, c_out), **fields)
+def regular(str_id, label, op, h, c, h_out=None, c_out=None, w=None, w_out=None, **fields) -> RegularNode:
+    """A node without a kernel on a map of `h` x `w` pixels and `c` channels, square if not given."""
+    w = w or h
+    w_out = w_out or h_out or w
+    return RegularNode(str_id, label, op, (h, h_out or h, w, w_out, c, c_out or c), **fields)
 
 
 @pytest.fixture

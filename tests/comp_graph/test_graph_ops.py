@@ -1,5 +1,7 @@
 """Order, hash, cutting and pruning."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,28 @@ def test_hash_sees_distant_order():
 
     first, second = ["relu"] * 9 + ["tanh"] + ["relu"] * 20, ["relu"] * 10 + ["tanh"] + ["relu"] * 19
     assert canonical_hash(chain(first)) != canonical_hash(chain(second))
+
+
+def test_hash_sees_who_reads_a_result():
+    """Two relus that are told apart by nothing but their readers: a tanh and a sigmoid, both of them the same one's."""
+    nodes = [regular("i", "input", 1, 4, 4), *(regular(name, "relu", 6, 4, 4) for name in "rs")]
+    nodes += [regular("t", "tanh", 15, 4, 4), regular("g", "sigmoid", 14, 4, 4)]
+    shared = ComputeGraph.from_nodes("one", (1, 4, 4, 4), nodes, [(0, 1), (0, 2), (1, 3), (1, 4)])
+    split = ComputeGraph.from_nodes("each", (1, 4, 4, 4), nodes, [(0, 1), (0, 2), (1, 3), (2, 4)])
+    assert canonical_hash(shared) != canonical_hash(split)
+    assert not same_topology(shared, split)
+
+
+def test_hash_ignores_the_order_of_branches_on_a_map_that_is_not_square():
+    """input -> relu, tanh, sigmoid -> add -> output: every branch is a neighbour on both sides."""
+    labels = {"relu": 6, "tanh": 15, "sigmoid": 14}
+    nodes = [regular("i", "input", 1, 4, 2, w=6), *(regular(name, name, op, 4, 2, w=6) for name, op in labels.items())]
+    nodes += [regular("a", "add", 9, 4, 2, w=6), regular("o", "output", 2, 4, 2, w=6)]
+    edges = [(0, branch) for branch in (1, 2, 3)] + [(branch, 4) for branch in (1, 2, 3)] + [(4, 5)]
+    graph = ComputeGraph.from_nodes("fan", (1, 4, 6, 2), nodes, edges)
+    assert {canonical_hash(renumbered(graph, seed)) for seed in range(8)} == {canonical_hash(graph)}
+    turned = [replace(node, resolution=(*node.resolution[2:4], *node.resolution[:2], 2, 2)) for node in nodes]
+    assert canonical_hash(ComputeGraph.from_nodes("fan", (1, 6, 4, 2), turned, edges)) != canonical_hash(graph)
 
 
 def test_hash_agrees_with_isomorphism_on_reference_graphs(reference):

@@ -57,6 +57,15 @@ def test_features_are_scaled_by_the_normalisers(tiny_graph):
     assert features.bias.tolist() == [0]
 
 
+def test_features_tell_height_from_width():
+    node = conv("c", 8, 4, 16, (2, 1), (3, 5), w=20, use_bias=True)
+    scale = {"max_hidden_size": 32, "max_kernel_size": 7, "max_derived_H": 16, "max_derived_W": 40}
+    features = node_features(ComputeGraph.from_nodes("wide", (1, 8, 20, 4), [node], [], scale))
+    np.testing.assert_allclose(features.resolution, [[8 / 16, 4 / 16, 20 / 40, 20 / 40, 4 / 32, 16 / 32]])
+    assert features.kernel.tolist() == [[3, 5]]
+    assert features.bias.tolist() == [1]
+
+
 def test_correction_keeps_a_consistent_graph(op2i, tiny_graph):
     fixed = correct_cg_for_downstream(tiny_graph, 8, 8, 3)
     assert canonical_hash(fixed) == canonical_hash(tiny_graph)
@@ -75,6 +84,44 @@ def test_correction_slices_wide_inputs_and_refuses_narrow_ones(tiny_graph):
     assert wide.nodes[0].shape[:2] == (3, 8)
     with pytest.raises(ValueError, match="2 input channels, 3 needed"):
         correct_cg_for_downstream(tiny_graph, 8, 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("node", "refused"),
+    [
+        (conv("x", 8, 16, 16, w=6), True),
+        (WeightedNode("x", "depthwise", 4, (8, 8, 6, 6, 16, 16), (1, 1, 1, 1), None, (16, 1, 3, 3)), True),
+        (WeightedNode("x", "matmul", 8, (8, 8, 6, 6, 16, 10), None, None, (16, 10, 0, 0)), True),
+        (regular("x", "fusedbatchnorm", 5, 8, 16, w=6), True),
+        (regular("x", "relu", 6, 8, 16, w=6), False),
+    ],
+    ids=lambda value: getattr(value, "label", None),
+)
+def test_correction_refuses_fewer_channels_than_parameters_were_made_for(node, refused):
+    nodes = [regular("i", "input", 1, 8, 3, w=6), conv("c", 8, 3, 8, w=6), node]
+    graph = ComputeGraph.from_nodes("thin", (1, 8, 6, 3), nodes, [(0, 1), (1, 2)])
+    if refused:
+        with pytest.raises(ValueError, match="8 input channels, 16 needed"):
+            correct_cg_for_downstream(graph, 8, 6, 3)
+    else:
+        assert correct_cg_for_downstream(graph, 8, 6, 3).nodes[-1].resolution == (8, 8, 6, 6, 8, 8)
+
+
+def test_correction_on_a_map_that_is_not_square():
+    """A stride and a window along one axis each, then a pool of both."""
+    pool = {"strides": (1, 2, 3, 1), "metadata": {"padding": "valid", "ksize": (1, 2, 3, 1)}}
+    nodes = [
+        regular("i", "input", 1, 8, 3), conv("c", 8, 3, 8, (1, 2), (3, 1)), regular("p", "maxpool", 12, 8, 8, **pool),
+        regular("m", "mean", 19, 4, 8, 1), conv("v", 8, 3, 8, kernel=(3, 1), padding="valid"),
+    ]  # fmt: skip
+    graph = ComputeGraph.from_nodes("wide", (1, 8, 8, 3), nodes, [(0, 1), (1, 2), (2, 3), (0, 4)])
+    fixed = {node.label: node.resolution for node in correct_cg_for_downstream(graph, 10, 36, 3).nodes[1:]}
+    assert fixed == {
+        "conv2d": (10, 8, 36, 36, 3, 8),  # the second one: valid, three rows
+        "input": (10, 10, 36, 36, 3, 3),
+        "maxpool": (10, 5, 18, 6, 8, 8),
+        "mean": (5, 1, 6, 1, 8, 8),
+    }
 
 
 def test_correction_makes_implicit_sums_explicit():

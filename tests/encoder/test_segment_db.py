@@ -45,7 +45,7 @@ def test_answers_are_kept(segments):
 
 
 def two_ports(first, second):
-    """Two relus side by side."""
+    """Two relus side by side, given by (H, C) of their square maps."""
     nodes = [regular("a", "relu", 6, *first), regular("b", "relu", 6, *second)]
     outside = [regular("i", "input", 1, *first), regular("j", "input", 1, *second), regular("o", "output", 2, *first)]
     cg = ComputeGraph.from_nodes("g", (), nodes + outside, [(2, 0), (3, 1), (0, 4), (1, 4)])
@@ -56,6 +56,28 @@ def test_shapes_match_in_any_order():
     database = SegmentDatabase.from_segments([two_ports((8, 16), (16, 4))])
     shapes = [[16, 16, 4], [8, 8, 16]]
     assert len(database.by_resolution(shapes, shapes[::-1])) == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_ports_in_any_order_are_found_under_one_key(turned):
+    """Inputs and outputs whose nodes come larger map first, or smaller map first."""
+    first, second = [(16, 4), (8, 16)][:: -1 if turned else 1]
+    database = SegmentDatabase.from_segments([two_ports(first, second)])
+    small, large = (8, 8, 16), (16, 16, 4)
+    for inputs in ([small, large], [large, small]):
+        for outputs in ([small, large], [large, small]):
+            assert len(database.by_resolution(inputs, outputs)) == 1
+    assert not database.by_resolution([small, small], [small, large])
+    assert not database.by_resolution([small, large], [large, large])
+
+
+def test_height_and_width_are_told_apart():
+    cg = ComputeGraph.from_nodes(
+        "wide", (1, 4, 8, 2), [regular("i", "input", 1, 4, 2, w=8), regular("r", "relu", 6, 4, 2, w=8)], [(0, 1)]
+    )
+    database = SegmentDatabase.from_segments([cut_segment(cg, [1], "r")])
+    assert len(database.by_resolution([(4, 8, 2)], [])) == 1
+    assert not database.by_resolution([(8, 4, 2)], [])
 
 
 def test_groups_come_by_full_resolution_and_rows_in_table_order():

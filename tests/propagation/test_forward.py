@@ -17,6 +17,14 @@ def test_a_source_passes_its_channels_on():
     assert nodes["r"].resolution == (16, 16, 16, 16, 32, 32)
 
 
+def test_a_source_passes_its_channels_on_even_if_it_reads_what_it_was_made_for():
+    segment = make_segment([make_node("c", "conv2d", 8, 64, 128, w=6), make_node("r", "relu", 8, 128, w=6)], ["c r"])
+    nodes = propagate(segment, (8, 6, 64))
+    assert nodes["c"].resolution == (8, 8, 6, 6, 64, 64)
+    assert nodes["c"].shape == (64, 64, 3, 3)
+    assert nodes["r"].resolution == (8, 8, 6, 6, 64, 64)
+
+
 def test_an_inner_node_whose_input_matches_stays_as_it_is():
     segment = make_segment([make_node("a", "conv2d", 8, 64), make_node("b", "conv2d", 8, 64, 128)], ["a b"])
     assert forward_propagate(segment, [(8, 8, 64)]) is segment.graph
@@ -100,6 +108,8 @@ def sum_of_two():
     [
         (sum_of_two(), [(8, 8, 32), (8, 8, 16)], "inputs differ"),
         (concat_segment(), [(8, 8, 16), (4, 4, 8)], "different sizes"),
+        (concat_segment(), [(8, 8, 16), (8, 4, 8)], "different sizes"),
+        (concat_segment(), [(8, 8, 16), (4, 8, 8)], "different sizes"),
         (make_segment([make_node("k", "concat", 8, 16, 32)], inputs=["k", "k"]), [(8, 8, 16), (4, 4, 16)], "different"),
         (make_segment([make_node("c", "conv2d", 8, 32, padding="valid")]), [(8, 8, 32)], "padding is valid"),
         (make_segment([make_node("p", "avgpool", 8, 32, padding="valid")]), [(8, 8, 32)], "padding is valid"),

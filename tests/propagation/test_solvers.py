@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pyomo.environ as pyo
 import pytest
 
+from model_src.comp_graph.segment import Segment
 from model_src.files import InputError
 from model_src.propagation.forward import PropagationError, forward_propagate, forward_resolutions, outside_shapes
 from model_src.propagation.milp import Propagator
@@ -19,7 +20,7 @@ from tests.propagation.cases import (
     random_problem,
     reference_cases,
 )
-from tests.propagation.judge import exhaustive
+from tests.propagation.judge import exhaustive, violations
 
 
 @pytest.fixture
@@ -74,6 +75,30 @@ def test_same_as_trying_everything(rng):
             n_solved += best is not None
     assert n_checked > 800
     assert n_solved > 250
+
+
+def joined(relus: bool) -> Segment:
+    """Two convolutions, with a relu behind each or not, joined by a concat; on a map that is not square."""
+    nodes = [make_node(name, "conv2d", 32, 16, w=16) for name in "ab"] + [make_node("k", "concat", 32, 16, 32, w=16)]
+    if not relus:
+        return make_segment(nodes, ["a k", "b k"])
+    nodes += [make_node(name, "relu", 32, 16, w=16) for name in "rs"]
+    return make_segment(nodes, ["a r", "b s", "r k", "s k"])
+
+
+@pytest.mark.parametrize(
+    ("relus", "shape"), [(True, (32, 16, 40)), (False, (16, 8, 40)), (True, (16, 16, 40)), (False, (32, 8, 24))]
+)
+def test_the_channels_of_a_concat_are_exactly_the_sum(relus, shape, pyomo_highs):
+    """What narrowing leaves open: 8 + 32 or 32 + 8. Less would be cheaper behind relus, more where the map shrinks."""
+    segment, inputs = joined(relus), [(32, 16, 16)] * 2
+    problem = problem_of(segment, inputs, [shape])
+    status, shapes = solve_in_process(problem)
+    assert status == "optimal"
+    assert problem.objective(shapes) == exhaustive(forward_propagate(segment, inputs), segment, inputs, [shape])
+    answer = Propagator().resolve(segment, inputs, [shape]).segment
+    assert violations(segment, forward_propagate(segment, inputs), answer, inputs, [shape]) == []
+    assert same_answers([(segment, inputs, [shape])], pyomo_highs) == {"optimal": 1}
 
 
 def conv_chain(length):

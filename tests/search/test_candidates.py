@@ -31,6 +31,22 @@ def test_runs_keep_the_ends_and_the_protected_operations(network):
     assert first.place.segment.graph.n_nodes == 1
 
 
+def test_the_first_and_the_last_group_stay_whatever_they_hold(network):
+    """Groups that hold the ends of the network may be merged with operations that could be replaced elsewhere."""
+    allowed = allowed_ops("generic") | {"input", "output", "mean"}
+    found = find_candidates(network, ORDER, 9, allowed)
+    assert [list(c.indices) for c in found if len(c.indices) == 1] == [[0], [3], [1], [4]]
+    assert max((list(c.indices) for c in found), key=len) == [0, 3, 1, 4]
+    assert find_candidates(network, [[2, 0, 3], [1, 4, 5]], 9, allowed) == []
+    assert [list(c.indices) for c in find_candidates(network, [[2], [0, 3, 1, 4], [5]], 9, allowed)] == [[0, 3, 1, 4]]
+
+
+def test_no_more_groups_than_asked_for_are_replaced_together(network):
+    for longest in (1, 2, 3):
+        found = find_candidates(network, ORDER, longest, allowed_ops("generic"))
+        assert max(len(c.indices) for c in found) == longest
+
+
 def test_single_operations_must_keep_their_size(network):
     found = find_candidates(network, ORDER, 1, allowed_ops("generic"), single_ops=True)
     assert [list(c.indices) for c in found] == [[3]]

@@ -192,6 +192,85 @@ def test_a_segment_is_not_replaced_by_itself_nor_by_one_with_lost_inputs(candida
     assert [swap.segment.text for swap in swaps] == ["other"]
 
 
+def fitting(*ops: str) -> Segment:
+    """A convolution of stride 2 and pointwise operations: in the candidate's very shapes."""
+    numbers = {"relu": 6, "identity": 25, "fusedbatchnorm": 5}
+    nodes = [conv("0", 8, 8, 16, stride=2), *(regular(f"{i}", op, numbers[op], 4, 16) for i, op in enumerate(ops, 1))]
+    graph = ComputeGraph.from_nodes("fitting", [(1, 8, 8, 8)], nodes, [(i, i + 1) for i in range(len(ops))])
+    return segment_from_subgraph(graph, " ".join(("conv", *ops)))
+
+
+EXACT = [fitting("identity"), *(fitting(*["relu"] * i, "fusedbatchnorm") for i in range(5))]
+
+
+@pytest.mark.parametrize(("most", "n_exact", "n_others"), [(4, 2, 2), (5, 2, 3), (20, 6, 3), (1, 0, 1)])
+def test_half_of_the_targets_fit_as_they_are(candidate, most, n_exact, n_others):
+    for seed in range(3):
+        swaps = mutator_on([*GOOD, *EXACT], most=most).swaps(candidate, np.random.default_rng(seed))
+        exact = [swap.segment.text in {one.text for one in EXACT} for swap in swaps]
+        assert exact == [True] * n_exact + [False] * n_others
+        assert len({swap.segment.text for swap in swaps}) == len(swaps)
+
+
+def test_which_exact_targets_come_is_a_matter_of_chance(candidate):
+    drawn = [mutator_on(EXACT, most=4).swaps(candidate, np.random.default_rng(seed)) for seed in range(20)]
+    assert {swap.segment.text for swaps in drawn for swap in swaps} == {one.text for one in EXACT}
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_the_others_are_those_with_the_best_predictions_the_best_last(candidate, most):
+    """The predictor counts convolutions: 3, 2, 1 of 3, and 1 of 4."""
+    best = [chain(16, "conv", "relu", "identity", "relu"), chain(4, "relu", "conv", "relu")]
+    best += [chain(16, "conv", "relu", "conv"), chain(8, "conv", "conv", "conv")]
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]):
+        swaps = mutator_on([best[i] for i in order], most=most).swaps(candidate, np.random.default_rng(0))
+        assert [swap.segment.text for swap in swaps] == [one.text for one in best[-most:]]
+
+
+def test_a_text_that_fits_as_it_is_is_not_made_to_fit_as_well(candidate):
+    """Of a text with a variant in the very shapes the other variants stay away; so they do if it is not drawn."""
+    used = [
+        fitting("relu", "fusedbatchnorm"),
+        replace(chain(16, "conv", "relu", "fusedbatchnorm"), text="conv relu fusedbatchnorm"),
+    ]
+    for most, expected in ((8, 1), (1, 0)):
+        swaps = mutator_on([*GOOD, *used], most=most).swaps(candidate, np.random.default_rng(0))
+        assert sum(swap.segment.text == used[0].text for swap in swaps) == expected
+
+
+def test_of_every_other_text_one_variant_is_tried_if_it_has_an_edge_to_spare(candidate):
+    variants = [replace(chain(h, "relu", "conv", "relu"), text="same") for h in (16, 4, 32)]
+    assert len(mutator_on(variants).swaps(candidate, np.random.default_rng(0))) == 1
+    small = [chain(16, "conv", "relu"), chain(16, "conv")]
+    assert mutator_on(small).swaps(candidate, np.random.default_rng(0)) == []
+
+
+def test_costs_are_checked_again_where_merges_disappear():
+    """Two branches into an add become one node: the target's add has a single input, and then so has the outer one.
+
+    The swap alone lets expect 3 values of every pixel and channel; the network then costs 1.
+    """
+    nodes = [
+        conv("a", 8, 3, 8), regular("i", "input", 1, 8, 3), regular("r", "relu", 6, 8, 8),
+        regular("t", "tanh", 15, 8, 8), regular("s", "add", 9, 8, 8), regular("o", "output", 2, 8, 8),
+    ]  # fmt: skip
+    edges = [(1, 0), (0, 2), (0, 3), (2, 4), (3, 4), (4, 5)]
+    normalisers = {"max_hidden_size": 512, "max_kernel_size": 7, "max_derived_H": 256, "max_derived_W": 256}
+    cg = ComputeGraph.from_nodes("net", (1, 8, 8, 3), nodes, edges, normalisers)
+    pair = [regular("x", "relu", 6, 8, 8), regular("y", "add", 9, 8, 8)]
+    target = ComputeGraph.from_nodes("target", [(1, 8, 8, 8)], pair, [(0, 1)])
+    mutator = mutator_on([Segment(target, ((0,),), ((8, 8, 8),), (0, 1), "relu add")])
+    mutator.candidates = lambda *_: find_candidates(cg, [[1, 0], [2, 3], [4, 5]], 1, frozenset({"relu", "tanh"}))
+    before, expected, found = (2 * 8 * 8 * 8 * (27 + n) / 1e6 for n in (4, 3, 1))
+    decrease = Window(FLOPS, before, 0, 100).decrease
+    for most, costs in ((decrease(found) + 0.01, [(found,)]), (decrease(found) - 0.01, [])):
+        window = Window(FLOPS, before, 0, most)
+        assert window.contains(expected)
+        mutation = mutator.mutate(cg, Goal(-100.0, (window,)), np.random.default_rng(0))
+        assert mutation.n_scored == 1
+        assert [child.costs for child in mutation.accepted] == costs
+
+
 def test_single_operations_are_picked_before_the_limit(candidate):
     cg = candidate.parent
     (relu,) = find_candidates(cg, [[2, 0, 1], [3], [4]], 1, frozenset({"relu"}))

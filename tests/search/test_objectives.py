@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.search.config import SearchConfig
@@ -61,6 +62,16 @@ def test_peak_memory_on_a_map_that_is_not_square():
     ]
     cg = ComputeGraph.from_nodes("wide", (1, 6, 10, 2), [first, *ends], [(1, 0), (0, 2)])
     assert PEAK_MEMORY.measure(cg) == max(120 + 120, 120 + 120) * 4 / 1e6
+
+
+def test_a_merge_costs_nothing_for_a_single_input_and_in_its_place_as_much_as_there():
+    """An add of a relu and of a tensor from outside, on a 6 x 10 map of 4 channels."""
+    nodes = [regular("r", "relu", 6, 6, 4, w=10), regular("a", "add", 9, 6, 4, w=10)]
+    graph = ComputeGraph.from_nodes("sum", (1, 6, 10, 4), nodes, [(0, 1)])
+    shape = (6, 10, 4)
+    assert FLOPS.of_segment(Segment(graph, ((0,),), (shape,), (1,))) == 2 * 240
+    assert FLOPS.of_segment(Segment(graph, ((0,), (1,)), (shape, shape), (1,))) == 2 * (240 + 2 * 240)
+    assert FLOPS.of_segment(Segment(graph, ((0, 1), (1,)), (shape, shape), (1,))) == 2 * (240 + 3 * 240)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

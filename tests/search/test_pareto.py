@@ -56,6 +56,24 @@ def test_the_extremes_can_be_drawn():
     assert drawn == set(range(9))
 
 
+def test_one_of_each_cell_comes_first():
+    """9 parents: the front, a diagonal, passes 3 of the 3 x 3 cells, each of which holds its borders."""
+    front = [individual(s, s) for s in range(12)]
+    drawn = [[one.score for one in select_parents(front, [], 9, np.random.default_rng(seed))] for seed in range(60)]
+    assert {tuple(score // 4 for score in scores[:3]) for scores in drawn} == {(0, 1, 2)}
+    assert {scores[0] for scores in drawn} == {0, 1, 2, 3}
+    assert {scores[2] for scores in drawn} == {8, 9, 10, 11}
+    assert len({scores[3] for scores in drawn}) > 6  # a fourth cell would hold the best one alone
+
+
+def test_cells_divide_score_and_cost():
+    """Equal scores in steps, costs far apart: 4 cells along the cost, each with one member of the front."""
+    front = [individual(score, cost) for score, cost in ((1.0, 0.0), (1.1, 30.0), (1.2, 60.0), (10.0, 100.0))]
+    front += [individual(9.9 + i / 100, 99.0 + i / 100) for i in range(12)]
+    first = [select_parents(front, [], 16, np.random.default_rng(seed))[:3] for seed in range(5)]
+    assert {tuple(values(parents)) for parents in first} == {((1.0, 0.0), (1.1, 30.0), (1.2, 60.0))}
+
+
 def test_the_same_seed_draws_the_same():
     front = [individual(s, s) for s in range(30)]
     first, second = (values(select_parents(front, [], 9, np.random.default_rng(3))) for _ in range(2))

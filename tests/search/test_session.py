@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
 from model_src.files import InputError
 from model_src.propagation.milp import Statistics, Tally
@@ -85,6 +86,38 @@ def test_a_network_found_twice_counts_once(source):
     assert result.n_distinct == 3
     assert [one.identity for one in strategy.latest] == ["x", "y"]
     assert [one.identity for one in result.front] == ["y"]
+
+
+@pytest.mark.parametrize(("budget", "n_mutated"), [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3)])
+def test_the_budget_is_reached_with_the_last_network_that_it_allows(source, budget, n_mutated):
+    swap = SimpleNamespace(apply=lambda *_: source)
+    children = [
+        Child(swap, identity, score, (300.0 - score,)) for identity, score in (("x", 2.0), ("y", 3.0), ("z", 4.0))
+    ]
+    seen = []
+    config = replace(CONFIG, epoch=9, top_k=1, max_visited_architecture=budget)
+    result = search(source, config, on_progress=seen.append, workers=Offers(*children))
+    assert len(seen) == n_mutated
+    assert result.n_scored == 3 * n_mutated
+
+
+def test_a_search_scores_under_the_normalisers_of_the_predictors(source):
+    """And so do all children, which keep their parent's."""
+    seen = []
+
+    class Watching(Offers):
+        def baseline(self, cg, _):
+            seen.append(cg.normalisers)
+            return 1.0
+
+        def mutate(self, graphs, *_):
+            seen.extend(cg.normalisers for cg in graphs)
+            return super().mutate(graphs)
+
+    own = source.with_normalisers(derived_normalisers(source))
+    result = search(own, replace(CONFIG, epoch=1), workers=Watching())
+    assert seen == [DOMAIN_NORMALISERS] * 2
+    assert own.normalisers != DOMAIN_NORMALISERS == result.source.graph.normalisers
 
 
 class Narrow(ParetoStrategy):

@@ -6,7 +6,7 @@ import pytest
 
 from constants import ROOT
 from model_src.comp_graph.networks.plan import plan_network
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, WeightedNode
 from tests.conftest import conv, regular
 
 
@@ -54,6 +54,29 @@ def test_every_result_that_nobody_reads_is_an_output():
     nodes = [regular("i", "input", 1, 8, 3), regular("a", "relu", 6, 8, 3), regular("b", "relu", 6, 8, 3)]
     plan = plan_network(ComputeGraph.from_nodes("fork", (1, 8, 8, 3), nodes, [(0, 1), (0, 2)]))
     assert plan.outputs == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("node", "needs_all"),
+    [
+        (conv("x", 8, 8, 16), True),
+        (WeightedNode("x", "depthwise", 4, (8, 8, 8, 8, 8, 8), (1, 1, 1, 1), None, (8, 1, 3, 3)), True),
+        (WeightedNode("x", "matmul", 8, (1, 1, 1, 1, 8, 10), None, None, (8, 10, 0, 0)), True),
+        (regular("x", "fusedbatchnorm", 5, 8, 8), True),
+        (regular("x", "relu", 6, 8, 8), False),
+        (regular("x", "add", 9, 8, 8), False),
+    ],
+    ids=lambda value: getattr(value, "label", None),
+)
+def test_channels_that_a_step_takes_of_its_inputs(node, needs_all):
+    (step,) = plan_network(line_of(node)).steps
+    assert step.input_width([12]) == 8
+    assert step.input_width([12, 9]) == (8 if needs_all else 9)
+    for widths in [[4], [8, 4]] if needs_all else [[4]]:
+        with pytest.raises(ValueError, match="it gets 4 input channels and needs 8"):
+            step.input_width(widths)
+    if not needs_all:
+        assert step.input_width([8, 4]) == 4
 
 
 def test_overrides_and_bias_reach_the_steps(tiny_graph):
