@@ -1,18 +1,20 @@
 """The GNN and PSC accuracy predictors (AutoGO, appendix A.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
 from model_src.files import InputError
-from model_src.predictor.data.batching import GraphBatch, Pack
+from model_src.predictor.data.batching import FeatureTensors, GraphBatch, Pack
 from model_src.predictor.data.folding import FoldedBatch, fold
 from model_src.predictor.data.sums import Sums
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS, PREDICTOR_PARTS, ModelConfig
+
+Entry = TypeVar("Entry")
 
 SHAPE_SIZE, KERNEL_SIZE, BIAS_SIZE = 8, 4, 2  # of the embeddings; there are two kernel sides
 
@@ -56,7 +58,7 @@ def _gin(in_channels: int, out_channels: int) -> nn.Module:
 
 # Layers whose messages depend on nothing but a node's incoming edges, so that parts can share nodes (see `batching`).
 # Layers that weigh a message by its source's number of outgoing edges, such as GCNConv, do not have this property.
-GRAPH_LAYERS = {
+GRAPH_LAYERS: dict[str, Callable[[int, int], nn.Module]] = {
     "GATConv": _of_pyg("GATConv"),
     "GATv2Conv": _of_pyg("GATv2Conv"),
     "GINConv": _gin,
@@ -64,10 +66,16 @@ GRAPH_LAYERS = {
     "SAGEConv": _of_pyg("SAGEConv"),
     "TransformerConv": _of_pyg("TransformerConv"),
 }
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "sigmoid": nn.Sigmoid,
+}
 
 
-def resolve(flag: str, name: str, table: dict):
+def resolve(flag: str, name: str, table: Mapping[str, Entry]) -> Entry:
     """Look a name up that the user gave.
 
     Raises:
@@ -89,7 +97,7 @@ class NodeEmbedding(nn.Module):
         self.shape_embed_layer = nn.Linear(6, SHAPE_SIZE)
         self.bias_embed_layer = nn.Linear(2, BIAS_SIZE)
 
-    def forward(self, features: NodeFeatures) -> Tensor:
+    def forward(self, features: FeatureTensors) -> Tensor:
         """(n, size) for n nodes, weighted ones first."""
         n_weighted = len(features.bias)
         shape = self.shape_embed_layer(features.resolution)
@@ -121,6 +129,7 @@ class GraphEncoder(nn.Module):
     def folded(self, nodes: Tensor, steps: Sequence[Sums]) -> Tensor:
         """(n, in_channels), the first layer's rows -> (m, out_channels), the last one's."""
         for layer, step in zip(self.gnn_layers, steps, strict=True):
+            assert isinstance(layer, GraphConv)  # see `AccuracyPredictor.folds`
             nodes = self.activation(layer.folded(nodes, step))
         return self.dropout(nodes)
 

@@ -1,6 +1,6 @@
 """Scoring graphs, (P, S, C) triples and whole networks with a trained predictor."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -140,7 +140,7 @@ class NetworkBatch:
     def __init__(self, networks: Sequence[SegmentedGraph]):
         """Take the networks as `Predictor.score_networks` does."""
         self._networks = networks
-        self._seen: dict[tuple, tuple[GraphBatch | FoldedBatch, np.ndarray]] = {}
+        self._seen: dict[Hashable, tuple[GraphBatch | FoldedBatch, np.ndarray]] = {}
 
     def seen_by(self, model: AccuracyPredictor, map_size: int | None) -> tuple[GraphBatch | FoldedBatch, np.ndarray]:
         """The batch for a predictor, and (items,) the network that each of its items belongs to.

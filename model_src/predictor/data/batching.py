@@ -22,18 +22,37 @@ with warnings.catch_warnings():
     torch.sparse_csr_tensor([0, 1], [0], [1.0])
 
 
+class FeatureTensors(NamedTuple):
+    """`NodeFeatures` as tensors, weighted nodes first."""
+
+    op: torch.Tensor
+    resolution: torch.Tensor
+    kernel: torch.Tensor
+    bias: torch.Tensor
+
+    @classmethod
+    def made_of(cls, features: NodeFeatures) -> "FeatureTensors":
+        """The features on the CPU."""
+        return cls(*map(torch.from_numpy, features))
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "FeatureTensors":
+        """The features on another device and with another type of floating-point numbers."""
+        op, kernel, bias = (values.to(device) for values in (self.op, self.kernel, self.bias))
+        return FeatureTensors(op, self.resolution.to(device, dtype), kernel, bias)
+
+
 @dataclass(frozen=True)
 class GraphBatch:
     """What a predictor encodes in one pass: n nodes that make up g parts (a whole graph is a part, too).
 
     Attributes:
-        features: Features of distinct nodes as tensors, weighted ones first.
+        features: Features of distinct nodes.
         rows: (n,) the row of every node in these features.
         adjacency: (n, n) sparse CSR, 1 where the node of the column sends messages to the node of the row.
         pooling: (g, n) sparse CSR, the weight of every node in a part's embedding.
     """
 
-    features: NodeFeatures
+    features: FeatureTensors
     rows: torch.Tensor
     adjacency: torch.Tensor
     pooling: torch.Tensor
@@ -41,17 +60,11 @@ class GraphBatch:
     def to(self, device: torch.device, dtype: torch.dtype) -> "GraphBatch":
         """The batch on another device and with another type of floating-point numbers."""
         return GraphBatch(
-            features_to(self.features, device, dtype),
+            self.features.to(device, dtype),
             self.rows.to(device),
             self.adjacency.to(device, dtype),
             self.pooling.to(device, dtype),
         )
-
-
-def features_to(features: NodeFeatures, device: torch.device, dtype: torch.dtype) -> NodeFeatures:
-    """Features, given as tensors, on another device and with another type of floating-point numbers."""
-    op, resolution, kernel, bias = features
-    return NodeFeatures(op.to(device), resolution.to(device, dtype), kernel.to(device), bias.to(device))
 
 
 class Selection(NamedTuple):
@@ -82,7 +95,7 @@ class Pack:
     in the part.
 
     Attributes:
-        features: Features of the distinct nodes of all networks, as tensors.
+        features: Features of the distinct nodes of all networks.
         rows: (nodes,) row of every node in the features.
         originals: (nodes,) id of the node that a copy stands for; its own id for an original.
         edges: (2, edges) ids of sources and targets.
@@ -94,7 +107,7 @@ class Pack:
         parts: (items, parts per item, 6), for every item that a predictor gives one value.
     """
 
-    features: NodeFeatures
+    features: FeatureTensors
     rows: np.ndarray
     originals: np.ndarray
     edges: np.ndarray
@@ -110,10 +123,11 @@ class Pack:
         chosen = self.select(items)
         n_nodes, n_parts = len(chosen.rows), len(chosen.parts)
         nodes, owners, signs = self.members(chosen.parts)
+        sources, targets = chosen.edges
         return GraphBatch(
             self.features,
             torch.from_numpy(chosen.rows),
-            _csr(np.ones(chosen.edges.shape[1]), *chosen.edges[::-1], (n_nodes, n_nodes)),
+            _csr(np.ones(len(sources)), targets, sources, (n_nodes, n_nodes)),
             _csr(signs * part_shares(chosen.parts)[owners], owners, chosen.place[nodes], (n_parts, n_nodes)),
         )
 
@@ -162,5 +176,5 @@ def part_shares(parts: np.ndarray) -> np.ndarray:
 def _csr(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:
     """A sparse matrix; what is given more than once is added up."""
     matrix = csr_array((values, (rows, columns)), shape=shape)
-    starts, columns = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
-    return torch.sparse_csr_tensor(starts, columns, torch.from_numpy(matrix.data), size=shape)
+    starts, places = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
+    return torch.sparse_csr_tensor(starts, places, torch.from_numpy(matrix.data), size=shape)

@@ -4,17 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
-from model_src.predictor.data.batching import Pack
+from model_src.predictor.data.batching import FeatureTensors, Pack
 from model_src.predictor.data.splits import Wiring, find_cuts
 
 MAX_PAIRS = 2_000_000  # nodes of cuts that are worked out at once: some forty megabytes
 
 
 class Network(NamedTuple):
-    """A network to be packed; only what is split needs an order and splits.
+    """A network to be packed, whole or split.
 
     Attributes:
         rows: (n,) row of every node, by index, in the pack's features.
@@ -25,8 +24,8 @@ class Network(NamedTuple):
 
     rows: np.ndarray
     edges: np.ndarray
-    order: np.ndarray | None = None
-    splits: np.ndarray | None = None
+    order: np.ndarray
+    splits: np.ndarray
 
 
 def pack_networks(features: NodeFeatures, networks: Iterable[Network]) -> Pack:
@@ -138,26 +137,27 @@ def _wire(networks: Sequence[Network], is_merge: np.ndarray) -> tuple[Wiring, np
 
 def _joined(features: NodeFeatures, pieces: list[tuple[_Blocks, int]]) -> Pack:
     """One pack of the blocks of several lists of networks, each given with its number of networks."""
-    columns = _Blocks(*map(list, zip(*(blocks for blocks, _ in pieces), strict=True)))
-    first_node = np.cumsum([0, *map(len, columns.rows)])
-    first_block = np.cumsum([0, *map(len, columns.counts)])
-    first_network = np.cumsum([0, *(count for _, count in pieces)])
-    shift = np.array([1, 0, 0, 1, 0, 0])
 
-    def numbered(arrays: list[np.ndarray], first: np.ndarray, axis: int = 0) -> np.ndarray:
-        shifted = [(array + start).astype(np.int32) for array, start in zip(arrays, first, strict=False)]
+    def column(name: str) -> list[np.ndarray]:
+        return [getattr(blocks, name) for blocks, _ in pieces]
+
+    def numbered(name: str, first: np.ndarray, axis: int = 0) -> np.ndarray:
+        shifted = [(array + start).astype(np.int32) for array, start in zip(column(name), first, strict=False)]
         return np.concatenate(shifted, axis=axis)
 
-    starts = np.concatenate([[[0, 0, 0]], np.cumsum(np.concatenate(columns.counts), axis=0)])
+    first_node = np.cumsum([0, *map(len, column("rows"))])
+    first_block = np.cumsum([0, *map(len, column("counts"))])
+    first_network = np.cumsum([0, *(count for _, count in pieces)])
+    starts = np.concatenate([[[0, 0, 0]], np.cumsum(np.concatenate(column("counts")), axis=0)])
     return Pack(
-        features=NodeFeatures(*map(torch.from_numpy, features)),
-        rows=np.concatenate(columns.rows).astype(np.int32),
-        originals=numbered(columns.originals, first_node),
-        edges=numbered(columns.edges, first_node, axis=1),
-        bypassed=numbered(columns.bypassed, first_node),
+        features=FeatureTensors.made_of(features),
+        rows=np.concatenate(column("rows")).astype(np.int32),
+        originals=numbered("originals", first_node),
+        edges=numbered("edges", first_node, axis=1),
+        bypassed=numbered("bypassed", first_node),
         node_start=starts[:, 0],
         edge_start=starts[:, 1],
         bypassed_start=starts[:, 2],
-        network=numbered(columns.network, first_network),
-        parts=numbered(columns.parts, first_block[:, None] * shift),
+        network=numbered("network", first_network),
+        parts=numbered("parts", first_block[:, None] * np.array([1, 0, 0, 1, 0, 0])),
     )

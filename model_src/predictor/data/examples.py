@@ -137,7 +137,8 @@ def _examples(caches: Sequence[PscCache], pack: Pack) -> Examples:
 def _stacked(caches: Sequence[PscCache], map_size: int | None) -> tuple[NodeFeatures, np.ndarray, list[Network]]:
     """One feature table for several families, which of its rows are merges, and the networks in its terms."""
     tables = {}  # (number of the family, normalisers) -> number of the table
-    graphs, merges = [], []
+    graphs: list[ComputeGraph] = []
+    merges: list[np.ndarray] = []
     for number, cache in enumerate(caches):
         for network in cache.networks:
             key = number, *network.normalisers.values()

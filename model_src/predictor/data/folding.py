@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures
-from model_src.predictor.data.batching import Pack, Selection, features_to, part_shares
+from model_src.predictor.data.batching import FeatureTensors, Pack, Selection, part_shares
 from model_src.predictor.data.splits import ranges
 from model_src.predictor.data.sums import RangeMeans, Sums
 
@@ -29,14 +28,14 @@ class FoldedBatch:
     """What a `GraphBatch` holds, without repeated rows.
 
     Attributes:
-        features: Features of distinct nodes as tensors, weighted ones first.
+        features: Features of distinct nodes.
         rows: (n,) the rows of these features that the first layer takes.
         steps: For every layer its rows as sums over those of the layer before, each of which counts as two:
             2 i is row i as a node's own, 2 i + 1 is row i as a message.
         pooling: The parts as means of the last layer's rows.
     """
 
-    features: NodeFeatures
+    features: FeatureTensors
     rows: Tensor
     steps: tuple[Sums, ...]
     pooling: Sums | RangeMeans
@@ -44,7 +43,7 @@ class FoldedBatch:
     def to(self, device: torch.device, dtype: torch.dtype) -> "FoldedBatch":
         """The batch on another device and with another type of floating-point numbers."""
         return FoldedBatch(
-            features_to(self.features, device, dtype),
+            self.features.to(device, dtype),
             self.rows.to(device),
             tuple(step.to(device, dtype) for step in self.steps),
             self.pooling.to(device, dtype),

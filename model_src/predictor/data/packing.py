@@ -6,12 +6,11 @@ from itertools import chain
 from operator import attrgetter
 
 import numpy as np
-import torch
 
 from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 from model_src.comp_graph.tf_comp_graph_utils import NodeFeatures, node_features
-from model_src.predictor.data.batching import Pack
+from model_src.predictor.data.batching import FeatureTensors, Pack
 from model_src.predictor.data.blocks import Network, pack_splits
 from model_src.predictor.data.splits import ranges, split_bounds
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS
@@ -35,7 +34,7 @@ def pack_graphs(graphs: Sequence[ComputeGraph]) -> Pack:
     edges = np.fromiter(ends, dtype=np.int64, count=2 * edge_start[-1]).reshape(-1, 2).T
     numbers, zeros = np.arange(len(graphs)), np.zeros(len(graphs), dtype=np.int64)
     return Pack(
-        features=NodeFeatures(*map(torch.from_numpy, features)),
+        features=FeatureTensors.made_of(features),
         rows=rows,
         originals=np.arange(node_start[-1]),
         edges=edges + np.repeat(node_start[:-1], n_edges),
@@ -84,7 +83,7 @@ def _network(graph: ComputeGraph, segments: Sequence[Sequence[int]], rows: np.nd
 
 def _distinct_rows(graphs: Sequence[ComputeGraph], node_start: np.ndarray) -> tuple[NodeFeatures, np.ndarray]:
     """The features of the distinct nodes of graphs, and for every node of the graphs its row in them."""
-    groups: defaultdict[tuple, list[int]] = defaultdict(list)  # by normalisers
+    groups: defaultdict[tuple[int | None, ...], list[int]] = defaultdict(list)  # by normalisers
     for number, graph in enumerate(graphs):
         groups[_normalisers_of(graph)].append(number)
     pools, numbers = [NodePool() for _ in groups], []

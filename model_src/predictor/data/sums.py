@@ -75,11 +75,16 @@ class RangeMeans(NamedTuple):
         number = np.repeat(np.arange(len(lengths)), lengths)
         slots = np.arange(len(rows)) + 1 + number * width - np.repeat(np.cumsum(lengths) - lengths, lengths)
         of_list, starts, stops = ranges
-        places = of_list * width + starts, of_list * width + stops
-        before, last = map(torch.from_numpy, places)
-        weights = torch.from_numpy(shares[:, None])
-        lists = torch.from_numpy(rows), torch.from_numpy(slots)
-        return cls(*lists, width, len(lengths), before, last, changes, weights)
+        return cls(
+            torch.from_numpy(rows),
+            torch.from_numpy(slots),
+            width,
+            len(lengths),
+            torch.from_numpy(of_list * width + starts),
+            torch.from_numpy(of_list * width + stops),
+            changes,
+            torch.from_numpy(shares[:, None]),
+        )
 
     def of(self, matrix: Tensor) -> Tensor:
         """(n, size) -> (m, size)."""
