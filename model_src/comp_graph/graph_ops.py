@@ -135,8 +135,8 @@ def same_topology(first: ComputeGraph, second: ComputeGraph) -> bool:
     """Whether two graphs are isomorphic in operation, resolution, strides, kernel and metadata (exact test)."""
     import rustworkx
 
-    def bridge(cg: ComputeGraph):
-        graph = rustworkx.PyDiGraph()
+    def bridge(cg: ComputeGraph) -> "rustworkx.PyDiGraph[bytes, None]":
+        graph: rustworkx.PyDiGraph[bytes, None] = rustworkx.PyDiGraph()
         graph.add_nodes_from([node.digest for node in cg.nodes])
         graph.add_edges_from_no_data(list(cg.edge_pairs))
         return graph

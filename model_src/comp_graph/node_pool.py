@@ -3,26 +3,30 @@
 import marshal
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, node_from_state
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode, node_from_state
 
+AnyNode = TypeVar("AnyNode", bound=RegularNode)
 Item = TypeVar("Item")
 
 
-class NodePool:
+class NodePool(Generic[AnyNode]):
     """Distinct nodes by number, in order of first appearance; what counts as equal, the callers' keys say.
 
     Attributes:
         nodes: The nodes by number.
     """
 
-    def __init__(self, nodes: Iterable[Node] = ()):
+    def __init__(self, nodes: Iterable[AnyNode] = ()):
         self.nodes = list(nodes)
         self._number_of: defaultdict[Hashable, int] = defaultdict(count(len(self.nodes)).__next__)
 
-    def numbers(self, keys: Iterable[Hashable], items: Iterable[Item], make: Callable[[Item, int], Node]) -> list[int]:
+    def numbers(
+        self, keys: Iterable[Hashable], items: Iterable[Item], make: Callable[[Item, int], AnyNode]
+    ) -> list[int]:
         """The numbers of nodes; of those that are new, `make` gives the node from the item and its number.
 
         Once `make` has raised an error the pool is of no use.
@@ -46,15 +50,16 @@ class GraphPool:
     """
 
     def __init__(self) -> None:
-        self._contents = NodePool()
-        self._copies: defaultdict[int, dict[int, Node]] = defaultdict(dict)  # by number of the content, then by index
+        self._weighted = _PlacedNodes[WeightedNode]()
+        self._regular = _PlacedNodes[RegularNode]()
 
     def shared(self, graph: ComputeGraph) -> ComputeGraph:
         """The graph with nodes of the pool."""
-        nodes = self._nodes(map(_content, graph.nodes), graph.nodes, lambda node, _: node, 0)
-        first = graph.n_weighted_nodes
-        parts = tuple(nodes[:first]), tuple(nodes[first:]), graph.edge_pairs
-        return ComputeGraph(graph.name, tuple(graph.input_shape), *parts, **graph.normalisers)
+        weighted = self._weighted.nodes(map(_content, graph.weighted_nodes), graph.weighted_nodes, _itself, 0)
+        regular = self._regular.nodes(map(_content, graph.regular_nodes), graph.regular_nodes, _itself, len(weighted))
+        return replace(
+            graph, input_shape=tuple(graph.input_shape), weighted_nodes=tuple(weighted), regular_nodes=tuple(regular)
+        )
 
     def graph_from_state(self, state: dict[str, Any]) -> ComputeGraph:
         """A graph of nodes of the pool from its JSON state form, which is used up.
@@ -63,25 +68,32 @@ class GraphPool:
             ValueError: As `ComputeGraph.from_state_dict`.
         """
         try:
-            weighted = self._nodes_from(state["weighted_nodes"], True, 0)
-            regular = self._nodes_from(state["regular_nodes"], False, len(weighted))
+            weighted, regular = _without_ids(state["weighted_nodes"]), _without_ids(state["regular_nodes"])
+            nodes = {
+                "weighted_nodes": self._weighted.nodes(weighted, weighted, _weighted_from, 0),
+                "regular_nodes": self._regular.nodes(regular, regular, _regular_from, len(weighted)),
+            }
             graph = object.__new__(ComputeGraph)
             shape = tuple(state["input_shape"])
-            graph.__setstate__({**state, "input_shape": shape, "weighted_nodes": weighted, "regular_nodes": regular})
+            graph.__setstate__({**state, "input_shape": shape, **nodes})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a computation graph: {type(error).__name__} {error}") from error
         return graph
 
-    def _nodes_from(self, states: list[dict[str, Any]], weighted: bool, first: int) -> list[Node]:
-        for state in states:
-            del state["str_id"]
-        contents = [(weighted, state) for state in states]
-        return self._nodes(contents, states, lambda state, _: node_from_state({**state, "str_id": ""}, weighted), first)
 
-    def _nodes(
-        self, contents: Iterable[tuple], items: Iterable[Item], make: Callable[[Item, int], Node], first: int
-    ) -> list[Node]:
-        """The pool's nodes for plain data that describe them, with ids from `first` on."""
+class _PlacedNodes(Generic[AnyNode]):
+    """Nodes by content and index."""
+
+    def __init__(self) -> None:
+        self._contents = NodePool[AnyNode]()
+        self._copies: defaultdict[int, dict[int, AnyNode]] = defaultdict(
+            dict
+        )  # by number of the content, then by index
+
+    def nodes(
+        self, contents: Iterable[object], items: Iterable[Item], make: Callable[[Item, int], AnyNode], first: int
+    ) -> list[AnyNode]:
+        """The nodes that plain data describe, with ids from `first` on."""
         keys = [marshal.dumps(content, 2) for content in contents]  # the quickest way to bytes that equal data share
         nodes = []
         for index, number in enumerate(self._contents.numbers(keys, items, make), first):
@@ -92,7 +104,25 @@ class GraphPool:
         return nodes
 
 
-def _content(node: Node) -> tuple:
+def _without_ids(states: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for state in states:
+        del state["str_id"]
+    return states
+
+
+def _weighted_from(state: dict[str, Any], _: int) -> WeightedNode:
+    return node_from_state({**state, "str_id": ""}, True)
+
+
+def _regular_from(state: dict[str, Any], _: int) -> RegularNode:
+    return node_from_state({**state, "str_id": ""}, False)
+
+
+def _itself(node: AnyNode, _: int) -> AnyNode:
+    return node
+
+
+def _content(node: RegularNode) -> tuple[object, ...]:
     """All of a node but its id."""
-    kernel = node.shape if node.type_idx else None
+    kernel = node.shape if isinstance(node, WeightedNode) else None
     return node.label, node.op_type_idx, node.resolution, node.strides, node.metadata, kernel

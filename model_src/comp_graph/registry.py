@@ -1,11 +1,11 @@
 """How a backend says what stands for an operation: one way for importers, network builders and exporters."""
 
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from model_src.comp_graph.ops import OPERATIONS, Backend
 
-Function = TypeVar("Function", bound=Callable)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class MissingOperation(LookupError):

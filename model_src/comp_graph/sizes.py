@@ -31,7 +31,7 @@ def window_of(node: "Node") -> Window:
         ValueError: The kernel, stride or dilation is missing or not made of positive whole numbers.
     """
     metadata = node.metadata or {}
-    kernel = node.shape[2:] if node.type_idx else metadata.get("ksize", ())[1:3]
+    kernel = node.kernel[2:] if node.type_idx else metadata.get("ksize", ())[1:3]
     rate = metadata.get("dil_rate")
     dilation = (rate, rate) if rate else (metadata.get("dilations") or (1, 1, 1, 1))[1:3]
     window = Window(kernel, (node.strides or (1, 1, 1, 1))[1:3], dilation, node.padding == "same")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self, overload
 
 from constants import OP_VOCABULARY_FILE
 from model_src.comp_graph.ops import OOV_LABEL, OPERATIONS, Kind, Operation, operation_of, read_vocabulary
@@ -18,18 +18,23 @@ REGULAR, WEIGHTED = 0, 1
 
 Shape = tuple[int, int, int]  # (H, W, C)
 NodeResolution = tuple[int, int, int, int, int, int]  # (H_in, H_out, W_in, W_out, C_in, C_out)
+Strides = tuple[int, int, int, int]  # (1, s_h, s_w, 1)
+KernelShape = tuple[int, int, int, int]  # (C_in, C_out, k_h, k_w)
 
 
 class OP2I:
     """The vocabulary of operations, which predictors know by index: label -> index, 0 for what it does not know."""
 
     def __init__(self, labels: Sequence[str] = ()):
+        self._fill(labels)
+
+    def _fill(self, labels: Sequence[str]) -> None:
         self._labels = (OOV_LABEL, *labels)
         self._index = {label: index for index, label in enumerate(self._labels)}
 
     def build_from_file(self, path: str | Path = OP_VOCABULARY_FILE) -> "OP2I":
         """Read one label per line (lower-cased, blank lines ignored) and return the filled vocabulary."""
-        self.__init__(read_vocabulary(path))
+        self._fill(read_vocabulary(path))
         return self
 
     def __len__(self) -> int:
@@ -90,7 +95,7 @@ class RegularNode:
     label: str
     op_type_idx: int
     resolution: NodeResolution
-    strides: tuple[int, ...] | None = None
+    strides: Strides | None = None
     metadata: Mapping[str, Any] | None = None
 
     type_idx: ClassVar[int] = REGULAR
@@ -141,6 +146,15 @@ class RegularNode:
         """Whether a bias is added to the operation's result."""
         return bool((self.metadata or {}).get("use_bias"))
 
+    @property
+    def kernel(self) -> KernelShape:
+        """The shape of the kernel.
+
+        Raises:
+            ValueError: The node has none.
+        """
+        raise self.error("it has no kernel")
+
     @cached_property
     def digest(self) -> bytes:
         """16 bytes that two nodes share iff they compute the same thing.
@@ -155,7 +169,7 @@ class RegularNode:
         content = (self.operation.key, self.resolution, self.strides, kernel, details)
         return blake2b(repr(content).encode(), digest_size=16).digest()
 
-    def with_id(self, str_id: str) -> "Node":
+    def with_id(self, str_id: str) -> Self:
         """The same operation under another id."""
         node = object.__new__(type(self))
         node.__dict__.update(self.__dict__, str_id=str_id, digest=self.digest)  # copies need not work the digest out
@@ -186,15 +200,26 @@ class WeightedNode(RegularNode):
         shape: (C_in, C_out, k_h, k_w); depthwise (C, 1, k_h, k_w); dense (C_in, C_out, 0, 0).
     """
 
-    shape: tuple[int, ...] = (0, 0, 0, 0)
+    shape: KernelShape = (0, 0, 0, 0)
 
     type_idx: ClassVar[int] = WEIGHTED
     _pickled: ClassVar[tuple[str, ...]] = (*RegularNode._pickled, "shape")
+
+    @property
+    def kernel(self) -> KernelShape:
+        """The shape of the kernel."""
+        return self.shape
 
 
 Node = RegularNode | WeightedNode
 
 
+@overload
+def node_from_state(state: Mapping[str, Any], weighted: Literal[True]) -> WeightedNode: ...
+@overload
+def node_from_state(state: Mapping[str, Any], weighted: Literal[False]) -> RegularNode: ...
+@overload
+def node_from_state(state: Mapping[str, Any], weighted: bool) -> Node: ...
 def node_from_state(state: Mapping[str, Any], weighted: bool) -> Node:
     """Build a node from its JSON state form or from the attributes of a networkx node.
 
@@ -220,7 +245,7 @@ class ComputeGraph:
     """
 
     name: str
-    input_shape: tuple
+    input_shape: tuple[Any, ...]
     weighted_nodes: tuple[WeightedNode, ...]
     regular_nodes: tuple[RegularNode, ...]
     edge_pairs: tuple[tuple[int, int], ...]
@@ -235,7 +260,7 @@ class ComputeGraph:
     def from_nodes(
         cls,
         name: str,
-        input_shape: Sequence,
+        input_shape: Sequence[Any],
         nodes: Sequence[Node],
         edges: Iterable[tuple[int, int]],
         normalisers: Mapping[str, int | None] | None = None,
@@ -249,8 +274,8 @@ class ComputeGraph:
         return cls(
             name,
             tuple(input_shape),
-            tuple([nodes[position] for position in weighted]),
-            tuple([nodes[position] for position in regular]),
+            tuple([node for node in nodes if isinstance(node, WeightedNode)]),
+            tuple([node for node in nodes if not isinstance(node, WeightedNode)]),
             tuple(sorted(pairs)),
             **(normalisers or {}),
         )
@@ -331,7 +356,7 @@ class ComputeGraph:
         """
         return self._only_end(self.successors, self.predecessors, "output")
 
-    def _only_end(self, empty: Sequence, filled: Sequence, kind: str) -> int:
+    def _only_end(self, empty: Sequence[Sequence[int]], filled: Sequence[Sequence[int]], kind: str) -> int:
         ends = [i for i in range(self.n_nodes) if not empty[i] and (filled[i] or self.n_nodes == 1)]
         if len(ends) != 1:
             raise ValueError(f"{self.name}: expected one {kind} node, found {len(ends)}")

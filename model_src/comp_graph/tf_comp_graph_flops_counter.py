@@ -42,14 +42,14 @@ def _bias_macs(node: "Node") -> int:
 def conv_macs(node: "Node") -> int:
     """A window over all input channels for every number of the result."""
     _, h_out, _, w_out, c_in, c_out = node.resolution
-    k_h, k_w = node.shape[2:]
+    k_h, k_w = node.kernel[2:]
     return k_h * k_w * c_in * c_out * h_out * w_out + _bias_macs(node)
 
 
 def depthwise_macs(node: "Node") -> int:
     """A window over one channel for every number of the result."""
     _, h_out, _, w_out, c_in, _ = node.resolution
-    k_h, k_w = node.shape[2:]
+    k_h, k_w = node.kernel[2:]
     return k_h * k_w * c_in * h_out * w_out + _bias_macs(node)
 
 
@@ -68,14 +68,14 @@ def batchnorm_macs(node: "Node") -> int:
 def conv_parameters(node: "Node") -> int:
     """A kernel for every pair of channels, and the bias."""
     *_, c_in, c_out = node.resolution
-    k_h, k_w = node.shape[2:]
+    k_h, k_w = node.kernel[2:]
     return k_h * k_w * c_in * c_out + node.use_bias * c_out
 
 
 def depthwise_parameters(node: "Node") -> int:
     """A kernel for every channel, and the bias."""
     *_, c_in, c_out = node.resolution
-    k_h, k_w = node.shape[2:]
+    k_h, k_w = node.kernel[2:]
     return k_h * k_w * c_in + node.use_bias * c_out
 
 

@@ -104,7 +104,7 @@ def correct_cg_for_downstream(cg: ComputeGraph, H: int, W: int, C: int) -> Compu
             makes of a map of another size is not known.
     """
     graph = _with_explicit_sums(_without_inner_ends(prune_merges(cg, fewest=0)))
-    nodes: list[Node | None] = [None] * graph.n_nodes
+    nodes: dict[int, Node] = {}
     n_adds = 0
     for index in topological_order(graph):
         shapes = [nodes[source].out_shape for source in graph.predecessors[index]] or [(H, W, C)]
@@ -115,7 +115,9 @@ def correct_cg_for_downstream(cg: ComputeGraph, H: int, W: int, C: int) -> Compu
             n_adds += 1
         state = {**_inferred(node, shapes), "str_id": str(index), "label": label}
         nodes[index] = node_from_state(state, bool(node.type_idx))
-    result = ComputeGraph.from_nodes(cg.name, (1, H, W, C), nodes, graph.edge_pairs)
+    result = ComputeGraph.from_nodes(
+        cg.name, (1, H, W, C), [nodes[index] for index in range(graph.n_nodes)], graph.edge_pairs
+    )
     return result.with_normalisers(derived_normalisers(result))
 
 
@@ -159,7 +161,7 @@ def _inferred(node: Node, shapes: Sequence[Shape]) -> dict[str, Any]:
     if operation.has_window:
         state["strides"] = (1, *window_of(node).stride, 1)
     if node.type_idx:
-        state["shape"] = operation.kernel_shape(c, c_out, *node.shape[2:])
+        state["shape"] = operation.kernel_shape(c, c_out, *node.kernel[2:])
     return state
 
 

@@ -5,14 +5,14 @@ Needs neither TensorFlow nor PyTorch.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.ops import OPERATIONS, Channels, Operation
 from model_src.comp_graph.registry import MissingOperation, Registry
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 
-Function = TypeVar("Function", bound=Callable)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def plan_network(
     for index, reader in last_reader.items():
         if reader is not None:
             finished[reader].append(position[index])
-    steps = []
+    steps: list[Step] = []
     for ident, index in zip(_identifiers(cg, order), order, strict=True):
         node = cg.nodes[index]
         operation = overrides.get(node.operation.name, node.operation)

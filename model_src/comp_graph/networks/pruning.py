@@ -37,5 +37,6 @@ def _dilated(node: Node, first: Node, last: Node) -> Node:
     metadata = {**(node.metadata or {}), "padding": "same", "dil_rate": -(-h // h_block)}
     if last.use_bias:
         metadata["use_bias"] = True
-    resolution = tuple(size for pair in zip(first.in_shape, last.out_shape, strict=True) for size in pair)
-    return replace(node, resolution=resolution, metadata=metadata)
+    h_in, w_in, c_in = first.in_shape
+    h_out, w_out, c_out = last.out_shape
+    return replace(node, resolution=(h_in, h_out, w_in, w_out, c_in, c_out), metadata=metadata)
