@@ -70,28 +70,28 @@ def _load_json(path: Path, *_: int | None) -> ComputeGraph:
 # What follows needs TensorFlow or ONNX, which are imported only then.
 
 
-def _load_pb(path: Path, *size: int | None) -> ComputeGraph:
+def _load_pb(path: Path, h: int | None, w: int | None, c: int | None) -> ComputeGraph:
     from model_src.comp_graph.importers.tensorflow.frozen import load_pb
 
-    return load_pb(path, *size)
+    return load_pb(path, h, w, c)
 
 
-def _load_keras(path: Path, *size: int | None) -> ComputeGraph:
+def _load_keras(path: Path, h: int | None, w: int | None, c: int | None) -> ComputeGraph:
     from model_src.comp_graph.importers.tensorflow.saved import load_keras
 
-    return load_keras(path, *size)
+    return load_keras(path, h, w, c)
 
 
-def _load_saved_model(path: Path, *size: int | None) -> ComputeGraph:
+def _load_saved_model(path: Path, h: int | None, w: int | None, c: int | None) -> ComputeGraph:
     from model_src.comp_graph.importers.tensorflow.saved import load_saved_model
 
-    return load_saved_model(path, *size)
+    return load_saved_model(path, h, w, c)
 
 
-def _load_onnx(path: Path, *size: int | None) -> ComputeGraph:
+def _load_onnx(path: Path, h: int | None, w: int | None, c: int | None) -> ComputeGraph:
     from model_src.comp_graph.importers.onnx.reader import load_onnx
 
-    return load_onnx(path, *size).graph
+    return load_onnx(path, h, w, c).graph
 
 
 _READERS: dict[str, Reader] = {

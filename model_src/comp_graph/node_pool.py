@@ -91,7 +91,7 @@ class _PlacedNodes(Generic[AnyNode]):
         )  # by number of the content, then by index
 
     def nodes(
-        self, contents: Iterable[object], items: Iterable[Item], make: Callable[[Item, int], AnyNode], first: int
+        self, contents: Iterable[Any], items: Iterable[Item], make: Callable[[Item, int], AnyNode], first: int
     ) -> list[AnyNode]:
         """The nodes that plain data describe, with ids from `first` on."""
         keys = [marshal.dumps(content, 2) for content in contents]  # the quickest way to bytes that equal data share

@@ -1,6 +1,7 @@
 """Computation graph <-> networkx DiGraph."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import networkx as nx
 
@@ -55,11 +56,11 @@ def _nx_to_cg(graph: nx.DiGraph) -> ComputeGraph:
     )
 
 
-def in_shape(graph: nx.DiGraph, node_id) -> tuple[int, int, int]:
+def in_shape(graph: nx.DiGraph, node_id: Any) -> tuple[int, int, int]:
     """(H_in, W_in, C_in) of a networkx node."""
     return tuple(graph.nodes[node_id]["resolution"][0::2])
 
 
-def out_shape(graph: nx.DiGraph, node_id) -> tuple[int, int, int]:
+def out_shape(graph: nx.DiGraph, node_id: Any) -> tuple[int, int, int]:
     """(H_out, W_out, C_out) of a networkx node."""
     return tuple(graph.nodes[node_id]["resolution"][1::2])

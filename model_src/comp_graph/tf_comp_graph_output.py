@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_src.comp_graph.importers.tensorflow.frozen import freeze, part_feeding
 from model_src.comp_graph.networks.keras_layers import LAYERS, Sum, layer_name
@@ -12,8 +13,11 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError, atomic_write
 from model_src.runtime import import_tensorflow
 
-tf = import_tensorflow()
-import keras  # noqa: E402 - TensorFlow's settings must come first
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = import_tensorflow()
+import keras  # after TensorFlow's settings
 
 
 def build_tf_network(
@@ -43,7 +47,7 @@ def build_tf_network(
     """
     plan = plan_network(cg, op_overrides, enable_bias)
     image = keras.Input(input_shape or tuple(cg.input_shape[1:]), name="image")
-    results = []
+    results: list[keras.KerasTensor] = []
     for step in plan.steps:
         inputs = [results[source] for source in step.sources] or [image]
         results.append(step.function_in(LAYERS)(step)(_join(inputs, step)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ class TorchNetwork(nn.Module):
         return _squeeze(outputs[0]) if self.squeeze_output else outputs[0]
 
 
-def build_torch_network(cg: ComputeGraph, seed: int | None = None, **options) -> TorchNetwork:
+def build_torch_network(cg: ComputeGraph, seed: int | None = None, **options: Any) -> TorchNetwork:
     """Build the network of a graph; with a seed its initial weights are always the same.
 
     Args:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.segment import Segment
-from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, NodeResolution, Shape
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, NodeResolution, Shape, Strides, WeightedNode
 
 N_CLASSES = 10  # what a dense layer gives, whatever it reads
 
@@ -44,8 +45,9 @@ def outside_shapes(segment: Segment, input_shapes: Sequence[Shape]) -> list[list
     for readers, shape in zip(segment.inputs, input_shapes, strict=True):
         if any(size < 1 or size != int(size) for size in shape):
             raise PropagationError(f"the input shape {tuple(shape)} is not made of positive integers")
+        h, w, c = map(int, shape)
         for index in readers:
-            shapes[index].append(tuple(map(int, shape)))
+            shapes[index].append((h, w, c))
     return shapes
 
 
@@ -57,7 +59,7 @@ def forward_resolutions(segment: Segment, outside: Sequence[Sequence[Shape]]) ->
     """
     graph = segment.graph
     shapes: dict[int, Shape] = {}
-    resolutions: list[NodeResolution] = [()] * graph.n_nodes
+    resolutions: dict[int, NodeResolution] = {}
     for index in topological_order(graph):
         node, inner = graph.nodes[index], graph.predecessors[index]
         operands = [*(shapes[source] for source in inner), *outside[index]]
@@ -65,7 +67,7 @@ def forward_resolutions(segment: Segment, outside: Sequence[Sequence[Shape]]) ->
             raise PropagationError(f"node {node.str_id} ({node.label}) has no input")
         resolutions[index] = _forward_one(node, operands, is_source=not inner)
         shapes[index] = resolutions[index][1::2]
-    return resolutions
+    return [resolutions[index] for index in range(graph.n_nodes)]
 
 
 def _forward_one(node: Node, operands: Sequence[Shape], is_source: bool) -> NodeResolution:
@@ -113,7 +115,7 @@ def integer_strides(strides: Sequence[float] | None) -> tuple[int, int]:
 
 
 def with_resolutions(
-    graph: ComputeGraph, resolutions: Sequence[NodeResolution], strides: Sequence[tuple[int, ...] | None]
+    graph: ComputeGraph, resolutions: Sequence[NodeResolution], strides: Sequence[Strides | None]
 ) -> ComputeGraph:
     """The graph with the given resolution and strides per node; kernel shapes follow, unchanged nodes are shared."""
     nodes = tuple(map(_with_resolution, graph.nodes, resolutions, strides))
@@ -123,14 +125,14 @@ def with_resolutions(
     return replace(
         graph,
         input_shape=tuple((1, *node.in_shape) for node in starts),
-        weighted_nodes=nodes[: graph.n_weighted_nodes],
-        regular_nodes=nodes[graph.n_weighted_nodes :],
+        weighted_nodes=tuple(node for node in nodes if isinstance(node, WeightedNode)),
+        regular_nodes=tuple(node for node in nodes if not isinstance(node, WeightedNode)),
     )
 
 
-def _with_resolution(node: Node, resolution: NodeResolution, strides: tuple[int, ...] | None) -> Node:
-    changes = {}
-    if node.type_idx:
+def _with_resolution(node: Node, resolution: NodeResolution, strides: Strides | None) -> Node:
+    changes: dict[str, Any] = {}
+    if isinstance(node, WeightedNode):
         shape = node.operation.kernel_shape(*resolution[4:], *node.shape[2:])
         if shape != node.shape:
             changes["shape"] = shape

@@ -148,7 +148,7 @@ class ResolutionProblem:
     def new_strides(self, node: int, shapes: Sequence[Shape]) -> tuple[int, int]:
         """(s_h, s_w) of a node that has strides, where `shapes` are the outputs of all nodes."""
         inputs, out, old = self.operands(node, shapes)[0], shapes[node], self.strides[node]
-        return tuple(_fitting_stride(inputs[axis], out[axis], old[axis]) for axis in (H, W))
+        return _fitting_stride(inputs[H], out[H], old[0]), _fitting_stride(inputs[W], out[W], old[1])
 
 
 def smallest_stride(size: int, out: int) -> int | None:
@@ -158,7 +158,11 @@ def smallest_stride(size: int, out: int) -> int | None:
 
 
 def _fitting_stride(size: int, out: int, old: int) -> int:
-    return old if -(-size // old) == out else smallest_stride(size, out)
+    if -(-size // old) == out:
+        return old
+    stride = smallest_stride(size, out)
+    assert stride is not None  # in a solution there is one
+    return stride
 
 
 def problem_of_segment(
@@ -202,7 +206,7 @@ def problem_of_graph(graph: nx.DiGraph, required: Mapping[object, Shape]) -> Res
         if operation.has_window and padding.lower() != "same":
             raise PropagationError(f"node {node_id} ({node['op_name']}): the padding is {padding}, not same")
     kinds = tuple(map(resolution_kind, operations))
-    resolutions = tuple(tuple(map(int, node["resolution"])) for node in attributes)
+    resolutions = tuple(_whole_resolution(node["resolution"]) for node in attributes)
     predecessors = tuple(tuple(index[source] for source in graph.predecessors(node_id)) for node_id in ids)
     return ResolutionProblem(
         kinds=kinds,
@@ -213,8 +217,13 @@ def problem_of_graph(graph: nx.DiGraph, required: Mapping[object, Shape]) -> Res
         ),
         resolutions=resolutions,
         strides=tuple(integer_strides(node.get("strides")) for node in attributes),
-        required={index[node_id]: tuple(map(int, shape)) for node_id, shape in required.items()},
+        required={index[node_id]: (int(h), int(w), int(c)) for node_id, (h, w, c) in required.items()},
     )
+
+
+def _whole_resolution(numbers: Sequence[float]) -> NodeResolution:
+    h_in, h_out, w_in, w_out, c_in, c_out = map(int, numbers)
+    return h_in, h_out, w_in, w_out, c_in, c_out
 
 
 def operation_of(attributes: Mapping[str, Any]) -> Operation:

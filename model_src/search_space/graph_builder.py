@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import constants
 from model_src.comp_graph.ops import OPERATIONS
 from model_src.comp_graph.sizes import window_output
-from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode
+from model_src.comp_graph.tf_comp_graph import (
+    ComputeGraph,
+    KernelShape,
+    Node,
+    NodeResolution,
+    RegularNode,
+    Strides,
+    WeightedNode,
+)
 
 INPUT_SHAPE = (1, 32, 32, 3)
 N_CLASSES = 10
@@ -18,10 +26,11 @@ NORMALISERS = {
     "max_derived_H": constants.MAX_DERIVED_H,
     "max_derived_W": constants.MAX_DERIVED_W,
 }
-_USE_BIAS = (("use_bias", True),)
-
 
 Size = int | tuple[int, int]  # one number for both, or (height, width)
+Metadata = tuple[tuple[str, Any], ...]
+
+_USE_BIAS: Metadata = (("use_bias", True),)
 
 
 class Tensor(NamedTuple):
@@ -142,7 +151,7 @@ class GraphBuilder:
         metadata = (("data_format", "NHWC"), ("padding", padding), ("ksize", (1, kernel, kernel, 1)))
         return self._append((x,), op, (x.h, h, x.w, w, x.c, x.c), (1, stride, stride, 1), metadata)
 
-    def _pointwise(self, op: str, x: Tensor, metadata: tuple = ()) -> Tensor:
+    def _pointwise(self, op: str, x: Tensor, metadata: Metadata = ()) -> Tensor:
         return self._append((x,), op, (x.h, x.h, x.w, x.w, x.c, x.c), None, metadata)
 
     def _append(self, sources: Sequence[Tensor], *fields: Any, **more: Any) -> Tensor:
@@ -162,15 +171,17 @@ class GraphBuilder:
 def _node(
     str_id: str,
     op: str,
-    resolution: tuple[int, ...],
-    strides: tuple[int, ...] | None = None,
-    metadata: tuple[tuple[str, Any], ...] = (),
-    shape: tuple[int, ...] | None = None,
+    resolution: NodeResolution,
+    strides: Strides | None = None,
+    metadata: Metadata = (),
+    shape: KernelShape | None = None,
     label: str = "",
 ) -> Node:
     operation = OPERATIONS[op]
-    fields = (str_id, label or operation.label, operation.index, resolution, strides, dict(metadata) or None)
-    return RegularNode(*fields) if shape is None else WeightedNode(*fields, shape)
+    name, more = label or operation.label, dict(metadata) or None
+    if shape is None:
+        return RegularNode(str_id, name, operation.index, resolution, strides, more)
+    return WeightedNode(str_id, name, operation.index, resolution, strides, more, shape)
 
 
 def numbered(word: str, count: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -74,13 +75,13 @@ class _Writer:
     A result is kept as a map (N, C, H, W), as a vector (N, C), or as both: dense layers make and want vectors.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
         self._maps: dict[int, str] = {IMAGE: "image"}
         self._vectors: dict[int, str] = {}
 
-    def add(self, op: str, inputs: list[str], name: str, **attributes) -> str:
+    def add(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
         """Append a node; returns the name of its result, which is its own."""
         self.nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
         return name
@@ -167,11 +168,10 @@ def _avgpool(writer: _Writer, traced: TracedStep, x: str) -> str:
 
 def _window(traced: TracedStep) -> dict[str, tuple[int, ...]]:
     window = window_of(traced.step.node)
-    pads = ((0, 0), (0, 0))
+    top = bottom = left = right = 0
     if window.same:
         axes = zip(traced.before[1:], window.kernel, window.stride, window.dilation, strict=True)
-        pads = tuple(same_padding(*axis) for axis in axes)
-    (top, bottom), (left, right) = pads
+        (top, bottom), (left, right) = (same_padding(*axis) for axis in axes)
     return {"kernel_shape": window.kernel, "strides": window.stride, "pads": (top, left, bottom, right)}
 
 

@@ -4,14 +4,15 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from model_src.comp_graph.networks.keras_layers import layer_name
 from model_src.comp_graph.ops import Backend
 from model_src.comp_graph.registry import Registry
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_output import build_tf_network, layer_name
+from model_src.comp_graph.tf_comp_graph_output import build_tf_network
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.files import InputError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 # A layer's weights in the order and with the axes of Keras.
-WEIGHTS: Registry[Callable[[torch.nn.Module], "list[np.ndarray]"]] = Registry(Backend.TF_EXPORT)
+WEIGHTS: Registry[Callable[[Any], "list[np.ndarray]"]] = Registry(Backend.TF_EXPORT)
 
 
 def tf_twin(cg: ComputeGraph, network: TorchNetwork) -> "keras.Model":
@@ -41,24 +42,24 @@ def _arrays(*tensors: torch.Tensor | None) -> "list[np.ndarray]":
 
 
 @WEIGHTS.register("conv")
-def _conv(layer: torch.nn.Module) -> "list[np.ndarray]":
+def _conv(layer: torch.nn.Conv2d) -> "list[np.ndarray]":
     kernel, *bias = _arrays(layer.weight, layer.bias)
     return [kernel.transpose(2, 3, 1, 0), *bias]
 
 
 @WEIGHTS.register("depthwise")
-def _depthwise(layer: torch.nn.Module) -> "list[np.ndarray]":
+def _depthwise(layer: torch.nn.Conv2d) -> "list[np.ndarray]":
     kernel, *bias = _arrays(layer.weight, layer.bias)
     return [kernel.transpose(2, 3, 0, 1), *bias]
 
 
 @WEIGHTS.register("matmul")
-def _matmul(layer: torch.nn.Module) -> "list[np.ndarray]":
+def _matmul(layer: torch.nn.Linear) -> "list[np.ndarray]":
     return _arrays(layer.weight.T, layer.bias)
 
 
 @WEIGHTS.register("batchnorm")
-def _batchnorm(layer: torch.nn.Module) -> "list[np.ndarray]":
+def _batchnorm(layer: torch.nn.BatchNorm2d) -> "list[np.ndarray]":
     return _arrays(layer.weight, layer.bias, layer.running_mean, layer.running_var)
 
 

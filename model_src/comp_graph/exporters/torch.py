@@ -149,7 +149,7 @@ class Network(nn.Module):
 
 def _attributes(network: TorchNetwork) -> dict[str, str]:
     """Per step name, `op_7/conv`, the name of its layer in the Python file, `conv_7`."""
-    names = {}
+    names: dict[str, str] = {}
     for position, step in enumerate(network.plan.steps):
         ident = step.name.removeprefix("op_").rpartition("/")[0]
         name = f"{step.op}_{ident}"
@@ -182,7 +182,8 @@ def _forward(steps: list[TracedStep], names: dict[str, str], network: TorchNetwo
         roots[position] = roots[traced.sources[0]] if passes else position
     last_use = {roots[source]: p for p, traced in enumerate(steps) for source in traced.sources if roots[p] == p}
     last_use |= {roots[position]: len(steps) for position in network.plan.outputs}
-    variables, free, lines = {IMAGE: "x"}, [], []
+    variables, lines = {IMAGE: "x"}, []
+    free: list[str] = []
     for position, traced in enumerate(steps):
         if roots[position] != position:
             continue

@@ -1,7 +1,7 @@
 """A PyTorch network of a graph with the sizes that its maps really have: what exporters write down."""
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ class TracedStep(NamedTuple):
     """A step with its layer and sizes."""
 
     step: Step
-    layer: nn.Module
+    layer: Any  # a module; what it has besides depends on the operation
     sources: tuple[int, ...]  # positions of earlier steps, or IMAGE
     slices: tuple[int | None, ...]  # per source, how many of its channels are read; None: all
     before: MapShape  # what the layer gets, after its inputs were sliced and joined
@@ -52,4 +52,5 @@ def _traced(step: Step, layer: nn.Module, before: MapShape, after: MapShape, sha
 
 
 def _shape(x: torch.Tensor) -> MapShape:
-    return tuple(x.shape[1:])
+    _, c, h, w = x.shape
+    return c, h, w

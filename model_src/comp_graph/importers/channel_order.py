@@ -11,7 +11,7 @@ import numpy as np
 from model_src.comp_graph.networks.plan import NetworkPlan, Step
 from model_src.comp_graph.ops import Channels
 
-Weights = dict[str, np.ndarray]
+Weights = Mapping[str, np.ndarray]
 
 
 def in_running_order(

@@ -17,10 +17,9 @@ def given_size(path: Path, input_h: int | None, input_w: int | None, input_c: in
     Raises:
         InputError: Only a part of it was given.
     """
-    size = (input_h, input_w, input_c)
-    if None not in size:
-        return size
-    if size != (None, None, None):
+    if input_h is not None and input_w is not None and input_c is not None:
+        return input_h, input_w, input_c
+    if (input_h, input_w, input_c) != (None, None, None):
         raise InputError(f"{path}: give input height, width and channels, or none of them")
     return None
 
@@ -30,6 +29,7 @@ def completed_normalisers(graph: ComputeGraph, given: Mapping[str, int | None] |
     given, derived = given or {}, derived_normalisers(graph)
     for key, value in derived.items():
         # Channels of a published domain are exceeded by every wide classifier, so only far outliers are worth a word.
-        if given.get(key) and value > given[key] * (10 if key == "max_hidden_size" else 1):
-            logger.warning("the graph's %s is %d, above the given %d", key, value, given[key])
+        limit = given.get(key)
+        if limit and value > limit * (10 if key == "max_hidden_size" else 1):
+            logger.warning("the graph's %s is %d, above the given %d", key, value, limit)
     return {key: given.get(key) or value for key, value in derived.items()}

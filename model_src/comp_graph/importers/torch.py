@@ -35,6 +35,7 @@ def from_torch(
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
             cause = error.__cause__ or error
             raise ValueError(f"torch.export cannot trace the module: {' '.join(str(cause).split())}") from error
+    assert exported is not None  # which it is only without `dynamo`
     return from_onnx(exported.model_proto, name or type(module).__name__, None, normalisers)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from model_src.comp_graph.networks.plan import Step, check_convolution
 from model_src.comp_graph.ops import Backend, Channels
@@ -9,8 +10,11 @@ from model_src.comp_graph.registry import Registry
 from model_src.comp_graph.sizes import window_of
 from model_src.runtime import import_tensorflow
 
-tf = import_tensorflow()
-import keras  # noqa: E402 - TensorFlow's settings must come first
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = import_tensorflow()
+import keras  # after TensorFlow's settings
 
 LAYERS: Registry[Callable[[Step], keras.layers.Layer]] = Registry(Backend.KERAS)
 KERNEL_L2 = 1e-5

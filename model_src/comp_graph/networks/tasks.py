@@ -21,7 +21,7 @@ from model_src.comp_graph.networks.pruning import bypass_operations, merge_dilat
 from model_src.comp_graph.networks.torch_layers import LAYERS
 from model_src.comp_graph.ops import OPERATIONS, Backend
 from model_src.comp_graph.registry import Registry
-from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, NodeResolution, RegularNode, Strides, WeightedNode
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
 from model_src.files import InputError
@@ -140,9 +140,10 @@ def _ancestors(cg: ComputeGraph, index: int) -> set[int]:
     return found
 
 
-def _unchanged(node: RegularNode) -> tuple[int, ...]:
+def _unchanged(node: RegularNode) -> NodeResolution:
     """The resolution of a node that hands on what this one gives."""
-    return tuple(size for size in node.out_shape for _ in range(2))
+    h, w, c = node.out_shape
+    return h, h, w, w, c, c
 
 
 def segmentation_graph(cg: ComputeGraph, config: TaskConfig) -> ComputeGraph:
@@ -187,7 +188,7 @@ class SegmentationNetwork(TorchNetwork):
         return sorted(padded, key=lambda one: one.shape[1], reverse=True)
 
 
-def _changed(step: Step, strides: tuple[int, ...], **metadata: int | str) -> Step:
+def _changed(step: Step, strides: Strides, **metadata: int | str) -> Step:
     node = replace(step.node, strides=strides, metadata={**(step.node.metadata or {}), **metadata})
     return replace(step, node=node)
 
@@ -207,13 +208,15 @@ def _conv(step: Step) -> nn.Module:
 def _with_kernel(step: Step) -> Step:
     """The step with a kernel of one pixel where none is known."""
     node = step.node
-    return replace(step, node=replace(node, shape=(*node.shape[:2], 1, 1))) if 0 in node.shape[2:] else step
+    if not isinstance(node, WeightedNode) or 0 not in node.shape[2:]:
+        return step
+    return replace(step, node=replace(node, shape=(*node.shape[:2], 1, 1)))
 
 
 @SEGMENTATION_LAYERS.register("conv2d_transpose")
 def _transposed(step: Step) -> nn.Module:
     step = _with_kernel(step)
-    (c_in, c_out), (kernel, *_) = step.node.resolution[4:], step.node.shape[2:]
+    (c_in, c_out), (kernel, _) = step.node.resolution[4:], step.node.kernel[2:]
     paddings = {4: (1, 0), 3: (1, 1), 2: (0, 0)}  # kernel -> padding, output padding
     if kernel not in paddings:
         raise step.error(f"a transposed convolution with kernel {kernel}; known are 2, 3 and 4")

@@ -136,6 +136,17 @@ class Builder:
             raise op.error(f"its operand {op.inputs[index]!r} depends on the image; only constants can be read there")
         return self._model.constants[op.inputs[index]]
 
+    def parameter(self, op: OnnxOp, index: int) -> np.ndarray:
+        """An operand that does not depend on the image and without which there is no operation.
+
+        Raises:
+            ValueError: It depends on the image, or there is none.
+        """
+        value = self.constant(op, index)
+        if value is None:
+            raise op.error(f"it has no operand {index}")
+        return value
+
     def bias(self, op: OnnxOp, index: int) -> np.ndarray | None:
         """A bias operand; None too where it is zeros that are no parameter, as PyTorch writes for none."""
         bias = self.constant(op, index)

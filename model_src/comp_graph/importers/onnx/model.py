@@ -178,23 +178,25 @@ def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarr
         model.graph.node.extend(kept)
 
 
-def _computed(graph: onnx.GraphProto, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _computed(graph: onnx.GraphProto, known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Results of the nodes that read constants only, or only the size or type of another tensor."""
-    shapes, new = _shapes(graph), {}
+    shapes = _shapes(graph)
+    new: dict[str, np.ndarray] = {}
     all_known = ChainMap(new, known)
     for position, node in enumerate(graph.node):
         op = _operation(node, position)
         values = {name: all_known[name] for name in op.inputs if name in all_known}
-        if op.type == "Shape" and shapes.get(op.inputs[0]) is not None:
+        if op.type == "Shape" and (shape := shapes.get(op.inputs[0])) is not None:
             ends = (op.attributes.get("start", 0), op.attributes.get("end"))
-            new[op.outputs[0]] = np.array(shapes[op.inputs[0]][slice(*ends)], np.int64)
+            new[op.outputs[0]] = np.array(shape[slice(*ends)], np.int64)
         elif op.type == "CastLike" and op.inputs[0] in values:
             new[op.outputs[0]] = values[op.inputs[0]].astype(np.float32)  # as images are
         elif len(op.outputs) == 1 and values.keys() == set(filter(None, op.inputs)):
             try:
-                (new[op.outputs[0]],) = reference.ReferenceEvaluator(node).run(None, values)
+                results: Any = reference.ReferenceEvaluator(node).run(None, values)
             except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError) as error:
                 raise op.error(f"its constant result cannot be computed: {' '.join(str(error).split())}") from error
+            (new[op.outputs[0]],) = results
     return new
 
 
@@ -254,9 +256,10 @@ def _roots(op: OnnxOp, producers: Mapping[str, OnnxOp], numbers: Mapping[str, fl
         if len(tensors) != 1:
             return
         yield tensors[0]
-        op = producers.get(tensors[0])
-        if op is None or op.type not in ("Div", "Max", "Min", "Mul"):
+        before = producers.get(tensors[0])
+        if before is None or before.type not in ("Div", "Max", "Min", "Mul"):
             return
+        op = before
 
 
 def _composition(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ CONVERTERS.register("paddings", types=("Pad",))(pad)
 
 @CONVERTERS.register("conv", "depthwise", types=("Conv",))
 def _conv(builder: Builder, op: OnnxOp) -> Value:
-    kernel = builder.constant(op, 1)
+    kernel = builder.parameter(op, 1)
     if kernel.ndim != 4:
         raise op.error(f"a kernel of {kernel.ndim - 2} axes; only those of images can be read")
     x, outer = outer_padding(builder, op, 0.0)
@@ -47,11 +48,11 @@ def _conv(builder: Builder, op: OnnxOp) -> Value:
             f"{groups} groups of a {c_group} -> {c_out} kernel on {c} channels; "
             "only plain and depthwise convolutions can be read"
         )
-    x, fields = window(builder, op, x, tuple(size), True, True, outer)
+    x, fields = window(builder, op, x, (size[0], size[1]), True, True, outer)
     fields["metadata"]["dilations"] = (1, *pair(op, "dilations"), 1)
     fields["shape"] = (c, 1 if is_depthwise else c_out, *size)
-    after = (*builder.shape(op.outputs[0])[2:], c_out)
-    value = builder.node("depthwise" if is_depthwise else "conv", op.name, [x], after, **fields)
+    h, w = builder.shape(op.outputs[0])[2:]
+    value = builder.node("depthwise" if is_depthwise else "conv", op.name, [x], (h, w, c_out), **fields)
     builder.set_kernel(value, kernel, builder.bias(op, 2))
     return value
 
@@ -72,15 +73,15 @@ def _pool(builder: Builder, op: OnnxOp) -> Value:
         allowed = (not counts_zeros, counts_zeros and not op.attributes.get("ceil_mode"))
     x, fields = window(builder, op, x, kernel, *allowed, outer)
     fields["metadata"]["ksize"] = (1, *kernel, 1)
-    after = (*builder.shape(op.outputs[0])[2:], builder.size(x)[2])
-    positive = builder.is_positive(x)
+    h, w = builder.shape(op.outputs[0])[2:]
+    after, positive = (h, w, builder.size(x)[2]), builder.is_positive(x)
     return builder.node("maxpool" if is_max else "avgpool", op.name, [x], after, positive=positive, **fields)
 
 
 @CONVERTERS.register("batchnorm", types=("BatchNormalization",))
 def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
     x = builder.value(op)
-    scale, shift, mean, variance = (builder.constant(op, index) for index in range(1, 5))
+    scale, shift, mean, variance = (builder.parameter(op, index) for index in range(1, 5))
     if x.axes[:2] != "NC" or op.attributes.get("training_mode"):
         raise op.error(f"it normalises {x.axes} in training; only the channels of NCHW at inference can be read")
     value = builder.node("batchnorm", op.name, [x], builder.size(x), metadata={"data_format": "NHWC"})
@@ -112,10 +113,10 @@ for _name, _type in POINTWISE.items():
 
 @CONVERTERS.register("relu6", "relu", types=("Clip",))
 def _clip(builder: Builder, op: OnnxOp) -> Value:
-    x, lower, upper = builder.value(op), builder.constant(op, 1), builder.constant(op, 2)
-    lower = float(op.attributes.get("min", "-inf") if lower is None else lower.reshape(()))
-    upper = float(op.attributes.get("max", "inf") if upper is None else upper.reshape(()))
-    name = {(0, 6): "relu6", (0, np.inf): "relu"}.get((lower, upper))
+    x, least, most = builder.value(op), builder.constant(op, 1), builder.constant(op, 2)
+    lower = float(op.attributes.get("min", "-inf") if least is None else least.reshape(()))
+    upper = float(op.attributes.get("max", "inf") if most is None else most.reshape(()))
+    name = {(0.0, 6.0): "relu6", (0.0, np.inf): "relu"}.get((lower, upper))
     if name is None and (lower != 0 or upper < np.finfo(np.float32).max):
         raise op.error(f"it clips to {lower:g} ... {upper:g}; only 0 ... 6 (relu6) and 0 ... inf can be represented")
     return builder.node(name or "relu", op.name, [x], builder.size(x))
@@ -149,8 +150,8 @@ def _global_mean(builder: Builder, op: OnnxOp) -> Value:
 
 @CONVERTERS.register("mean", types=("ReduceMean",))
 def _reduce_mean(builder: Builder, op: OnnxOp) -> Value:
-    x, axes = builder.value(op), builder.constant(op, 1)
-    axes = [int(axis) for axis in (op.attributes.get("axes", ()) if axes is None else axes.ravel())]
+    x, operand = builder.value(op), builder.constant(op, 1)
+    axes = [int(axis) for axis in (op.attributes.get("axes", ()) if operand is None else operand.ravel())]
     letters = sorted(x.axes[axis] for axis in axes) if len(x.axes) == 4 else []
     if letters != ["H", "W"]:
         raise op.error(f"it averages axes {axes} of {x.axes}; only all pixels can be averaged")
@@ -172,8 +173,9 @@ def _merge(builder: Builder, op: OnnxOp) -> Value:
     if operation.is_idle(len(values)):
         return values[0]
     sizes = [builder.size(value) for value in values]
-    after = tuple(map(max, zip(*sizes, strict=True)))
-    wrong = {size for size in sizes if size != after and not (operation.is_product and size == (1, 1, after[2]))}
+    h, w, c = map(max, zip(*sizes, strict=True))
+    after = (h, w, c)
+    wrong = {size for size in sizes if size != after and not (operation.is_product and size == (1, 1, c))}
     if wrong or len({value.axes for value in values}) > 1:
         found = ", ".join(f"{value.axes} {size}" for value, size in zip(values, sizes, strict=True))
         raise op.error(f"it joins maps of different sizes (H, W, C): {found}")
@@ -184,7 +186,7 @@ def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: li
     """Add a bias, or multiply by zero."""
     if len(op.inputs) != 2:
         raise op.error("a constant among several operands cannot be represented")
-    (x,), constant = values, builder.constant(op, places[0])
+    (x,), constant = values, builder.parameter(op, places[0])
     if op.type == "Mul" and not constant.any():
         return builder.node("zero", op.name, [x], builder.size(x))
     axes, channels = x.axes, builder.size(x)[2]
@@ -207,13 +209,14 @@ def _concat(builder: Builder, op: OnnxOp) -> Value:
         raise op.error(f"it joins axis {op.attributes['axis']} of {axes}; only channels can be joined")
     if OPERATIONS["concat"].is_idle(len(values)):
         return values[0]
-    after = (*sizes[0][:2], sum(size[2] for size in sizes))
+    h, w, _ = sizes[0]
+    after = (h, w, sum(size[2] for size in sizes))
     return builder.node("concat", op.name, values, after, positive=builder.is_positive(*values))
 
 
 @CONVERTERS.register("matmul", "conv", types=("Gemm",))
 def _gemm(builder: Builder, op: OnnxOp) -> Value:
-    weight, bias = builder.constant(op, 1), builder.bias(op, 2)
+    weight, bias = builder.parameter(op, 1), builder.bias(op, 2)
     factors = [op.attributes.get(name, 1.0) for name in ("alpha", "beta")]
     if op.attributes.get("transA") or factors[0] != 1 or (bias is not None and factors[1] != 1):
         raise op.error("only x W + b can be represented")
@@ -222,7 +225,7 @@ def _gemm(builder: Builder, op: OnnxOp) -> Value:
 
 @CONVERTERS.register("matmul", "conv", types=("MatMul",))
 def _matmul(builder: Builder, op: OnnxOp) -> Value:
-    weight = builder.constant(op, 1)
+    weight = builder.parameter(op, 1)
     if weight.ndim != 2:
         raise op.error(f"its second operand has {weight.ndim} axes; only a matrix can be represented")
     return _dense(builder, op, weight.T, None)
@@ -237,7 +240,7 @@ def _dense(builder: Builder, op: OnnxOp, weight: np.ndarray, bias: np.ndarray | 
         kernel = weight.reshape(c_out, *(sizes[axis] for axis in order))
         kernel = kernel.transpose(0, *(1 + order.index(axis) for axis in "CHW"))
         metadata = {"data_format": "NHWC", "dilations": (1, 1, 1, 1), "padding": "valid"}
-        fields = {"strides": (1, 1, 1, 1), "metadata": metadata, "shape": (c, c_out, h, w)}
+        fields: dict[str, Any] = {"strides": (1, 1, 1, 1), "metadata": metadata, "shape": (c, c_out, h, w)}
         value = builder.node("conv", op.name, [x], (1, 1, c_out), "NC", **fields)
         builder.set_kernel(value, kernel, bias)
         return value

@@ -1,6 +1,7 @@
 """How the windows of ONNX operations are padded, in the three ways that a graph has: same, valid, a padding node."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.model import OnnxOp
@@ -16,19 +17,19 @@ def pair(op: OnnxOp, name: str) -> tuple[int, int]:
     values = tuple(op.attributes.get(name) or (1, 1))
     if len(values) != 2:
         raise op.error(f"its {name} {values} are not those of an image")
-    return values
+    return values[0], values[1]
 
 
 def _pads(op: OnnxOp, sizes: Sequence[int], kernel: Sequence[int], outputs: Sequence[int]) -> Pads:
     """Pixels that the windows cover before and after the map, whatever the attributes call them."""
     stride, dilation = pair(op, "strides"), pair(op, "dilations")
     mode, given = op.attributes.get("auto_pad", b"NOTSET").decode(), op.attributes.get("pads") or (0, 0, 0, 0)
-    pads = []
+    pads: list[tuple[int, int]] = []
     for axis in range(2):
         extra = (outputs[axis] - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1 - sizes[axis]
         before = {"NOTSET": given[axis], "VALID": 0}.get(mode, (max(extra, 0) + (mode == "SAME_LOWER")) // 2)
         pads.append((before, max(extra - before, 0)))
-    return tuple(pads)
+    return pads[0], pads[1]
 
 
 def window(
@@ -39,7 +40,7 @@ def window(
     allow_same: bool,
     allow_zeros: bool,
     outer: Pads = UNPADDED,
-) -> tuple[Value, dict]:
+) -> tuple[Value, dict[str, Any]]:
     """Pad a window: `same`, `valid`, or `valid` behind a padding node.
 
     Args:
@@ -60,7 +61,8 @@ def window(
     sizes, stride, dilation = builder.size(x)[:2], pair(op, "strides"), pair(op, "dilations")
     padded = [size + sum(pixels) for size, pixels in zip(sizes, outer, strict=True)]
     own = _pads(op, padded, kernel, builder.shape(op.outputs[0])[2:])
-    pads = tuple(tuple(map(sum, zip(*pairs, strict=True))) for pairs in zip(outer, own, strict=True))
+    rows, columns = ((a + c, b + d) for (a, b), (c, d) in zip(outer, own, strict=True))
+    pads = rows, columns
     same = tuple(same_padding(*axis) for axis in zip(sizes, kernel, stride, dilation, strict=True))
     is_same = pads == same and (allow_same or pads == UNPADDED)
     if not is_same and pads != UNPADDED:
@@ -72,14 +74,15 @@ def window(
 
 
 def _pad_operands(builder: Builder, op: OnnxOp) -> tuple[Pads, float]:
-    pads, value, axes = (builder.constant(op, index) for index in (1, 2, 3))
+    operand, value, axes = (builder.constant(op, index) for index in (1, 2, 3))
     mode = op.attributes.get("mode", b"constant").decode()
-    pads = [int(number) for number in (op.attributes.get("pads", ()) if pads is None else pads)]
-    axes = range(4) if axes is None else [int(axis) % 4 for axis in axes]
-    by_axis = {axis: ends for axis, *ends in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True)}
+    pads = [int(number) for number in (op.attributes.get("pads", ()) if operand is None else operand)]
+    places = range(4) if axes is None else [int(axis) % 4 for axis in axes]
+    ends = zip(pads[: len(places)], pads[len(places) :], strict=True)
+    by_axis = dict(zip(places, ends, strict=True))
     if mode != "constant" or any(number < 0 or (number and axis < 2) for axis in by_axis for number in by_axis[axis]):
         raise op.error(f"it pads {by_axis} ({mode}); only zeros around images can be represented")
-    both = tuple(tuple(by_axis.get(axis, (0, 0))) for axis in (2, 3))
+    both = by_axis.get(2, (0, 0)), by_axis.get(3, (0, 0))
     return both, float(value.reshape(())) if value is not None else float(op.attributes.get("value", 0.0))
 
 

@@ -90,7 +90,7 @@ def from_keras(
     return from_graph_def(frozen, name or model.name, None, normalisers)
 
 
-def freeze(function: Callable, *image_shapes: Shape) -> "tf.compat.v1.GraphDef":
+def freeze(function: Callable[..., Any], *image_shapes: Shape) -> "tf.compat.v1.GraphDef":
     """Trace a function of float batches (1, H, W, C), one per given (H, W, C); variables become constants."""
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -158,7 +158,7 @@ def _node(flow: DataFlow, found: Recognition, op: "tf.Operation") -> Node:
         fields["metadata"]["use_bias"] = True
     state = {
         "str_id": flow.str_id(op),
-        "label": found.label(op),
+        "label": found.label(op, operation),
         "op_type_idx": operation.index,
         "resolution": tuple(size for pair in zip(before, after, strict=True) for size in pair),
         **fields,

@@ -43,9 +43,9 @@ class Recognition:
             for op in flow.ops:
                 find(op)
 
-    def label(self, op: "tf.Operation") -> str:
-        """The label of a node: the operation's own name where that says the same (`add_3`)."""
-        operation, own = self.operations[op], _last_name(op)
+    def label(self, op: "tf.Operation", operation: Operation) -> str:
+        """The label of a node of an operation: TensorFlow's own name where that says the same (`add_3`)."""
+        own = _last_name(op)
         return own if OPERATIONS.find(own) is operation else operation.label
 
     def _of_one(self, op: "tf.Operation") -> Operation | None:
