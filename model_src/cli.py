@@ -4,9 +4,9 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import constants
 from model_src.files import InputError
@@ -20,7 +20,7 @@ class FlagParser(argparse.ArgumentParser):
             description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> tuple:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse as argparse does, after giving two-dash spellings their single-dash form."""
         return super().parse_known_args(
             [self._single_dash(arg) for arg in (sys.argv[1:] if args is None else args)], namespace

@@ -1,10 +1,10 @@
 """The segment database: variants of every segment text, found by resolutions or by number of ports."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import constants
 from model_src.comp_graph.node_pool import NodePool
@@ -14,6 +14,8 @@ from model_src.encoder.published_db import read_table, stand_ins
 from model_src.files import InputError, load_pickle, save_pickle
 
 FORMAT = "autogo segment database 1"
+
+Value = TypeVar("Value")
 
 
 class Row(NamedTuple):
@@ -35,7 +37,7 @@ class RowTable:
     """
 
     def __init__(self) -> None:
-        self._pool = NodePool()
+        self._pool = NodePool[Node]()
         self._shared: dict[Any, Any] = {}
 
     @property
@@ -45,7 +47,7 @@ class RowTable:
 
     def row(self, segment: Segment) -> Row:
         """Store the segment's nodes and describe it by their positions."""
-        occurrences: Counter[tuple] = Counter()
+        occurrences: Counter[Hashable] = Counter()
         keys = []
         for node in segment.graph.nodes:
             content = (node.digest, node.label)
@@ -61,7 +63,7 @@ class RowTable:
             share(segment.outputs),
         )
 
-    def _share(self, value: tuple) -> tuple:
+    def _share(self, value: Value) -> Value:
         """One object for equal values: it is stored once, in memory and in the file."""
         return self._shared.setdefault(value, value)
 
@@ -119,7 +121,7 @@ class SegmentDatabase:
         self._normalisers = dict(normalisers)
         self._segments: list[Segment | None] = [None] * len(self._rows)
         self._index = self._indexed()
-        self._answers: dict[tuple, tuple[Segment, ...]] = {}
+        self._answers: dict[Hashable, tuple[Segment, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -185,7 +187,7 @@ class SegmentDatabase:
         }
         save_pickle(content, path)
 
-    def _indexed(self) -> dict[tuple, list[int]]:
+    def _indexed(self) -> dict[Hashable, list[int]]:
         """Row numbers by (input shapes, output shapes) and by (number of inputs, number of outputs)."""
         nodes, groups, keys = self._nodes, [], []
         for row in self._rows:
@@ -193,14 +195,14 @@ class SegmentDatabase:
             out = tuple([nodes[row.nodes[position]].resolution for position in row.outputs])
             groups.append((into, out))
             keys.append((tuple(sorted(row.input_shapes)), tuple(sorted([resolution[1::2] for resolution in out]))))
-        index: dict[tuple, list[int]] = {}
+        index: dict[Hashable, list[int]] = {}
         for number in sorted(range(len(groups)), key=groups.__getitem__):
             row = self._rows[number]
             index.setdefault(keys[number], []).append(number)
             index.setdefault((len(row.inputs), len(row.outputs)), []).append(number)
         return index
 
-    def _answer(self, key: tuple) -> tuple[Segment, ...]:
+    def _answer(self, key: Hashable) -> tuple[Segment, ...]:
         if key not in self._index:
             return ()
         if key not in self._answers:

@@ -2,7 +2,7 @@
 
 import gc
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from operator import eq
@@ -21,12 +21,12 @@ Form = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]  # colours by place, 
 class SegmentMap:
     """Segments by text; of those that are isomorphic in operations and resolutions only the first is kept."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._table = RowTable()
         self._rows: dict[str, list[Row]] = {}
-        self._colours: defaultdict[tuple, int] = defaultdict(count().__next__)  # of operation and resolution
-        self._seen: set[tuple] = set()
-        self._kept: dict[tuple, list[Form]] = {}
+        self._colours: defaultdict[Hashable, int] = defaultdict(count().__next__)  # of operation and resolution
+        self._seen: set[Hashable] = set()
+        self._kept: dict[Hashable, list[Form]] = {}
 
     def add_graph(self, cg: ComputeGraph, encoder: NetworkEncoder, tokenizer: HasSegmenter) -> None:
         """Cut a network with the full vocabulary and add its segments."""

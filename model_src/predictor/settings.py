@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import constants
 from model_src.cli import FlagParser, fraction, non_negative_int, positive_int
@@ -223,7 +224,9 @@ def add_training_flags(parser: FlagParser, model_name: str, families: str) -> No
 def experiment(args: argparse.Namespace) -> Experiment:
     """What the flags of `add_training_flags` describe."""
     model = {entry.name: getattr(args, entry.name) for entry in fields(ModelConfig) if hasattr(args, entry.name)}
-    training = {entry.name: getattr(args, entry.name, entry.default) for entry in fields(TrainingConfig)}
+    training: dict[str, Any] = {
+        entry.name: getattr(args, entry.name, entry.default) for entry in fields(TrainingConfig)
+    }
     return Experiment(
         model=ModelConfig(**model, map_size=CIFAR_MAP_SIZE if args.normalize_HW_per_family else None),
         training=TrainingConfig(**training),

@@ -5,14 +5,14 @@ A file is a pickled dictionary of plain values; rows of numbers are bytes of lit
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from model_src.comp_graph.node_pool import NodePool
+from model_src.comp_graph.node_pool import AnyNode, NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode, node_from_state
 from model_src.files import InputError, load_pickle, save_pickle
 from model_src.predictor.data.splits import split_bounds
@@ -28,12 +28,12 @@ class NodeTable:
         self._weighted, self._regular = NodePool(weighted), NodePool(regular)
 
     @property
-    def weighted_nodes(self) -> list[Node]:
+    def weighted_nodes(self) -> list[WeightedNode]:
         """Nodes with a kernel."""
         return self._weighted.nodes
 
     @property
-    def regular_nodes(self) -> list[Node]:
+    def regular_nodes(self) -> list[RegularNode]:
         """All other nodes."""
         return self._regular.nodes
 
@@ -51,14 +51,13 @@ class NodeTable:
         return np.array([False] * len(self.weighted_nodes) + regular, dtype=bool)
 
 
-def _rows(pool: NodePool, nodes: Sequence[Node]) -> np.ndarray:
+def _rows(pool: NodePool[AnyNode], nodes: Sequence[AnyNode]) -> np.ndarray:
     keys = [(_NUMBER.sub("", node.label), node.digest) for node in nodes]
     return np.array(pool.numbers(keys, nodes, _without_number), dtype=np.int32)
 
 
-def _without_number(node: Node, row: int) -> Node:
-    state = {**node.state_dict(), "str_id": row, "label": _NUMBER.sub("", node.label)}
-    return node_from_state(state, bool(node.type_idx))
+def _without_number(node: AnyNode, row: int) -> AnyNode:
+    return replace(node, str_id=str(row), label=_NUMBER.sub("", node.label))
 
 
 class CachedNetwork(NamedTuple):
@@ -78,7 +77,7 @@ class CachedNetwork(NamedTuple):
 
     name: str
     accuracy: float
-    input_shape: tuple
+    input_shape: tuple[Any, ...]
     normalisers: dict[str, int | None]
     weighted: np.ndarray
     regular: np.ndarray
@@ -88,9 +87,8 @@ class CachedNetwork(NamedTuple):
 
     def graph(self, table: NodeTable) -> ComputeGraph:
         """The network as a graph; node ids are its indices."""
-        nodes = [table.weighted_nodes[row] for row in self.weighted] + [
-            table.regular_nodes[row] for row in self.regular
-        ]
+        weighted = [table.weighted_nodes[row] for row in self.weighted]
+        nodes: list[Node] = [*weighted, *(table.regular_nodes[row] for row in self.regular)]
         nodes = [replace(node, str_id=str(index)) for index, node in enumerate(nodes)]
         return ComputeGraph.from_nodes(self.name, self.input_shape, nodes, self.edges.T.tolist(), self.normalisers)
 
@@ -141,7 +139,7 @@ def build_cache(family: str, networks: Iterable[tuple[ComputeGraph, float, list[
     """
     table, cached = NodeTable(), []
     pieces: dict[str, int] = {}
-    shared: dict[tuple, dict] = {}  # equal normalisers are written once
+    shared: dict[Hashable, dict[str, int | None]] = {}  # equal normalisers are written once
     for graph, accuracy, segments in networks:
         weighted, regular = table.add(graph)
         splits = [(pieces.setdefault(text, len(pieces)), start, stop) for text, start, stop in split_texts(segments)]

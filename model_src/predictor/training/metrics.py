@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
 METRICS = ("mse", "mae", "mape", "srcc")
+
+Report = dict[str, dict[str, Any]]  # see `family_report`
 
 
 def regression_metrics(targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
@@ -82,7 +85,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def family_report(targets: np.ndarray, predictions: np.ndarray, owner: np.ndarray, n_folds: int) -> dict[str, dict]:
+def family_report(targets: np.ndarray, predictions: np.ndarray, owner: np.ndarray, n_folds: int) -> Report:
     """What is reported of a family's test records.
 
     Args:
