@@ -39,7 +39,7 @@ lint: setup  ## check style
 typecheck: setup  ## check types
 	$(RUN) -m mypy
 
-check: lint test  ## what continuous integration runs
+check: lint typecheck test  ## what continuous integration runs
 
 bench: setup  ## measure speed, append to benchmarks/results.md (10 minutes)
 	$(RUN) benchmarks/run_all.py

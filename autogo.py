@@ -135,14 +135,12 @@ def check_input_size(args: argparse.Namespace, cg: "ComputeGraph") -> None:
         raise InputError(f"-num_train_cgs: CIFAR-10 images are 32x32x3, the input of {args.model_path} is not")
 
 
-def training_data(args: argparse.Namespace) -> "Cifar10 | None":
-    """The images, where results are to be trained.
+def training_data(args: argparse.Namespace) -> "Cifar10":
+    """The images that results are trained on.
 
     Raises:
         InputError: They are not there and cannot be downloaded, or framework or device are not there.
     """
-    if not trains(args):
-        return None
     from model_src.training.cifar10_download import fetch_cifar10
     from model_src.training.loop import check_execution
 
@@ -199,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
     check_input_size(args, cg)
     check_formats(args.export)
-    data = training_data(args)
+    data = training_data(args) if trains(args) else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
         folder = make_folder(args, cg)

@@ -1,6 +1,6 @@
 """Mutate one network: pick segments, find others that fit, score the swaps."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -76,7 +76,7 @@ class Mutator:
         self.uses_parts = uses_parts
         self._propagator = Propagator(solver)
         self.allowed = allowed_ops(config.model_family, config.graph_encoder_family)
-        self._exact: dict[tuple, tuple[Segment, ...]] = {}
+        self._exact: dict[Hashable, tuple[Segment, ...]] = {}
         self._by_arity: dict[tuple[int, int], tuple[Segment, ...]] = {}
         self._parts: WeakKeyDictionary[Segment, ComputeGraph] = WeakKeyDictionary()
         self._parent: ComputeGraph | None = None  # the last one; all these parts are under its normalisers

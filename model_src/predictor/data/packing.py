@@ -86,7 +86,8 @@ def _distinct_rows(graphs: Sequence[ComputeGraph], node_start: np.ndarray) -> tu
     groups: defaultdict[tuple[int | None, ...], list[int]] = defaultdict(list)  # by normalisers
     for number, graph in enumerate(graphs):
         groups[_normalisers_of(graph)].append(number)
-    pools, numbers = [NodePool() for _ in groups], []
+    pools: list[NodePool[Node]] = [NodePool() for _ in groups]
+    numbers = []
     for pool, members in zip(pools, groups.values(), strict=True):
         nodes = [node for number in members for node in graphs[number].nodes]
         numbers.append(pool.numbers([node.digest for node in nodes], nodes, lambda node, _: node))
