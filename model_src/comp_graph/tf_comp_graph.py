@@ -133,8 +133,8 @@ class RegularNode:
         return self.operation.op_name
 
     def error(self, reason: str) -> ValueError:
-        """An error that names the node."""
-        return ValueError(f"node {self.str_id} ({self.label}): {reason}")
+        """An error that names the node, in one line."""
+        return ValueError(" ".join(f"node {self.str_id} ({self.label}): {reason}".split()))
 
     @property
     def padding(self) -> str:

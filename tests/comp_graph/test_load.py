@@ -53,6 +53,24 @@ def test_graphs_that_are_no_network_are_refused(tiny_graph, tmp_path, edges, rea
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("label", "index", "reason"),
+    [
+        ("hardswish", 16, r"node r \(hardswish\): unknown operation 'hardswish' \(index 16\)"),
+        ("tanh", 6, r"node r \(tanh\): its label says tanh, its index 6 says relu"),
+        ("conv2d", 3, ".*a conv has a kernel, unlike this node"),
+        ("re\nlu", 999, r"node r \(re lu\): unknown operation 're\\nlu'"),
+    ],
+)
+def test_an_operation_that_nobody_registered_is_refused(tiny_graph, tmp_path, label, index, reason):
+    state = tiny_graph.state_dict()
+    state["regular_nodes"][1] |= {"label": label, "op_type_idx": index}
+    (tmp_path / "g.json").write_text(json.dumps(state))
+    with pytest.raises(InputError, match=f"g.json: {reason}") as error:
+        load_cg(tmp_path / "g.json")
+    assert "\n" not in str(error.value)
+
+
 def test_a_truncated_pickle_is_refused(tiny_graph, tmp_path):
     save_pickle(tiny_graph, tmp_path / "g.pkl")
     (tmp_path / "g.pkl").write_bytes((tmp_path / "g.pkl").read_bytes()[:-40])
