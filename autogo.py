@@ -3,7 +3,6 @@
 import argparse
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from model_src.search.flags import (
     add_search_flags,
     add_training_flags,
     check_flags,
+    check_input_size,
     execution,
     frontier_config,
     resumed_flags,
@@ -56,32 +56,8 @@ def search_config(args: argparse.Namespace) -> "SearchConfig":
     """
     from model_src.search.config import SearchConfig
 
-    return SearchConfig(**{entry.name: getattr(args, entry.name) for entry in fields(SearchConfig)})
-
-
-def make_folder(args: argparse.Namespace, cg: "ComputeGraph") -> ResultFolder:
-    """Make the result folder, with the parameters and the input in it, and a copy of the former in `-logs_dir`.
-
-    Raises:
-        InputError: A folder cannot be made or written to.
-    """
-    from model_src.search.provenance import provenance
-
-    name = (
-        f"{args.model_family}_{args.mutation_unit}_epoch_{args.epoch}_max_target_{args.max_target_per_iter}"
-        f"_top_k_{args.top_k}_{args.predictor_type}_{time.strftime('%Y%m%d_%H%M%S')}"
-    )
-    read = ("model_path", "predictor_path", "graph_encoder_path", "tokenizer_path", "segment_database_path")
-    flag, place = "-output_dir", args.output_dir
-    try:
-        folder = ResultFolder.create(place, name)
-        folder.save_params(args, provenance({one: getattr(args, one) for one in read}))
-        folder.save_input(cg)
-        flag, place = "-logs_dir", args.logs_dir
-        folder.copy_params(place)
-    except OSError as error:
-        raise InputError(f"{flag}: cannot write to {place}: {error.strerror or error}") from error
-    return folder
+    flags = {entry.name: getattr(args, entry.name) for entry in fields(SearchConfig)}
+    return SearchConfig(**{**flags, "predictor_path": tuple(args.predictor_path)})
 
 
 def run_search(cg: "ComputeGraph", config: "SearchConfig", workers: "Workers") -> "SearchResult":
@@ -104,35 +80,18 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     from model_src.encoder.network_encoder import NetworkEncoder
     from model_src.encoder.segmentation import segment
     from model_src.encoder.tokenizer import Tokenizer
-    from model_src.predictor.scoring import load_predictor
     from model_src.search.output import write_results
     from model_src.search.report import frontier_table, pareto_rows
 
     encoder, tokenizer = NetworkEncoder.load(args.graph_encoder_path), Tokenizer.load(args.tokenizer_path)
     segments_of = None if args.no_drawings else lambda cg: segment(cg, encoder, tokenizer)
     write_results(result, folder, args.export, segments_of)
-    predictor = load_predictor(args.predictor_path, args.predictor_type, args.device_str)
-    table = frontier_table(pareto_rows(result), result.goal, lambda score: predictor.accuracy(score, args.model_family))
-    sys.stdout.write(table + "\n")
+    sys.stdout.write(frontier_table(result, pareto_rows(result)) + "\n")
     if result.interrupted:
         sys.stdout.write("Interrupted: these are the results so far.\n")
     if not result.networks:
         sys.stdout.write("No network is better than the input inside the window.\n")
     sys.stdout.write(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted\n")
-
-
-def check_input_size(args: argparse.Namespace, cg: "ComputeGraph") -> None:
-    """Refuse sizes that contradict the network, and a training of one that CIFAR-10 does not fit.
-
-    Raises:
-        InputError: They do.
-    """
-    size, given = tuple(cg.input_shape[1:]), (args.input_h, args.input_w, args.input_c)
-    if size != given:
-        here, there = ("x".join(map(str, one)) for one in (given, size))
-        raise InputError(f"-input_h, -input_w, -input_c: {here} given, the input of {args.model_path} is {there}")
-    if trains(args) and size != (32, 32, 3):
-        raise InputError(f"-num_train_cgs: CIFAR-10 images are 32x32x3, the input of {args.model_path} is not")
 
 
 def training_data(args: argparse.Namespace) -> "Cifar10":
@@ -189,13 +148,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.comp_graph.load import load_cg
     from model_src.search.candidates import allowed_ops
     from model_src.search.config import MutatorFiles
-    from model_src.search.output import frontier_networks
+    from model_src.search.output import frontier_networks, make_folder
     from model_src.search.workers import Workers
 
     config = search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
     cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
-    check_input_size(args, cg)
+    check_input_size(args, tuple(cg.input_shape[1:]))
     check_formats(args.export)
     data = training_data(args) if trains(args) else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:

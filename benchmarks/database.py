@@ -33,7 +33,12 @@ def _iteration(files: "VocabularyFiles", database: Path) -> float:
     from model_src.search.workers import Workers
 
     config = SearchConfig(
-        "nb201", epoch=ITERATIONS, top_k=3, min_flops_decrease_percent=-10, max_flops_decrease_percent=100
+        "nb201",
+        epoch=ITERATIONS,
+        top_k=3,
+        min_flops_decrease_percent=-10,
+        max_flops_decrease_percent=100,
+        rescore_per_iter=0,
     )
     mutator = shipped_mutator(files=files, database=database)
     with Workers(lambda: mutator, 1) as workers:

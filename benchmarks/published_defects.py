@@ -261,7 +261,7 @@ class PublishedParents(ParetoStrategy):
 
 def _inside_of_the_grid(front: Sequence[Individual], side: int, rng: np.random.Generator) -> list[Individual]:
     """One random member strictly inside each cell of the grid over the front."""
-    values = np.array([(one.score, one.cost) for one in front])
+    values = np.array([(one.merit, one.cost) for one in front])
     lines = np.linspace(values.min(axis=0), values.max(axis=0), side + 1)
     found = []
     for row, column in np.ndindex(side, side):
@@ -280,7 +280,9 @@ def _best(children: Sequence[tuple], count: int) -> list[Individual]:
     for number, (parent, _, swap, score) in enumerate(children):
         graph = swap.apply(parent, f"r{number}.")
         mflops = FLOPS.measure(graph)
-        made.append(Individual(lambda graph=graph: graph, canonical_hash(graph), score, (mflops,), mflops, 0))
+        made.append(
+            Individual(lambda graph=graph: graph, canonical_hash(graph), score, score, (mflops,), mflops, 0, score)
+        )
     ranks = np.argsort(np.argsort([-one.score for one in made])) + np.argsort(np.argsort([one.cost for one in made]))
     return [made[i] for i in np.argsort(ranks, kind="stable")[:count]]
 
@@ -291,8 +293,8 @@ class TiesStay(ParetoStrategy):
     def take_in(self, children):
         self.latest += children
         unique = {id(one): one for one in (*self.front, *children)}.values()
-        values = {(one.score, one.cost) for one in pareto_front(unique)}
-        self.front = sorted((one for one in unique if (one.score, one.cost) in values), key=lambda one: -one.score)
+        values = {(one.merit, one.cost) for one in pareto_front(unique)}
+        self.front = sorted((one for one in unique if (one.merit, one.cost) in values), key=lambda one: -one.score)
 
 
 class PublishedParentsAndTies(PublishedParents, TiesStay):

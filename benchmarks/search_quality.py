@@ -180,7 +180,9 @@ class Setting:
         config = MutationConfig(self.family, "combined", self.unit, size.candidates, size.targets)
         mutator = defect.mutator(config, *self._parts, uses_parts=True)
         limits = {"min_flops_decrease_percent": -10, "max_flops_decrease_percent": 100}
-        searched = SearchConfig(self.family, epoch=size.epoch, top_k=size.top_k, seed=seed, **limits)
+        searched = SearchConfig(
+            self.family, epoch=size.epoch, top_k=size.top_k, seed=seed, rescore_per_iter=0, **limits
+        )
         strategy = defect.strategy(size.top_k, mutator)
         with Recorder(lambda: mutator, n_jobs=1) as workers, defect.patched():
             result = search(self.source, searched, strategy, workers=workers)

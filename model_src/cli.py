@@ -57,6 +57,14 @@ def non_negative_int(text: str) -> int:
     return value
 
 
+def non_negative_float(text: str) -> float:
+    """Parse a finite number of at least 0, as argparse's `type`."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number from 0 on, got {text}")
+    return value
+
+
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1, as argparse's `type`."""
     value = float(text)

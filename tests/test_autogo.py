@@ -14,7 +14,12 @@ import torch
 import autogo
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
+from model_src.encoder.network_encoder import NetworkEncoder
+from model_src.encoder.paths import vocabulary_files
+from model_src.encoder.segmentation import segment
+from model_src.encoder.tokenizer import Tokenizer
 from model_src.files import InputError, save_pickle
+from model_src.predictor.ensemble import load_ensemble
 from tests.children import lives, wait_for, workers
 
 ROOT = Path(autogo.__file__).parent
@@ -36,6 +41,7 @@ def arguments(tmp_path, **changes):
         "top_k": 2,
         "max_candidate_per_iter": 4,
         "max_target_per_iter": 10,
+        "rescore_per_iter": 0,
         "min_flops_decrease_percent": -10,
         "max_flops_decrease_percent": 100,
         "output_dir": tmp_path / "out",
@@ -80,10 +86,31 @@ def test_folder_and_files(finished):
     rows = table_of(finished)
     ranks = {f"rank_{row['rank']}.pkl" for row in rows[1:]}
     names = {path.name for path in finished.iterdir()}
-    assert (
-        names == {"params.pkl", "params.json", "input.pkl", "mutation_result.txt", "pareto.csv", "pareto.png"} | ranks
-    )
+    others = {"params.pkl", "params.json", "input.pkl", "pareto.csv", "genealogy.json"}
+    assert names == {*others, "mutation_result.txt", "pareto.png"} | ranks
     assert pickle.loads((finished / "params.pkl").read_bytes()).top_k == 2
+
+
+@pytest.mark.parametrize("family", ["nb201", "hiaml", "two_path", "inception", "nb101"])
+def test_files_keep_their_claims(tmp_path, capsys, family):
+    """A result that is read back and scored has the score of its row."""
+    path = ROOT / "architectures" / f"{family}_best.pkl"
+    changes = {"model_path": path, "model_family": family, "rescore_per_iter": 8, "epoch": 1, "max_score_drop": 3}
+    command = arguments(tmp_path, **changes)
+    place = command.index("-predictor_path") + 2
+    autogo.main([*command[:place], GNN, *command[place:]])
+    assert "predicted accuracy" in capsys.readouterr().out
+    folder = result_folder(tmp_path)
+    files = vocabulary_files()
+    encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
+    rows = table_of(folder)
+    assert len(rows) > 1
+    graphs = [load_cg(folder / (row["file"] or "input.pkl")) for row in rows]
+    networks = [(cg, segment(cg, encoder, tokenizer)) for cg in graphs]
+    scores = load_ensemble([PSC, GNN], "cpu").score_networks(networks[1:], family)
+    assert [(float(row["score"]), float(row["score_sd"])) for row in rows[1:]] == [
+        pytest.approx(pair, abs=2e-6) for pair in scores
+    ]
 
 
 def test_results_are_better_and_run_in_pytorch(finished):

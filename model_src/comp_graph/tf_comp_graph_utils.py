@@ -103,6 +103,15 @@ def correct_cg_for_downstream(cg: ComputeGraph, H: int, W: int, C: int) -> Compu
         ValueError: A node gets too few channels, maps of different sizes, or a map smaller than one pixel; or what it
             makes of a map of another size is not known.
     """
+    return corrected_with_ids(cg, H, W, C)[0]
+
+
+def corrected_with_ids(cg: ComputeGraph, H: int, W: int, C: int) -> tuple[ComputeGraph, list[str]]:
+    """`correct_cg_for_downstream`, and per node of the result the id of the node that it was made of.
+
+    Raises:
+        ValueError: See `correct_cg_for_downstream`.
+    """
     graph = _with_explicit_sums(_without_inner_ends(prune_merges(cg, fewest=0)))
     nodes: dict[int, Node] = {}
     n_adds = 0
@@ -118,7 +127,7 @@ def correct_cg_for_downstream(cg: ComputeGraph, H: int, W: int, C: int) -> Compu
     result = ComputeGraph.from_nodes(
         cg.name, (1, H, W, C), [nodes[index] for index in range(graph.n_nodes)], graph.edge_pairs
     )
-    return result.with_normalisers(derived_normalisers(result))
+    return result.with_normalisers(derived_normalisers(result)), [node.str_id for node in graph.nodes]
 
 
 def _without_inner_ends(cg: ComputeGraph) -> ComputeGraph:

@@ -99,6 +99,22 @@ class Ensemble:
             raise InputError(f"{name}: predicts fractions, the other predictors do not, and none knows the scale")
 
     @property
+    def member_names(self) -> list[str]:
+        """The names of the members' files, without folder and suffix."""
+        return [Path(name).stem for name in self.members]
+
+    def first_of(self, predictor_type: str) -> Predictor:
+        """The first member of a kind.
+
+        Raises:
+            InputError: There is none.
+        """
+        for member in self.members.values():
+            if member.predictor_type == predictor_type:
+                return member
+        raise InputError(f"-predictor_type: no {predictor_type} predictor in {', '.join(self.members)}")
+
+    @property
     def first(self) -> Predictor:
         """The first member."""
         return next(iter(self.members.values()))

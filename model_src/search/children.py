@@ -21,6 +21,10 @@ class Swap:
         place = place or cut(parent, self.indices)
         return replace_segment(parent, place, self.segment, self.input_map, self.output_map, prefix)
 
+    def bypasses_merges(self, parent: ComputeGraph, child: ComputeGraph) -> bool:
+        """Whether merges outside of the swap disappeared when it was applied."""
+        return child.n_nodes != parent.n_nodes - len(self.indices) + self.segment.graph.n_nodes
+
 
 @dataclass(frozen=True)
 class Child:
@@ -40,9 +44,47 @@ class Child:
 
 
 @dataclass(frozen=True)
+class Rating:
+    """What predictors say of a whole network, in standard deviations of accuracy (a GNN alone: fractions).
+
+    Attributes:
+        score: Mean of the members.
+        sd: Their calibrated deviation; nan where there is one member.
+        members: The score of each.
+    """
+
+    score: float
+    sd: float
+    members: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A swap whose network is not built yet.
+
+    Attributes:
+        swap: The swap.
+        score: The prediction of its own split.
+        costs: One per window of the goal, in the units of the objectives; None where only the built network tells.
+    """
+
+    swap: Swap
+    score: float
+    costs: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
 class Mutation:
-    """What mutating one network gave."""
+    """What mutating one network gave.
+
+    Attributes:
+        accepted: The children that are better than the input, built.
+        screened: The most promising children inside the windows, where networks are scored anew as a whole.
+        n_scored: Children scored.
+        propagation: Counts and times of the resolution propagation.
+    """
 
     accepted: list[Child] = field(default_factory=list)
+    screened: list[Screened] = field(default_factory=list)
     n_scored: int = 0
     propagation: Statistics = field(default_factory=Statistics)

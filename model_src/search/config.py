@@ -18,8 +18,9 @@ class SearchConfig:
 
     Attributes:
         model_family: Decides on the operations that mutations may take out and put in.
-        predictor_path: Checkpoint of the predictor.
-        predictor_type: Kind of the checkpoint, `PSC_predictor` or `GNN`.
+        predictor_path: Checkpoints of predictors, or folders of them. The first of the kind asked for screens children
+            by their own split; all together score whole networks.
+        predictor_type: Kind of the predictor that screens, `PSC_predictor` or `GNN`.
         graph_encoder_path: Encoder, node label -> character.
         tokenizer_path: SentencePiece model.
         segment_database_path: Segments to put in.
@@ -32,6 +33,12 @@ class SearchConfig:
         num_consecutive_segs: Most neighbouring segments taken out at once.
         segment_sparsity: Share (0 to 1) of multi-node pieces left out when a network is cut.
         max_visited_architecture: The search ends after scoring so many networks; None for no limit.
+        rescore_per_iter: So many of an iteration's children are scored as whole networks, which alone decides on what
+            is kept; 0 decides by the prediction of each child's own split, as published.
+        caution: Networks are ranked by mean - caution x deviation of the predictors.
+        max_swaps: Results are at most so many swaps away from the input; None for no limit.
+        max_score_drop: Results may rank so far below the input: in the unit of the score, or as `0.5pt` in points of
+            accuracy.
         objective: What is made smaller: a name of `objectives.OBJECTIVES`, or an objective.
         min_decrease_percent: Results are smaller in the objective by more than this; None means 0.
         max_decrease_percent: Results are smaller in the objective by less than this; None means 20.
@@ -44,7 +51,7 @@ class SearchConfig:
     """
 
     model_family: str
-    predictor_path: str = str(SHIPPED_DIR / "saved_models" / "psc_chkpt.pt")
+    predictor_path: str | tuple[str, ...] = str(SHIPPED_DIR / "saved_models" / "psc_chkpt.pt")
     predictor_type: str = "PSC_predictor"
     graph_encoder_path: str = str(_FILES.encoder)
     tokenizer_path: str = str(_FILES.model)
@@ -58,6 +65,10 @@ class SearchConfig:
     num_consecutive_segs: int = 3
     segment_sparsity: float = 0.5
     max_visited_architecture: int | None = None
+    rescore_per_iter: int = 200
+    caution: float = 0.0
+    max_swaps: int | None = None
+    max_score_drop: str | float = 0.0
     objective: str | Objective = FLOPS.name
     min_decrease_percent: float | None = None
     max_decrease_percent: float | None = None
@@ -75,6 +86,7 @@ class SearchConfig:
             InputError: The objective is unknown, or a window is empty or given twice.
         """
         self.limits()
+        parse_drop(self.max_score_drop)
 
     @property
     def patience(self) -> float:
@@ -101,6 +113,23 @@ class SearchConfig:
         return [(objective, *_window("decrease", *own)), (FLOPS, *on_flops)]
 
 
+def parse_drop(text: str | float) -> tuple[float, bool]:
+    """A drop of the score, and whether it is in points of accuracy (percent): `0.5pt` -> (0.5, True).
+
+    Raises:
+        InputError: It is no number from 0 on.
+    """
+    words = str(text).strip()
+    in_points = words.endswith("pt")
+    try:
+        value = float(words.removesuffix("pt"))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InputError(f"-max_score_drop: {text!r} is no number from 0 on, with or without `pt` behind it")
+    return value, in_points
+
+
 def _window(name: str, low: float | None, high: float | None) -> tuple[float, float]:
     low, high = 0 if low is None else low, 20 if high is None else high
     if not low < high:  # NaN too
@@ -123,15 +152,17 @@ class MutatorFiles:
         from model_src.encoder.network_encoder import NetworkEncoder
         from model_src.encoder.segment_db import SegmentDatabase
         from model_src.encoder.tokenizer import Tokenizer
-        from model_src.predictor.scoring import load_predictor
+        from model_src.predictor.ensemble import load_ensemble
 
         config = self.config
+        ensemble = load_ensemble(config.predictor_path, config.device_str)
         return Mutator(
             MutationConfig(**{entry.name: getattr(config, entry.name) for entry in fields(MutationConfig)}),
             NetworkEncoder.load(config.graph_encoder_path),
             Tokenizer.load(config.tokenizer_path),
             SegmentDatabase.open(config.segment_database_path),
-            load_predictor(config.predictor_path, config.predictor_type, config.device_str),
+            ensemble.first_of(config.predictor_type),
             uses_parts=config.predictor_type == "PSC_predictor",
             solver=config.milp_solver,
+            ensemble=ensemble,
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import constants
-from model_src.cli import FlagParser, fraction, non_negative_int, positive_int, shipped_path
+from model_src.cli import FlagParser, fraction, non_negative_float, non_negative_int, positive_int, shipped_path
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import all_names
 from model_src.files import InputError
@@ -43,8 +43,14 @@ def add_search_flags(parser: FlagParser) -> None:
     add, shipped = parser.add_argument, vocabulary_files()
     add("-model_path", type=_shipped, help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
     add("-model_family", help=f"operations allowed: {', '.join(all_names())}")
-    add("-predictor_path", type=_shipped, help="checkpoint of the predictor")
-    add("-predictor_type", help=f"kind of the checkpoint: {' or '.join(PREDICTOR_TYPES)}")
+    add("-predictor_path", nargs="+", type=_shipped, help="checkpoints, or folders of them; the first one screens")
+    add("-predictor_type", help=f"kind of the one that screens: {' or '.join(PREDICTOR_TYPES)}")
+    add("-rescore_per_iter", type=non_negative_int, default=200, help="networks scored as a whole; 0: as published")
+    add(
+        "-caution", type=non_negative_float, default=0.0, help="deviations of the predictors that are taken off a score"
+    )
+    add("-max_swaps", type=positive_int, default=None, help="results are at most so many swaps from the input")
+    add("-max_score_drop", default="0", help="results may be so far below the input; `0.5pt`: points of accuracy")
     add("-graph_encoder_path", type=_shipped, default=str(shipped.encoder), help="encoder: node label -> character")
     add("-tokenizer_path", type=_shipped, default=str(shipped.model), help="SentencePiece model")
     add("-segment_database_path", type=_shipped, default=str(shipped.database), help="segments to put in")
@@ -113,6 +119,20 @@ def check_flags(parser: FlagParser, args: argparse.Namespace) -> None:
         raise InputError(f"-num_train_cgs must be at least -1, got {args.num_train_cgs}")
     if args.resume and not trains(args):
         raise InputError("-resume: nothing is to be trained; give -num_train_cgs or -train_input_cg")
+
+
+def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
+    """Refuse sizes that contradict the network's (H, W, C), and a training of one that CIFAR-10 does not fit.
+
+    Raises:
+        InputError: They do.
+    """
+    given = (args.input_h, args.input_w, args.input_c)
+    if size != given:
+        here, there = ("x".join(map(str, one)) for one in (given, size))
+        raise InputError(f"-input_h, -input_w, -input_c: {here} given, the input of {args.model_path} is {there}")
+    if trains(args) and size != (32, 32, 3):
+        raise InputError(f"-num_train_cgs: CIFAR-10 images are 32x32x3, the input of {args.model_path} is not")
 
 
 def trains(args: argparse.Namespace) -> bool:

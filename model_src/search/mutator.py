@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,18 +16,10 @@ from model_src.encoder.tokenizer import Tokenizer
 from model_src.files import InputError
 from model_src.propagation.milp import Propagator, Statistics
 from model_src.search.candidates import Candidate, allowed_ops, find_candidates, select_candidates
-from model_src.search.children import Child, Mutation, Swap
+from model_src.search.children import Child, Mutation, Rating, Screened, Swap
 from model_src.search.objectives import Goal, SwapCosts
-
-
-class Predictor(Protocol):
-    """What the search needs of a predictor; higher scores are better."""
-
-    def score_graphs(self, graphs: list[ComputeGraph]) -> list[float]:
-        """Score whole networks, in order."""
-
-    def score_psc(self, triples: list[tuple[ComputeGraph, ComputeGraph, ComputeGraph]]) -> list[float]:
-        """Score (predecessor, segment, successor) triples, in order."""
+from model_src.search.pareto import crowding_distances, pareto_layers, points
+from model_src.search.predictors import NetworkScorer, Predictor
 
 
 @dataclass(frozen=True)
@@ -56,6 +47,7 @@ class Mutator:
         predictor: Predictor,
         uses_parts: bool,
         solver: str | None = None,
+        ensemble: NetworkScorer | None = None,
     ):
         """Join the parts of a run.
 
@@ -67,6 +59,7 @@ class Mutator:
             predictor: Scores the swaps.
             uses_parts: The predictor scores (P, S, C) triples, otherwise whole networks.
             solver: Name of the MILP solver; None is the in-process default.
+            ensemble: Scores whole networks; None where that is not asked for.
         """
         self.config = config
         self.encoder = encoder
@@ -74,6 +67,7 @@ class Mutator:
         self.database = database
         self.predictor = predictor
         self.uses_parts = uses_parts
+        self.ensemble = ensemble
         self._propagator = Propagator(solver)
         self.allowed = allowed_ops(config.model_family, config.graph_encoder_family)
         self._exact: dict[Hashable, tuple[Segment, ...]] = {}
@@ -114,20 +108,48 @@ class Mutator:
             swaps, costs_of = self.swaps(candidate, rng), costs.at(candidate.place.segment)
             for swap, score in zip(swaps, self.score(candidate, swaps), strict=True):
                 # Most fail here, before the network is built.
-                if score > goal.score and goal.accepts(score, known := costs_of(swap.segment)):
-                    accepted.append(self.build(candidate, swap, score, known, costs))
+                if score > goal.least and goal.contains(known := costs_of(swap.segment)):
+                    accepted.append(self.build(candidate, swap, score, known, goal))
             n_scored += len(swaps)
         kept = [child for child in accepted if goal.accepts(child.score, child.costs)]
-        return Mutation(kept, n_scored, self._propagator.statistics)
+        return Mutation(kept, [], n_scored, self._propagator.statistics)
 
-    def build(
-        self, candidate: Candidate, swap: Swap, score: float, known: Sequence[float | None], costs: SwapCosts
-    ) -> Child:
+    def screen(self, cg: ComputeGraph, goal: Goal, most: int, rng: np.random.Generator) -> Mutation:
+        """Score the same swaps as `mutate`; keep the `most` promising ones inside the windows, whatever their score."""
+        self._propagator.statistics = Statistics()
+        costs, found = SwapCosts(goal, cg), []
+        n_scored = 0
+        candidates = self.candidates(cg, rng)
+        for candidate in select_candidates(candidates, self.config.max_candidate_per_iter, rng):
+            swaps, costs_of = self.swaps(candidate, rng), costs.at(candidate.place.segment)
+            for swap, score in zip(swaps, self.score(candidate, swaps), strict=True):
+                known = costs_of(swap.segment)
+                if goal.contains(known):
+                    found.append(Screened(swap, score, known))
+            n_scored += len(swaps)
+        return Mutation([], most_promising(found, goal, most), n_scored, self._propagator.statistics)
+
+    def rate(self, graphs: Sequence[ComputeGraph]) -> list[Rating]:
+        """Score whole networks at all their segments of the full vocabulary, by all predictors.
+
+        Raises:
+            ValueError: There are no predictors of whole networks, or a network has something that they do not know.
+        """
+        if self.ensemble is None:
+            raise ValueError("no predictor of whole networks was given")
+        networks = [(cg, segment(cg, self.encoder, self.tokenizer)) for cg in graphs]
+        family = self.config.model_family
+        scores = self.ensemble.score_members(networks, family)
+        summary = self.ensemble.summary(scores, family)
+        rows = scores.round(9).tolist()
+        return [Rating(score, sd, tuple(row)) for (score, sd), row in zip(summary, rows, strict=True)]
+
+    def build(self, candidate: Candidate, swap: Swap, score: float, known: Sequence[float | None], goal: Goal) -> Child:
         """Build the network of a swap for its hash, and for the costs that are not known without it."""
-        cg = candidate.parent
-        child = swap.apply(cg, "new", candidate.place)
-        merges_bypassed = child.n_nodes != cg.n_nodes - len(swap.indices) + swap.segment.graph.n_nodes
-        return Child(swap, canonical_hash(child), score, costs.of_child(child, known, merges_bypassed))
+        parent = candidate.parent
+        child = swap.apply(parent, "new", candidate.place)
+        costs = goal.costs_of(child, known, swap.bypasses_merges(parent, child))
+        return Child(swap, canonical_hash(child), score, costs)
 
     def swaps(self, candidate: Candidate, rng: np.random.Generator) -> list[Swap]:
         """Targets of one candidate: segments of its very shapes, then segments of its arity made to fit."""
@@ -235,6 +257,17 @@ class Mutator:
             same = part.normalisers == parent.normalisers
             self._parts[target] = part if same else part.with_normalisers(parent.normalisers)
         return self._parts[target]
+
+
+def most_promising(found: Sequence[Screened], goal: Goal, most: int) -> list[Screened]:
+    """Whole Pareto layers over score and costs, the last one by crowding distance; at most `most` swaps."""
+    values = points([one.score for one in found], [goal.front_costs(one.costs) for one in found])
+    kept: list[int] = []
+    for layer in pareto_layers(values):
+        if len(kept) + len(layer) > most:
+            layer = layer[np.argsort(-crowding_distances(values[layer]), kind="stable")]
+        kept += layer[: most - len(kept)].tolist()
+    return [found[position] for position in kept]
 
 
 def _pair(wanted: Sequence[Shape], offered: Sequence[Shape], rng: np.random.Generator) -> tuple[int, ...]:

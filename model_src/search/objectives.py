@@ -114,17 +114,24 @@ class Window:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a child must achieve: a better score than the input's, and costs inside the windows.
+    """What a child must achieve: a merit above the input's, or not far below, and costs inside the windows.
 
     Attributes:
         score: The input's predicted score, in the predictor's units.
         windows: One per cost that is measured, FLOPs among them.
         n_objectives: The first so many costs form the front; the others only limit it.
+        threshold: What a network's merit must exceed: the input's own, less the drop that is allowed; None: the score.
     """
 
     score: float
     windows: tuple[Window, ...]
     n_objectives: int = 1
+    threshold: float | None = None
+
+    @cached_property
+    def least(self) -> float:
+        """What a network's merit must exceed."""
+        return self.score if self.threshold is None else self.threshold
 
     @cached_property
     def flops(self) -> int:
@@ -135,11 +142,31 @@ class Goal:
         """By how many percent of the input's absolute score a network is better."""
         return 100 * (score - self.score) / abs(self.score) if self.score else 100 * (score - self.score)
 
-    def accepts(self, score: float, costs: Sequence[float | None]) -> bool:
-        """Whether a network is strictly better than the input and inside every window; None is a cost not known yet."""
-        return score > self.score and all(
-            cost is None or window.contains(cost) for window, cost in zip(self.windows, costs, strict=True)
+    def accepts(self, merit: float, costs: Sequence[float | None]) -> bool:
+        """Whether a network is good enough and inside every window."""
+        return merit > self.least and self.contains(costs)
+
+    def contains(self, costs: Sequence[float | None]) -> bool:
+        """Whether every cost lies in its window; None is a cost not known yet."""
+        return all(cost is None or window.contains(cost) for window, cost in zip(self.windows, costs, strict=True))
+
+    def costs_of(self, child: ComputeGraph, known: Sequence[float | None], merges_bypassed: bool) -> tuple[float, ...]:
+        """The costs of a child that is built.
+
+        Args:
+            child: The network.
+            known: What `SwapCosts` gave.
+            merges_bypassed: Whether nodes outside of the swap disappeared, so that sums over nodes no longer hold.
+        """
+        return tuple(
+            window.objective.measure(child) if cost is None or merges_bypassed else cost
+            for window, cost in zip(self.windows, known, strict=True)
         )
+
+    def front_costs(self, costs: Sequence[float | None]) -> tuple[float, ...]:
+        """The costs that form the front; FLOPs stand in for those that are not known yet."""
+        flops = costs[self.flops] or 0.0
+        return tuple(flops if cost is None else cost for cost in costs[: self.n_objectives])
 
 
 class SwapCosts:
@@ -163,16 +190,3 @@ class SwapCosts:
             )
 
         return costs
-
-    def of_child(self, child: ComputeGraph, known: Sequence[float | None], merges_bypassed: bool) -> tuple[float, ...]:
-        """The costs of a child that is built.
-
-        Args:
-            child: The network.
-            known: What `at` gave.
-            merges_bypassed: Whether nodes outside of the swap disappeared, so that sums over nodes no longer hold.
-        """
-        return tuple(
-            objective.measure(child) if cost is None or merges_bypassed else cost
-            for objective, cost in zip(self._objectives, known, strict=True)
-        )

@@ -1,6 +1,8 @@
 """Writing what a search found, and training it: from a `SearchResult` into its result folder."""
 
+import argparse
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,8 +11,10 @@ from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
 from model_src.files import InputError
+from model_src.search.genealogy import genealogy
 from model_src.search.pictures import Groups, draw_networks, draw_pareto
-from model_src.search.report import mutation_text, pareto_rows
+from model_src.search.provenance import provenance
+from model_src.search.report import history_rows, mutation_text, pareto_rows
 from model_src.search.result_folder import ResultFolder
 from model_src.search.session import SearchResult
 from model_src.training.cifar10_data import Cifar10
@@ -19,6 +23,35 @@ from model_src.training.recipe import Execution
 from model_src.training.results import FrontierResult
 
 logger = logging.getLogger(__name__)
+
+
+def make_folder(args: argparse.Namespace, cg: ComputeGraph) -> ResultFolder:
+    """Make the result folder, with the parameters and the input in it, and a copy of the former in `-logs_dir`.
+
+    Raises:
+        InputError: A folder cannot be made or written to.
+    """
+    name = (
+        f"{args.model_family}_{args.mutation_unit}_epoch_{args.epoch}_max_target_{args.max_target_per_iter}"
+        f"_top_k_{args.top_k}_{args.predictor_type}_{time.strftime('%Y%m%d_%H%M%S')}"
+    )
+    flag, place = "-output_dir", args.output_dir
+    try:
+        folder = ResultFolder.create(place, name)
+        folder.save_params(args, provenance(_files_read(args)))
+        folder.save_input(cg)
+        flag, place = "-logs_dir", args.logs_dir
+        folder.copy_params(place)
+    except OSError as error:
+        raise InputError(f"{flag}: cannot write to {place}: {error.strerror or error}") from error
+    return folder
+
+
+def _files_read(args: argparse.Namespace) -> dict[str, str]:
+    """Flag -> path of every file or folder that a search reads."""
+    one_each = ("model_path", "graph_encoder_path", "tokenizer_path", "segment_database_path")
+    predictors = {f"predictor_path {number}": path for number, path in enumerate(args.predictor_path, start=1)}
+    return {name: getattr(args, name) for name in one_each} | predictors
 
 
 def write_results(
@@ -36,8 +69,11 @@ def write_results(
         segments_of: Cuts networks into the segments that drawings colour; None draws no network.
     """
     folder.save_table(pareto_rows(result))
+    if result.history:
+        folder.save_history(history_rows(result))
     for one in result.networks:
         folder.save_graph(one.rank, one.graph)
+    folder.save_genealogy(genealogy(result))
     folder.save_report(mutation_text(result))
     draw_pareto(result, folder.front_picture)
     if formats:

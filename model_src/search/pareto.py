@@ -5,9 +5,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isqrt
 
+import moocore
 import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.search.children import Rating, Swap
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a network came about: the network that was mutated, the swap, and the prefix of the ids of its new nodes."""
+
+    parent: "Individual"
+    swap: Swap
+    prefix: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,18 +28,31 @@ class Individual:
     Attributes:
         build: Makes the network; called once, when it is first needed.
         identity: Its canonical hash.
-        score: Predicted score, higher is better.
+        score: Predicted score.
+        merit: What networks are ranked by, higher is better: the score, or less where it is uncertain.
         costs: One per objective, lower is better; in the units of the objectives.
         mflops: FLOPs in millions.
         iteration: When it was found, from 1; 0 is the input.
+        prescreen_score: The prediction of the split at its last swap; of the input, the mean over its segments.
+        origin: How it came about; None for the input.
+        rating: What several predictors say of the whole network; None where it was not scored as a whole.
     """
 
     build: Callable[[], ComputeGraph]
     identity: str
     score: float
+    merit: float
     costs: tuple[float, ...]
     mflops: float
     iteration: int
+    prescreen_score: float
+    origin: Origin | None = None
+    rating: Rating | None = None
+
+    @property
+    def n_swaps(self) -> int:
+        """Swaps between the input and this network."""
+        return 0 if self.origin is None else self.origin.parent.n_swaps + 1
 
     @property
     def cost(self) -> float:
@@ -41,10 +65,35 @@ class Individual:
         return self.build()
 
 
+def points(scores: Sequence[float], costs: Sequence[Sequence[float]]) -> np.ndarray:
+    """(n, 1 + objectives) values of which all are to be small: negated score or merit, and the costs."""
+    rows = [(-score, *cost) for score, cost in zip(scores, costs, strict=True)]
+    return np.array(rows, dtype=float)
+
+
+def pareto_layers(values: np.ndarray) -> list[np.ndarray]:
+    """Positions of the rows of `points`, layer by layer: the first layer is dominated by none."""
+    if not values.size:
+        return []
+    ranks = moocore.pareto_rank(values)
+    return [np.flatnonzero(ranks == rank) for rank in range(ranks.max() + 1)]
+
+
+def crowding_distances(values: np.ndarray) -> np.ndarray:
+    """How far every row of `points` is from its neighbours, summed over the values; infinite at the ends."""
+    distances = np.zeros(len(values))
+    for column in values.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]] or 1.0
+        distances[order[[0, -1]]] = np.inf
+        distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return distances
+
+
 def pareto_front(individuals: Iterable[Individual]) -> list[Individual]:
-    """The individuals that no other dominates, best score first; of equal (score, cost) only the earliest stays."""
+    """The individuals that no other dominates, best merit first; of equal (merit, cost) only the earliest stays."""
     front: list[Individual] = []
-    for individual in sorted(individuals, key=lambda one: (-one.score, one.cost)):
+    for individual in sorted(individuals, key=lambda one: (-one.merit, one.cost)):
         if not front or individual.cost < front[-1].cost:
             front.append(individual)
     return front
@@ -55,8 +104,8 @@ def select_parents(
 ) -> list[Individual]:
     """Draw distinct parents that spread over the front, then the best of the latest accepted children.
 
-    One random member of each cell of a grid of isqrt(count) x isqrt(count) equal cells over the front's score and
-    cost, then random further members, then the latest children by rank sum (score descending, cost ascending).
+    One random member of each cell of a grid of isqrt(count) x isqrt(count) equal cells over the front's merit and
+    cost, then random further members, then the latest children by rank sum (merit descending, cost ascending).
 
     Args:
         front: The Pareto set, the input among it while nothing dominates it.
@@ -78,7 +127,7 @@ def select_parents(
 
 def _one_per_cell(front: Sequence[Individual], side: int, rng: np.random.Generator) -> list[Individual]:
     cells: dict[tuple[int, int], list[Individual]] = {}
-    values = np.array([(one.score, one.cost) for one in front])
+    values = np.array([(one.merit, one.cost) for one in front])
     low, span = values.min(axis=0), np.ptp(values, axis=0)
     places = np.floor(side * (values - low) / np.where(span > 0, span, 1)).clip(0, side - 1).astype(int)
     for member, place in zip(front, places.tolist(), strict=True):
@@ -91,6 +140,6 @@ def _by_rank_sum(individuals: Sequence[Individual]) -> list[Individual]:
         return []
     ranks = sum(
         np.searchsorted(np.sort(values), values)
-        for values in (np.array([-one.score for one in individuals]), np.array([one.cost for one in individuals]))
+        for values in (np.array([-one.merit for one in individuals]), np.array([one.cost for one in individuals]))
     )
     return [individuals[i] for i in np.argsort(ranks, kind="stable")]

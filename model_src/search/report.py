@@ -1,24 +1,35 @@
 """What a search found, as rows and as text."""
 
+import math
 from collections.abc import Callable, Sequence
 
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import parameter_count
 from model_src.propagation.milp import Statistics
 from model_src.search.objectives import Goal, Window
 from model_src.search.pareto import Individual
 from model_src.search.result_folder import rank_name
 from model_src.search.session import SearchResult
+from model_src.search.workers import Scorer
 
 Row = dict[str, str | int]
 
 
-def pareto_rows(result: SearchResult) -> list[Row]:
+def pareto_rows(result: SearchResult, known_share: Callable[[ComputeGraph], float] | None = None) -> list[Row]:
     """One row per result, the input first; changes are relative to the input.
 
-    The columns of objectives other than FLOPs come last: the value and its change in percent.
+    The published columns come first, then those of objectives other than FLOPs (the value and its change in percent),
+    then what is known of the prediction: deviation, prediction of the last swap's own split, accuracy and its deviation
+    in percent, parameters, swaps from the input, share of pieces that training networks have, score of every predictor.
+    What is not known is empty.
+
+    Args:
+        result: The search.
+        known_share: Gives the share of a network's pieces that occur in training networks.
     """
     source = result.source
-    networks = [("input", "", source, source.graph.n_nodes)]
-    networks += [(str(one.rank), rank_name(one.rank), one.found, one.graph.n_nodes) for one in result.networks]
+    networks = [("input", "", source, source.graph)]
+    networks += [(str(one.rank), rank_name(one.rank), one.found, one.graph) for one in result.networks]
     return [
         {
             "rank": rank,
@@ -27,13 +38,18 @@ def pareto_rows(result: SearchResult) -> list[Row]:
             "score_change_percent": f"{result.goal.score_gain(found.score):.4f}",
             "mflops": f"{found.mflops:.6f}",
             "mflops_change_percent": _change(result.goal.windows[result.goal.flops], found.mflops),
-            "nodes": n_nodes,
-            "nodes_change": n_nodes - source.graph.n_nodes,
+            "nodes": graph.n_nodes,
+            "nodes_change": graph.n_nodes - source.graph.n_nodes,
             "iteration": found.iteration,
             "hash": found.identity,
             **_other_objectives(result.goal, found),
+            **prediction_cells(found, result.scorer),
+            "params": parameter_count(graph),
+            "swaps": found.n_swaps,
+            "known_share": "" if known_share is None else f"{known_share(found.graph):.4f}",
+            **member_cells(found, result.scorer),
         }
-        for rank, file, found, n_nodes in networks
+        for rank, file, found, graph in networks
     ]
 
 
@@ -51,30 +67,110 @@ def _other_objectives(goal: Goal, found: Individual) -> Row:
     return cells
 
 
-def frontier_table(rows: Sequence[Row], goal: Goal, accuracy_of: Callable[[float], float | None]) -> str:
-    """The table for the terminal.
+def prediction_cells(found: Individual, scorer: Scorer) -> Row:
+    """What is known of a network's prediction; accuracies are in percent and clipped to what there can be."""
+    sd, scale = found.rating.sd if found.rating else math.nan, scorer.accuracy_scale
+    return {
+        "score_sd": _or_empty(sd),
+        "prescreen_score": f"{found.prescreen_score:.6f}",
+        "accuracy": _or_empty(accuracy(found.score, scale)),
+        "accuracy_sd": "" if scale is None else _or_empty(100 * scale[1] * sd),
+    }
+
+
+def member_cells(found: Individual, scorer: Scorer) -> Row:
+    """The score of every predictor, where a network was scored as a whole."""
+    if not found.rating:
+        return {}
+    return {f"score_{name}": f"{score:.6f}" for name, score in zip(scorer.names, found.rating.members, strict=True)}
+
+
+def accuracy(score: float, scale: tuple[float, float] | None) -> float:
+    """Accuracy in percent, from 0 to 100; nan where no scale is known."""
+    return math.nan if scale is None else 100 * min(max(scale[0] + scale[1] * score, 0.0), 1.0)
+
+
+def _or_empty(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6f}"
+
+
+def history_rows(result: SearchResult) -> list[Row]:
+    """One row per network that was scored as a whole, the input first, in the order of the search."""
+    return [
+        {
+            "iteration": one.iteration,
+            "hash": one.identity,
+            "parent": one.origin.parent.identity if one.origin else "",
+            "score": f"{one.score:.6f}",
+            **prediction_cells(one, result.scorer),
+            "merit": f"{one.merit:.6f}",
+            "accepted": int(one.merit > result.goal.least),
+            "mflops": f"{one.mflops:.6f}",
+            **_other_objectives(result.goal, one),
+            "swaps": one.n_swaps,
+            **member_cells(one, result.scorer),
+        }
+        for one in (result.source, *result.history)
+    ]
+
+
+def frontier_table(result: SearchResult, rows: Sequence[Row]) -> str:
+    """The table for the terminal: predicted accuracy where it is known, otherwise standard deviations.
 
     Args:
+        result: The search.
         rows: See `pareto_rows`.
-        goal: Of the search.
-        accuracy_of: Turns a score into an accuracy (fraction), or None where the predictor cannot say.
     """
+    goal, found = result.goal, [result.source, *(one.found for one in result.networks)]
     costs = [window.objective for window in (goal.windows[goal.flops], *goal.windows[: goal.n_objectives])]
     units = dict.fromkeys((cost.column, cost.unit) for cost in costs)
-    accuracies = [accuracy_of(float(row["score"])) for row in rows]
     columns = [
         ["rank", *(str(row["rank"]) for row in rows)],
-        ["score", *(f"{float(row['score']):.4f}" for row in rows)],
-        _change_cells(rows, "score"),
+        *_prediction_columns(found, result.scorer.accuracy_scale),
         *(cells for column, unit in units for cells in (_cost_cells(rows, column, unit), _change_cells(rows, column))),
+        ["parameters", *(f"{int(float(row['params'])):,}" for row in rows)],
         ["nodes", *(str(row["nodes"]) for row in rows)],
         ["iteration", *(str(row["iteration"]) for row in rows)],
+        ["swaps", *(str(row["swaps"]) for row in rows)],
     ]
-    if any(accuracy is not None for accuracy in accuracies):
-        columns.append(["accuracy", *("-" if one is None else f"{100 * one:.2f} %" for one in accuracies)])
     widths = [max(map(len, cells)) for cells in columns]
     lines = zip(*columns, strict=True)
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    text = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return "\n".join([*text, *_legend(found)])
+
+
+def _prediction_columns(found: Sequence[Individual], scale: tuple[float, float] | None) -> list[list[str]]:
+    """Prediction with its deviation, and the change against the input with a mark where predictors disagree on it."""
+    source, *_ = found
+    title, unit, change, digits = (
+        ("predicted accuracy", " %", "points", 2) if scale else ("predicted score", "", "change", 3)
+    )
+    values = [accuracy(one.score, scale) if scale else one.score for one in found]
+    deviation = 100 * scale[1] if scale else 1.0
+    predicted = [title]
+    for one, value in zip(found, values, strict=True):
+        sd = deviation * one.rating.sd if one.rating else math.nan
+        predicted.append(f"{value:.{digits}f}" + ("" if math.isnan(sd) else f" ± {sd:.{digits}f}") + unit)
+    changes = [f"{value - values[0]:+.{digits}f}{_mark(one, source)}" for one, value in zip(found, values, strict=True)]
+    return [predicted, [change, *changes]]
+
+
+def _mark(one: Individual, source: Individual) -> str:
+    """A question mark where predictors disagree on whether a network is better than the input."""
+    if not one.rating or not source.rating or one is source:
+        return " "
+    gains = [own > other for own, other in zip(one.rating.members, source.rating.members, strict=True)]
+    return " " if all(gains) or not any(gains) else "?"
+
+
+def _legend(found: Sequence[Individual]) -> list[str]:
+    source, *results = found
+    lines = []
+    if any(one.rating and not math.isnan(one.rating.sd) for one in found):
+        lines.append("±: how far the predictors are from each other")
+    if any(_mark(one, source) == "?" for one in results):
+        lines.append("?: the predictors disagree on whether it is better than the input")
+    return lines
 
 
 def _cost_cells(rows: Sequence[Row], column: str, unit: str) -> list[str]:

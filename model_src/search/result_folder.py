@@ -3,6 +3,8 @@
     params.pkl, params.json              the flags; version, seed, and a hash of every file that was read
     input.pkl                            the network that the search started from
     pareto.csv, mutation_result.txt      the results as a table and as the published text
+    history.csv                          every network that was scored as a whole
+    genealogy.json                       how every result came about, swap by swap
     rank_{i}.pkl                         the results, best score first
     pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png
     rank_{i}.onnx, ...                   exports
@@ -22,13 +24,8 @@ from typing import Any
 
 from model_src.files import InputError, atomic_write, load_json, load_pickle, save_pickle, save_text
 
-_PARAMS, _PARAMS_JSON, _INPUT, _TABLE, _TEXT = (
-    "params.pkl",
-    "params.json",
-    "input.pkl",
-    "pareto.csv",
-    "mutation_result.txt",
-)
+_PARAMS, _PARAMS_JSON, _INPUT = "params.pkl", "params.json", "input.pkl"
+_TABLE, _HISTORY, _GENEALOGY, _TEXT = "pareto.csv", "history.csv", "genealogy.json", "mutation_result.txt"
 _FRONT_PICTURE, _INPUT_PICTURE = "pareto.png", "input_arch.png"
 _TRAINED_JSON, _TRAINED_TEXT = "train_result.json", "train_result.txt"
 
@@ -140,10 +137,23 @@ class ResultFolder:
 
     def save_table(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write the table of results, the input first."""
-        with atomic_write(self.path / _TABLE, "w") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        _save_rows(rows, self.path / _TABLE)
+
+    def save_history(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write the table of all networks that were scored as a whole."""
+        _save_rows(rows, self.path / _HISTORY)
+
+    def save_genealogy(self, content: Any) -> None:
+        """Write how every result came about (JSON data)."""
+        save_text(json.dumps(content) + "\n", self.path / _GENEALOGY)
+
+    def load_genealogy(self) -> Any:
+        """How every result came about (JSON data).
+
+        Raises:
+            InputError: The file is missing or is not JSON.
+        """
+        return load_json(self.path / _GENEALOGY)
 
     def save_report(self, text: str) -> None:
         """Write the published text report."""
@@ -214,6 +224,13 @@ class ResultFolder:
     def trainings_path(self) -> Path:
         """The trainings' JSON file, for messages."""
         return self.path / _TRAINED_JSON
+
+
+def _save_rows(rows: Sequence[Mapping[str, object]], path: Path) -> None:
+    with atomic_write(path, "w") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def flag_words(params: Mapping[str, Any]) -> Iterator[str]:

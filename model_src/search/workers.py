@@ -1,14 +1,28 @@
 """Run mutations in this process or in several; the results are the same."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Task, TaskPool
 from model_src.runtime import random_stream
-from model_src.search.children import Mutation
+from model_src.search.children import Mutation, Rating
 from model_src.search.mutator import Mutator
 from model_src.search.objectives import Goal
+
+RATED_AT_ONCE = 8  # networks per task: few enough to share the work, many enough to share its overhead
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """What the predictors of a search are called, and mean and deviation that turn scores into accuracies, if known."""
+
+    names: list[str]
+    accuracy_scale: tuple[float, float] | None
+
+
+NOBODY = Scorer([], None)
 
 
 class MutatorFactory(Protocol):
@@ -28,6 +42,19 @@ def _baseline(mutator: Mutator, cg: ComputeGraph, seed: tuple[int, ...]) -> floa
 
 def _mutate(mutator: Mutator, cg: ComputeGraph, goal: Goal, seed: tuple[int, ...]) -> Mutation:
     return mutator.mutate(cg, goal, random_stream(*seed))
+
+
+def _screen(mutator: Mutator, cg: ComputeGraph, goal: Goal, most: int, seed: tuple[int, ...]) -> Mutation:
+    return mutator.screen(cg, goal, most, random_stream(*seed))
+
+
+def _rate(mutator: Mutator, graphs: list[ComputeGraph]) -> list[Rating]:
+    return mutator.rate(graphs)
+
+
+def _scorer(mutator: Mutator) -> Scorer:
+    ensemble = mutator.ensemble
+    return Scorer(ensemble.member_names, ensemble.accuracy_scale(mutator.config.model_family)) if ensemble else NOBODY
 
 
 class Workers:
@@ -65,6 +92,27 @@ class Workers:
             Task(f"mutations of {cg.name}", _mutate, (cg, goal, (*seed, position)))
             for position, cg in enumerate(graphs)
         )
+
+    def screen(
+        self, graphs: Iterable[ComputeGraph], goal: Goal, most: int, seed: tuple[int, ...]
+    ) -> Iterator[Mutation]:
+        """Screen the children of every network (see `Mutator.screen`), in the order of the networks."""
+        return self._run(
+            Task(f"mutations of {cg.name}", _screen, (cg, goal, most, (*seed, position)))
+            for position, cg in enumerate(graphs)
+        )
+
+    def rate(self, graphs: Sequence[ComputeGraph]) -> list[Rating]:
+        """Score whole networks (see `Mutator.rate`), in order."""
+        tasks = (
+            Task("scores of networks", _rate, (list(graphs[start : start + RATED_AT_ONCE]),))
+            for start in range(0, len(graphs), RATED_AT_ONCE)
+        )
+        return [rating for ratings in self._run(tasks) for rating in ratings]
+
+    def scorer(self) -> Scorer:
+        """What the predictors are."""
+        return next(self._run([Task("predictors", _scorer)]))
 
     def _run(self, tasks: Iterable[Task]) -> Iterator[Any]:
         return self._pool.in_order(tasks, self._timeout)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 import constants
@@ -25,6 +26,26 @@ class CountingPredictor:
         return [round(p + 10 * s + c, 9) for p, s, c in whole]
 
 
+class TinyEnsemble:
+    """Two opinions on whole networks: the share of convolutions, and of nodes that are no identity."""
+
+    member_names = ("convs", "work")
+
+    def accuracy_scale(self, family):
+        return (0.9, 0.1) if family == "nb201" else None
+
+    def score_members(self, networks, family):
+        shares = [
+            [sum(test(node.op_name) for node in cg.nodes) / cg.n_nodes for test in self._tests] for cg, _ in networks
+        ]
+        return np.array(shares)
+
+    _tests = (lambda name: name == "conv2d", lambda name: name != "identity")
+
+    def summary(self, scores, family):
+        return list(zip(scores.mean(axis=1).tolist(), scores.std(axis=1).tolist(), strict=True))
+
+
 @dataclass(frozen=True)
 class TinyFactory:
     """Makes a mutator in any process."""
@@ -42,6 +63,7 @@ class TinyFactory:
             SegmentDatabase.open(files.database),
             CountingPredictor(),
             self.uses_parts,
+            ensemble=TinyEnsemble(),
         )
 
 

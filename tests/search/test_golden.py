@@ -86,6 +86,7 @@ def test_golden_search(case):
         predictor_path=str(ROOT / "saved_models" / checkpoint),
         predictor_type=predictor,
         mutation_unit=unit,
+        rescore_per_iter=0,
         epoch=epoch,
         top_k=3,
         max_candidate_per_iter=4,

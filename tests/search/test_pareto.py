@@ -7,7 +7,9 @@ from model_src.search.pareto import Individual, pareto_front, select_parents
 
 
 def individual(score, mflops, iteration=1, identity=None):
-    return Individual(lambda: None, identity or f"{score}/{mflops}/{iteration}", score, (mflops,), mflops, iteration)
+    return Individual(
+        lambda: None, identity or f"{score}/{mflops}/{iteration}", score, score, (mflops,), mflops, iteration, score
+    )
 
 
 def values(individuals):

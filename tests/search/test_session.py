@@ -15,10 +15,12 @@ from model_src.search.config import SearchConfig
 from model_src.search.report import frontier_table, mutation_text, pareto_rows
 from model_src.search.session import search, with_run_normalisers
 from model_src.search.strategy import ParetoStrategy
-from model_src.search.workers import Workers
+from model_src.search.workers import NOBODY, Workers
 from tests.search.conftest import TinyFactory
 
-CONFIG = SearchConfig("nb201", epoch=2, top_k=3, min_flops_decrease_percent=-10, max_flops_decrease_percent=100)
+CONFIG = SearchConfig(
+    "nb201", epoch=2, top_k=3, min_flops_decrease_percent=-10, max_flops_decrease_percent=100, rescore_per_iter=0
+)
 
 
 def run(source, config=CONFIG, n_jobs=1, strategy=None, on_progress=lambda _: None):
@@ -74,7 +76,10 @@ class Offers:
         return 1.0
 
     def mutate(self, graphs, *_):
-        return iter([Mutation(list(self.children), len(self.children)) for _ in graphs])
+        return iter([Mutation(list(self.children), [], len(self.children)) for _ in graphs])
+
+    def scorer(self):
+        return NOBODY
 
 
 def test_a_network_found_twice_counts_once(source):
@@ -141,22 +146,13 @@ def test_another_objective(source):
     found = run(source, config)
     rows = pareto_rows(found)
     assert len(rows) > 1
-    assert list(rows[0])[-2:] == ["params", "params_change_percent"]
+    assert list(rows[0]).index("params") == list(rows[0]).index("params_change_percent") - 1
     params = [float(row["params"]) for row in rows]
     assert params[1:] == sorted(params[1:], reverse=True)
     assert max(params[1:]) < params[0]
-    table = frontier_table(rows, found.goal, lambda score: None).splitlines()
-    assert table[0].split() == [
-        "rank",
-        "score",
-        "change",
-        "MFLOPs",
-        "change",
-        "parameters",
-        "change",
-        "nodes",
-        "iteration",
-    ]
+    table = frontier_table(found, rows).splitlines()
+    head = "rank predicted accuracy points MFLOPs change parameters change parameters nodes iteration swaps"
+    assert table[0].split() == head.split()
 
 
 def test_found_networks_are_modules(result):
@@ -176,14 +172,14 @@ def test_the_search_needs_no_files_but_its_inputs(source, tmp_path, monkeypatch,
 
 def test_a_network_without_cost_is_refused(tiny_graph):
     free = replace(tiny_graph, weighted_nodes=(), regular_nodes=tiny_graph.regular_nodes[:2], edge_pairs=((0, 1),))
-    config = SearchConfig("nb201", objective="params")
+    config = SearchConfig("nb201", objective="params", rescore_per_iter=0)
     with pytest.raises(InputError, match="tiny: the network has no parameters, nothing can be made smaller"):
         search(free, config, workers=Offers())
 
 
 def test_the_budget_ends_the_search_and_keeps_the_results(source):
     seen = []
-    config = SearchConfig("nb201", epoch=5, top_k=3, max_visited_architecture=1, min_flops_decrease_percent=-10)
+    config = replace(CONFIG, epoch=5, max_visited_architecture=1)
     result = run(source, config, on_progress=seen.append)
     assert len(seen) == 1
     assert result.n_distinct > 1
@@ -212,10 +208,13 @@ def test_reports(result):
     assert text[2] == f"Number of results: {len(result.networks)}"
     assert text[3].startswith("Rank 0: Accuracy ")
     assert text[-1].endswith(str(result.n_distinct))
-    table = frontier_table(pareto_rows(result), result.goal, lambda score: None)
+    table = frontier_table(result, pareto_rows(result))
     assert len(table.splitlines()) == len(result.networks) + 2
+    assert "predicted accuracy" in table
+    unknown = replace(result, scorer=NOBODY)
+    table = frontier_table(unknown, pareto_rows(unknown))
+    assert "predicted score" in table
     assert "accuracy" not in table
-    assert "94.00 %" in frontier_table(pareto_rows(result), result.goal, lambda score: 0.94)
 
 
 def test_a_solver_that_gave_up_is_reported(result):

@@ -1,0 +1,180 @@
+"""The second stage: what is scored as a whole, and that only this decides."""
+
+import json
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.files import InputError
+from model_src.search.children import Rating
+from model_src.search.config import SearchConfig, parse_drop
+from model_src.search.genealogy import genealogy, replay
+from model_src.search.objectives import FLOPS, Goal, Window
+from model_src.search.pareto import crowding_distances, pareto_layers, points
+from model_src.search.report import frontier_table, history_rows, pareto_rows
+from model_src.search.rescoring import merit_of
+from model_src.search.session import search
+from model_src.search.workers import Workers
+from tests.search.conftest import TinyEnsemble, TinyFactory
+
+CONFIG = SearchConfig(
+    "nb201", epoch=2, top_k=3, min_flops_decrease_percent=-10, max_flops_decrease_percent=100, rescore_per_iter=12
+)
+
+
+def run(source, n_jobs=1, **changes):
+    with Workers(TinyFactory(), n_jobs) as workers:
+        return search(source, replace(CONFIG, **changes), workers=workers)
+
+
+@pytest.fixture(scope="module")
+def result(source):
+    return run(source)
+
+
+def whole_score(graph):
+    """The mean of the tiny ensemble's members."""
+    return TinyEnsemble().score_members([(graph, None)], "nb201").mean()
+
+
+def test_layers_and_crowding():
+    values = points([3, 1, 2, 0.5], [(3,), (1,), (2,), (2,)])
+    assert [layer.tolist() for layer in pareto_layers(values)] == [[0, 1, 2], [3]]
+    assert crowding_distances(values[:3]).tolist() == [math.inf, math.inf, 2.0]
+    assert pareto_layers(points([], [])) == []
+
+
+def test_merit():
+    assert merit_of(Rating(1.0, 0.25, (0.8, 1.2)), 2.0) == 0.5
+    assert merit_of(Rating(1.0, math.nan, (1.0,)), 2.0) == 1.0
+
+
+def test_so_many_are_scored_and_none_twice(result):
+    per_iteration = Counter(one.iteration for one in result.history)
+    assert per_iteration == {1: 12, 2: 12}
+    identities = [one.identity for one in result.history]
+    assert len(set(identities)) == len(identities)
+    assert result.source.identity not in identities
+
+
+def test_only_whole_networks_decide(result, source):
+    assert result.front
+    assert result.source.score == pytest.approx(whole_score(source))
+    for one in result.history:
+        assert one.identity == canonical_hash(one.graph)
+        assert one.score == pytest.approx(whole_score(one.graph))
+        assert one.merit == pytest.approx(one.score - CONFIG.caution * one.rating.sd)
+        assert one.mflops == FLOPS.measure(one.graph)
+    for one in result.front:
+        assert one in result.history
+        assert one.merit > result.source.merit
+    parents = {one.origin.parent for one in result.history if one.iteration == 2}
+    assert parents <= {result.source, *(one for one in result.history if one.merit > result.goal.least)}
+
+
+def test_the_number_of_workers_does_not_matter(source, result):
+    parallel = run(source, n_jobs=2)
+    assert history_rows(parallel) == history_rows(result)
+    assert pareto_rows(parallel) == pareto_rows(result)
+
+
+def test_screening_keeps_whole_layers_inside_the_window(source):
+    mutator = TinyFactory()()
+    goal = Goal(-100.0, (Window(FLOPS, 312.767892, 0, 20),))
+    everything = mutator.screen(source, goal, 10**6, np.random.default_rng(0)).screened
+    few = mutator.screen(source, goal, 5, np.random.default_rng(0)).screened
+    assert len(few) == 5 < len(everything)
+    assert all(goal.contains(one.costs) for one in everything)
+    values = points([one.score for one in everything], [one.costs for one in everything])
+    first, *_ = pareto_layers(values)
+    best = {(everything[i].score, everything[i].costs) for i in first}
+    kept = {(one.score, one.costs) for one in few}
+    assert best <= kept or kept <= best
+
+
+def test_caution_ranks_by_less_than_the_mean(source):
+    bold, careful = (run(source, caution=caution) for caution in (0.0, 3.0))
+    assert bold.source.merit == bold.source.score
+    assert careful.source.merit < careful.source.score
+    assert [one.identity for one in bold.front] != [one.identity for one in careful.front]
+
+
+def test_a_drop_of_the_score_may_be_allowed(source, result):
+    dropped = run(source, max_score_drop=0.05)
+    assert dropped.goal.least == pytest.approx(result.goal.least - 0.05)
+    assert min(one.merit for one in dropped.front) < result.source.merit
+    assert all(one.merit > result.source.merit - 0.05 for one in dropped.front)
+    points_of = run(source, max_score_drop="0.5pt", epoch=1)
+    assert points_of.goal.least == pytest.approx(result.goal.least - 0.05)  # a deviation is 10 points here
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "1 %", "", "pt"])
+def test_drops_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match="-max_score_drop"):
+        SearchConfig("nb201", max_score_drop=text)
+
+
+def test_drops():
+    assert parse_drop("0.5pt") == (0.5, True)
+    assert parse_drop(0.25) == (0.25, False)
+
+
+def test_swaps_are_bounded(source):
+    found = run(source, epoch=3, max_swaps=1)
+    assert {one.n_swaps for one in found.history} == {1}
+
+
+def test_results_can_be_replayed(result):
+    content = json.loads(json.dumps(genealogy(result)))
+    assert content["input"] == result.source.identity
+    for one, told in zip(result.networks, content["results"], strict=True):
+        steps = [content["steps"][number] for number in told["steps"]]
+        assert len(steps) == one.found.n_swaps
+        graph = replay(result.source.graph, steps)
+        assert canonical_hash(graph) == one.found.identity == told["hash"]
+        assert len(told["node_origins"]) == one.graph.n_nodes
+        for step in set(told["node_origins"]) - {None}:
+            assert step in told["steps"]
+
+
+def test_origins_are_those_of_the_nodes(result):
+    """A node that the input has not is brought by a swap, which inserted its operation."""
+    content = genealogy(result)
+    ids = {node.str_id for node in result.source.graph.nodes}
+    for one, told in zip(result.networks, content["results"], strict=True):
+        for node_id, node, step in zip(one.node_ids, one.graph.nodes, told["node_origins"], strict=True):
+            if step is None:
+                assert node_id.removesuffix("_sum") in ids
+            else:
+                assert node.op_name in content["steps"][step]["inserted"]
+
+
+def test_a_chain_that_does_not_fit_is_refused(result):
+    steps = genealogy(result)["steps"]
+    with pytest.raises(ValueError, match="step 0 gives"):
+        replay(result.source.graph, [{**steps[0], "child": "another"}])
+    with pytest.raises(ValueError, match="step 0 cannot be replayed"):
+        replay(result.source.graph, [{**steps[0], "swap": {}}])
+
+
+def test_columns_say_what_is_predicted(result):
+    row = pareto_rows(result)[1]
+    found = result.front[0]
+    assert float(row["score_sd"]) == pytest.approx(found.rating.sd, abs=1e-6)
+    assert float(row["accuracy"]) == pytest.approx(100 * (0.9 + 0.1 * found.score), abs=1e-3)
+    assert float(row["accuracy_sd"]) == pytest.approx(10 * found.rating.sd, abs=1e-4)
+    assert [float(row["score_convs"]), float(row["score_work"])] == pytest.approx(list(found.rating.members), abs=1e-6)
+    assert row["swaps"] == found.n_swaps
+    table = frontier_table(result, pareto_rows(result))
+    assert "predicted accuracy" in table
+    assert " ± " in table
+    assert "points" in table
+
+
+def test_accuracies_are_clipped(result):
+    high = replace(result.source, score=2.0)
+    assert float(pareto_rows(replace(result, source=high, front=[]))[0]["accuracy"]) == 100
