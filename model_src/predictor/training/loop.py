@@ -81,7 +81,10 @@ class Training:
     @property
     def result(self) -> AccuracyPredictor:
         """What has been learnt so far: the averaged weights, or without averaging the last ones."""
-        return self.model if self.average is None else self.average.module
+        if self.average is None:
+            return self.model
+        averaged: AccuracyPredictor = self.average.module
+        return averaged
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint.
