@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -83,8 +84,7 @@ class Training:
         """What has been learnt so far: the averaged weights, or without averaging the last ones."""
         if self.average is None:
             return self.model
-        averaged: AccuracyPredictor = self.average.module
-        return averaged
+        return cast(AccuracyPredictor, self.average.module)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint.
