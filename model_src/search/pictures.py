@@ -26,12 +26,12 @@ def draw_pareto(result: SearchResult, path: Path) -> None:
 
     figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    scores, costs, iterations = zip(*result.visited, strict=True)
-    dots = axes.scatter(costs, scores, c=iterations, cmap="viridis", s=8, alpha=0.5, linewidths=0, label="accepted")
-    front = sorted((one.cost, one.score) for one in result.front)
+    merits, costs, iterations = zip(*result.visited, strict=True)
+    dots = axes.scatter(costs, merits, c=iterations, cmap="viridis", s=8, alpha=0.5, linewidths=0, label="accepted")
+    front = sorted((one.cost, one.merit) for one in result.front)
     axes.step(
         [cost for cost, _ in front],
-        [score for _, score in front],
+        [merit for _, merit in front],
         "o-",
         where="post",
         color="#E24A33",
@@ -39,10 +39,9 @@ def draw_pareto(result: SearchResult, path: Path) -> None:
         label="front",
     )
     source = result.source
-    axes.scatter([source.cost], [source.score], marker="*", s=160, color="black", zorder=3, label="input")
-    axes.set(
-        xlabel=_axis_label(result.goal.windows[0].objective), ylabel="predicted score", title=result.source.graph.name
-    )
+    axes.scatter([source.cost], [source.merit], marker="*", s=160, color="black", zorder=3, label="input")
+    label = "predicted score - caution × deviation" if source.rating else "predicted score"
+    axes.set(xlabel=_axis_label(result.goal.windows[0].objective), ylabel=label, title=source.graph.name)
     axes.legend(loc="upper left")
     figure.colorbar(dots, label="iteration", ticks=range(max(iterations) + 1))
     with atomic_write(path) as file:

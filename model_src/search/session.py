@@ -71,7 +71,7 @@ class SearchResult:
         source: The input, as iteration 0.
         goal: The limits that children were held against.
         front: The Pareto set without the input, best score first.
-        visited: (score, cost, iteration) of the input and of every accepted network, repeats included.
+        visited: (merit, cost, iteration) of the input and of every accepted network, repeats included.
         n_distinct: Distinct networks among them.
         n_scored: Networks scored.
         propagation: Counts and times of the resolution propagation.
@@ -183,7 +183,7 @@ class _Run:
         prescreen = workers.baseline(cg, (config.seed, 0))
         self.result = SearchResult(*self._input(cg, windows, values, prescreen), scorer=workers.scorer())
         source = self.result.source
-        self.result.visited.append((source.score, source.cost, 0))
+        self.result.visited.append((source.merit, source.cost, 0))
         for window in windows:
             logger.info("%s", window)
         self._known = {source.identity}
@@ -236,7 +236,7 @@ class _Run:
         rescored = rescoring.run(screened, goal, iteration, self._known, self._workers)
         self.result.history += rescored
         accepted = [one for one in rescored if one.merit > goal.least]
-        self.result.visited += [(one.score, one.cost, iteration) for one in accepted]
+        self.result.visited += [(one.merit, one.cost, iteration) for one in accepted]
         return accepted
 
     def finish(self, seconds: float) -> SearchResult:
