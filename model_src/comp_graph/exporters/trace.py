@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from model_src.comp_graph.networks.plan import Step
+from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 
@@ -46,7 +47,7 @@ def trace(cg: ComputeGraph, network: TorchNetwork) -> list[TracedStep]:
 
 def _traced(step: Step, layer: nn.Module, before: MapShape, after: MapShape, shapes: dict[int, MapShape]) -> TracedStep:
     sources = step.sources or (IMAGE,)
-    kept = None if step.op == "concat" else before[0]
+    kept = None if step.operation.channels is Channels.SUMMED else before[0]
     slices = tuple(kept if kept is not None and shapes[source][0] > kept else None for source in sources)
     return TracedStep(step, layer, sources, slices, before, after)
 
