@@ -198,11 +198,13 @@ def test_a_machine_without_room_for_a_process_is_one_line(monkeypatch):
 
 
 PARENT = f"""
+import signal
 from multiprocessing import active_children
 from model_src.processes import Task, TaskPool
 from tests.tasks import State, value
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background ignore it
     try:
         with TaskPool(State(), 3) as pool:
             for _ in pool.as_finished([Task("task", value, (0, seconds)) for seconds in ({PATIENCE}, {PATIENCE}, 1)]):
