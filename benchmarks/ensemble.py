@@ -1,12 +1,13 @@
 """Test an ensemble on networks that no member learnt from, and calibrate its deviation on the dev networks.
 
 Prints a table per family: every member, and the mean of all. With `-calibrate` it writes `ensemble.json` beside the
-members. The division into train, dev and test is that of the training scripts.
+members, and `known_pieces.txt`, the pieces of the networks that they learnt from. The division into train, dev and test
+is that of the training scripts.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,7 +17,12 @@ import numpy as np  # noqa: E402
 
 import constants  # noqa: E402
 from model_src.cli import FlagParser, non_negative_int, run_script  # noqa: E402
+from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
+from model_src.encoder.known_pieces import FILE_NAME, KnownPieces, Pieces, vocabulary_digest  # noqa: E402
+from model_src.encoder.network_encoder import NetworkEncoder  # noqa: E402
 from model_src.encoder.paths import DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE, VocabularyName  # noqa: E402
+from model_src.encoder.segmentation import segment_with_text  # noqa: E402
+from model_src.encoder.tokenizer import Tokenizer  # noqa: E402
 from model_src.families import DEFAULT_FAMILIES, parse_families  # noqa: E402
 from model_src.family_data import split_names  # noqa: E402
 from model_src.files import save_text  # noqa: E402
@@ -50,6 +56,22 @@ def rows_of(ensemble: Ensemble, scores: np.ndarray, truth: np.ndarray) -> list[s
     return rows
 
 
+def training_pieces(
+    caches: Iterable[tuple[PscCache, Sequence[str]]], encoder: NetworkEncoder, tokenizer: Tokenizer
+) -> KnownPieces:
+    """The pieces of the named networks of every family."""
+
+    def networks() -> Iterator[tuple[ComputeGraph, Pieces]]:
+        for cache, names in caches:
+            chosen = set(names)
+            for network in cache.networks:
+                if network.name in chosen:
+                    graph = network.graph(cache.table)
+                    yield graph, segment_with_text(graph, encoder, tokenizer)
+
+    return KnownPieces.collect(vocabulary_digest(encoder, tokenizer), networks())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     parser = FlagParser(__doc__)
@@ -62,10 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     ensemble = load_ensemble(args.predictor_path)
     vocabulary = VocabularyName(parse_families(DEFAULT_FAMILIES), DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE)
-    errors, entries, tests = [], {}, {}
+    errors, entries, tests, trained_on = [], {}, {}, []
     for family in parse_families(args.data_families):
         (cache,) = load_selected(args.cache_dir, {family: "all"}, vocabulary)
         names = split_names([network.name for network in cache.networks], 0.1, 0.1, args.split_seed)
+        trained_on.append((cache, names["train"]))
         scores, truth = scored(ensemble, cache, names["dev"])
         errors.append((scores.mean(axis=1) - truth, scores.std(axis=1, ddof=1)))
         entries[family] = fit_deviation(*errors[-1])
@@ -82,7 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         content = {
             name: {"floor": round(floor, 4), "factor": round(factor, 4)} for name, (floor, factor) in entries.items()
         }
-        save_text(json.dumps({"deviation": content}, indent=1) + "\n", Path(args.predictor_path[0]) / CALIBRATION_FILE)
+        folder, files = Path(args.predictor_path[0]), vocabulary.files()
+        save_text(json.dumps({"deviation": content}, indent=1) + "\n", folder / CALIBRATION_FILE)
+        encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
+        training_pieces(trained_on, encoder, tokenizer).save(folder / FILE_NAME)
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model_src.encoder.known_pieces import FILE_NAME, KnownPieces
 from model_src.families import entry_of
 from model_src.files import InputError
 from model_src.predictor.checkpoint import ALL_FAMILIES
@@ -23,7 +24,7 @@ def load_ensemble(paths: str | Path | Sequence[str | Path], device: str | None =
     """Load checkpoints of any kind as one predictor.
 
     A folder stands for all its `.pt` files by name. If it is given alone, its `ensemble.json` says how far the members'
-    deviation is from the error of their mean.
+    deviation is from the error of their mean, and its `known_pieces.txt` what they learnt from; neither must be there.
 
     Args:
         paths: Files or folders, or one of them.
@@ -37,9 +38,14 @@ def load_ensemble(paths: str | Path | Sequence[str | Path], device: str | None =
     if not files:
         raise InputError("-predictor_path: needs a checkpoint")
     members = {str(file): load_predictor(file, device=device) for file in files}
-    calibration = given[0] / CALIBRATION_FILE
-    alone = len(given) == 1 and calibration.exists()
-    return Ensemble(members, read_calibration(calibration) if alone else {})
+    if len(given) > 1:
+        return Ensemble(members)
+    calibration, known = given[0] / CALIBRATION_FILE, given[0] / FILE_NAME
+    return Ensemble(
+        members,
+        read_calibration(calibration) if calibration.exists() else {},
+        KnownPieces.load(known) if known.exists() else None,
+    )
 
 
 def _checkpoints(path: Path) -> list[Path]:
@@ -79,9 +85,15 @@ class Ensemble:
     Attributes:
         members: Name -> predictor; the first one is the one to ask for a quick opinion.
         calibration: Family, or `all` -> floor and factor.
+        known_pieces: What the members learnt from, where that is known.
     """
 
-    def __init__(self, members: Mapping[str, Predictor], calibration: Mapping[str, tuple[float, float]] | None = None):
+    def __init__(
+        self,
+        members: Mapping[str, Predictor],
+        calibration: Mapping[str, tuple[float, float]] | None = None,
+        known_pieces: KnownPieces | None = None,
+    ):
         """Put predictors together.
 
         Raises:
@@ -89,6 +101,7 @@ class Ensemble:
         """
         self.members = dict(members)
         self.calibration = dict(calibration or {})
+        self.known_pieces = known_pieces
         self._scales: dict[str, Scale] = {}
         for member in self.members.values():
             for family, scale in member.target_normalisers.items():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_src.files import InputError
+from model_src.predictor.bidirectional import BidirectionalEncoder
 from model_src.predictor.data.batching import FeatureTensors, GraphBatch, Pack
 from model_src.predictor.data.folding import FoldedBatch, fold
 from model_src.predictor.data.sums import Sums
@@ -16,6 +17,7 @@ from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS, PREDICTOR_PAR
 
 Entry = TypeVar("Entry")
 
+BIDIRECTIONAL = "BidirectionalConv"  # a `gnn_type`, of predictors of whole networks only
 SHAPE_SIZE, KERNEL_SIZE, BIAS_SIZE = 8, 4, 2  # of the embeddings; there are two kernel sides
 
 
@@ -134,12 +136,21 @@ class GraphEncoder(nn.Module):
         return self.dropout(nodes)
 
 
+def _encoder(config: ModelConfig, n_parts: int) -> GraphEncoder | BidirectionalEncoder:
+    if config.gnn_type != BIDIRECTIONAL:
+        return GraphEncoder(config, config.num_layers)
+    if n_parts > 1:
+        raise InputError(f"-gnn_type {BIDIRECTIONAL}: only for predictors of whole networks, parts do not share nodes")
+    return BidirectionalEncoder(config, resolve("-gnn_activ", config.gnn_activ, ACTIVATIONS))
+
+
 class Aggregator(nn.Module):
     """Pools nodes to parts; its one-layer encoder is unused but in every published file."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.gnn_aggr_layer = GraphEncoder(config, 1)
+        if config.gnn_type != BIDIRECTIONAL:
+            self.gnn_aggr_layer = GraphEncoder(config, 1)
 
     def forward(self, nodes: Tensor, pooling: Tensor) -> Tensor:
         """(n, size) and (parts, n) -> (parts, size)."""
@@ -157,7 +168,7 @@ class AccuracyPredictor(nn.Module):
         width = n_parts * config.out_channels
         self.n_parts = n_parts
         self.embed_layer = NodeEmbedding(config.in_channels)
-        self.encoder = GraphEncoder(config, config.num_layers)
+        self.encoder = _encoder(config, n_parts)
         self.aggregator = Aggregator(config)
         self.post_proj = nn.Sequential(
             nn.Linear(width, width),
@@ -177,13 +188,15 @@ class AccuracyPredictor(nn.Module):
     @property
     def folds(self) -> bool:
         """Whether equal nodes may share a row: not with dropout, which makes them differ, or layers of other kinds."""
-        drops = self.training and self.encoder.dropout.p > 0
-        return not drops and all(isinstance(layer, GraphConv) for layer in self.encoder.gnn_layers)
+        if not all(isinstance(layer, GraphConv) for layer in self.encoder.gnn_layers):
+            return False
+        return not (self.training and self.encoder.dropout.p > 0)
 
     def embed(self, batch: GraphBatch | FoldedBatch) -> Tensor:
         """(parts, out_channels), the embedding of every part of a batch."""
         nodes = self.embed_layer(batch.features).index_select(0, batch.rows)
         if isinstance(batch, FoldedBatch):
+            assert isinstance(self.encoder, GraphEncoder)  # see `folds`
             return batch.pooling.of(self.encoder.folded(nodes, batch.steps))
         return self.aggregator(self.encoder(nodes, batch.adjacency), batch.pooling)
 
@@ -206,7 +219,7 @@ def build_model(predictor_type: str, config: ModelConfig) -> AccuracyPredictor:
         config: Its architecture.
 
     Raises:
-        InputError: A type, layer or activation is unknown, or the sizes do not go together.
+        InputError: A type, layer or activation is unknown, or they or the sizes do not go together.
     """
     n_parts = resolve("predictor type", predictor_type, PREDICTOR_PARTS)
     least = SHAPE_SIZE + 2 * KERNEL_SIZE + BIAS_SIZE + 1

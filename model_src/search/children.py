@@ -1,5 +1,6 @@
 """Children of a network: one segment replaced by another."""
 
+import math
 from dataclasses import dataclass, field
 
 from model_src.comp_graph.segment import Cut, Segment, cut, replace_segment
@@ -51,11 +52,13 @@ class Rating:
         score: Mean of the members.
         sd: Their calibrated deviation; nan where there is one member.
         members: The score of each.
+        known_share: Share (0 to 1) of the network's pieces that networks have from which they learnt; nan if unknown.
     """
 
     score: float
     sd: float
     members: tuple[float, ...]
+    known_share: float = math.nan
 
 
 @dataclass(frozen=True)

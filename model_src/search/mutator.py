@@ -1,5 +1,6 @@
 """Mutate one network: pick segments, find others that fit, score the swaps."""
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -11,7 +12,7 @@ from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_db import SegmentDatabase
-from model_src.encoder.segmentation import segment
+from model_src.encoder.segmentation import segment, segment_with_text
 from model_src.encoder.tokenizer import Tokenizer
 from model_src.files import InputError
 from model_src.propagation.milp import Propagator, Statistics
@@ -68,6 +69,8 @@ class Mutator:
         self.predictor = predictor
         self.uses_parts = uses_parts
         self.ensemble = ensemble
+        known = ensemble.known_pieces if ensemble else None
+        self._known_pieces = known if known and known.fits(encoder, tokenizer) else None
         self._propagator = Propagator(solver)
         self.allowed = allowed_ops(config.model_family, config.graph_encoder_family)
         self._exact: dict[Hashable, tuple[Segment, ...]] = {}
@@ -137,12 +140,16 @@ class Mutator:
         """
         if self.ensemble is None:
             raise ValueError("no predictor of whole networks was given")
-        networks = [(cg, segment(cg, self.encoder, self.tokenizer)) for cg in graphs]
-        family = self.config.model_family
+        cuts = [segment_with_text(cg, self.encoder, self.tokenizer) for cg in graphs]
+        networks = [(cg, [nodes for _, nodes in pieces]) for cg, pieces in zip(graphs, cuts, strict=True)]
+        known, family = self._known_pieces, self.config.model_family
         scores = self.ensemble.score_members(networks, family)
-        summary = self.ensemble.summary(scores, family)
-        rows = scores.round(9).tolist()
-        return [Rating(score, sd, tuple(row)) for (score, sd), row in zip(summary, rows, strict=True)]
+        return [
+            Rating(score, sd, tuple(row), known.share(cg, pieces) if known else math.nan)
+            for cg, pieces, (score, sd), row in zip(
+                graphs, cuts, self.ensemble.summary(scores, family), scores.round(9).tolist(), strict=True
+            )
+        ]
 
     def build(self, candidate: Candidate, swap: Swap, score: float, known: Sequence[float | None], goal: Goal) -> Child:
         """Build the network of a swap for its hash, and for the costs that are not known without it."""

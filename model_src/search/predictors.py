@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.encoder.known_pieces import KnownPieces
 
 Groups = Sequence[Sequence[int]]
 
@@ -21,7 +22,13 @@ class Predictor(Protocol):
 
 
 class NetworkScorer(Protocol):
-    """What the search needs of several predictors together."""
+    """What the search needs of several predictors together.
+
+    Attributes:
+        known_pieces: What they learnt from, where that is known.
+    """
+
+    known_pieces: KnownPieces | None
 
     @property
     def member_names(self) -> list[str]:

@@ -1,9 +1,8 @@
 """What a search found, as rows and as text."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import parameter_count
 from model_src.propagation.milp import Statistics
 from model_src.search.objectives import Goal, Window
@@ -15,17 +14,13 @@ from model_src.search.workers import Scorer
 Row = dict[str, str | int]
 
 
-def pareto_rows(result: SearchResult, known_share: Callable[[ComputeGraph], float] | None = None) -> list[Row]:
+def pareto_rows(result: SearchResult) -> list[Row]:
     """One row per result, the input first; changes are relative to the input.
 
     The published columns come first, then those of objectives other than FLOPs (the value and its change in percent),
     then what is known of the prediction: deviation, prediction of the last swap's own split, accuracy and its deviation
-    in percent, parameters, swaps from the input, share of pieces that training networks have, score of every predictor.
-    What is not known is empty.
-
-    Args:
-        result: The search.
-        known_share: Gives the share of a network's pieces that occur in training networks.
+    in percent, parameters, swaps from the input, share (0 to 1) of pieces that networks have from which the predictors
+    learnt, score of every predictor. What is not known is empty.
     """
     source = result.source
     networks = [("input", "", source, source.graph)]
@@ -46,7 +41,7 @@ def pareto_rows(result: SearchResult, known_share: Callable[[ComputeGraph], floa
             **prediction_cells(found, result.scorer),
             "params": parameter_count(graph),
             "swaps": found.n_swaps,
-            "known_share": "" if known_share is None else f"{known_share(found.graph):.4f}",
+            "known_share": _or_empty(found.rating.known_share if found.rating else math.nan),
             **member_cells(found, result.scorer),
         }
         for rank, file, found, graph in networks
@@ -108,6 +103,7 @@ def history_rows(result: SearchResult) -> list[Row]:
             "mflops": f"{one.mflops:.6f}",
             **_other_objectives(result.goal, one),
             "swaps": one.n_swaps,
+            "known_share": _or_empty(one.rating.known_share if one.rating else math.nan),
             **member_cells(one, result.scorer),
         }
         for one in (result.source, *result.history)

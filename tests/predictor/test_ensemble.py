@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from model_src.encoder.known_pieces import KnownPieces
 from model_src.files import InputError
 from model_src.predictor.ensemble import load_ensemble
 from model_src.predictor.scoring import load_predictor
@@ -89,6 +90,15 @@ def test_a_folder_is_its_checkpoints_by_name(save, networks, tmp_path):
     assert [path.rsplit("/", 1)[-1] for path in ensemble.members] == ["1.pt", "2.pt"]
     assert ensemble.first.predictor_type == "PSC_predictor"
     assert ensemble.score_networks(networks) == load_ensemble(paths[::-1]).score_networks(networks)
+
+
+def test_a_folder_knows_what_its_members_learnt_from(save, tmp_path):
+    paths = [save("all/1.pt"), save("all/2.pt", seed=1)]
+    assert load_ensemble(tmp_path / "all").known_pieces is None
+    known = KnownPieces("of a vocabulary", frozenset([("conv2d", "x", "")]))
+    known.save(tmp_path / "all" / "known_pieces.txt")
+    assert load_ensemble(tmp_path / "all").known_pieces == known
+    assert load_ensemble(paths).known_pieces is None
 
 
 def test_the_deviation_is_calibrated_where_the_members_are_those_of_the_folder(save, networks, tmp_path):

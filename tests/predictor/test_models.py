@@ -53,6 +53,48 @@ def test_forward_pass_by_hand(tiny_graph):
     assert found.tolist() == pytest.approx([by_hand(model.state_dict(), graph) for graph in graphs], abs=1e-12)
 
 
+def in_both_directions(weights, x, adjacency, n_layers):
+    """The states of nodes after residual layers that hear predecessors and successors, in plain tensor algebra."""
+    w = {name: values.double() for name, values in weights.items()}
+    x = x @ w["first.weight"].T + w["first.bias"]
+    for layer in range(n_layers):
+        own = {name.split(f"gnn_layers.{layer}.")[-1]: values for name, values in w.items() if f"s.{layer}." in name}
+        y = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+        y = y * own["norm.weight"] + own["norm.bias"]
+        heard = torch.cat([y, adjacency @ y, adjacency.T @ y], 1)
+        x = x + (heard @ own["lin.weight"].T + own["lin.bias"]).relu()
+    return torch.cat([x, (x @ w["last.weight"].T + w["last.bias"]).relu()], 1)
+
+
+def both_ways(**sizes):
+    return ModelConfig(gnn_type="BidirectionalConv", gnn_activ="relu", num_layers=3, **sizes)
+
+
+def test_messages_run_along_edges_and_against_them(tiny_graph):
+    model = build_model("GNN", both_ways(hidden_size=8, out_channels=12)).double()
+    batch = pack_graphs([tiny_graph]).batch().to(torch.device("cpu"), torch.float64)
+    adjacency = torch.zeros(tiny_graph.n_nodes, tiny_graph.n_nodes).double()
+    for source, target in tiny_graph.edge_pairs:
+        adjacency[target, source] = 1
+    nodes = torch.rand(tiny_graph.n_nodes, 32, dtype=torch.float64)
+    with torch.no_grad():
+        expected = in_both_directions(model.encoder.state_dict(), nodes, adjacency, 3)
+        assert torch.allclose(model.encoder(nodes, batch.adjacency), expected, atol=1e-12)
+    nodes.requires_grad_()
+    weights = torch.rand(tiny_graph.n_nodes, 12, dtype=torch.float64)
+    (found,) = torch.autograd.grad((model.encoder(nodes, batch.adjacency) * weights).sum(), nodes)
+    plain = in_both_directions(model.encoder.state_dict(), nodes, adjacency, 3)
+    (expected,) = torch.autograd.grad((plain * weights).sum(), nodes)
+    assert torch.allclose(found, expected, atol=1e-12)
+
+
+def test_layers_in_both_directions_are_for_whole_networks():
+    with pytest.raises(InputError, match=r"BidirectionalConv: only for predictors of whole networks"):
+        build_model("PSC_predictor", both_ways(out_channels=64))
+    with pytest.raises(InputError, match=r"-out_channels 32: must be above -hidden_size, which is 32"):
+        build_model("GNN", both_ways())
+
+
 def test_unused_parameters_get_no_gradient(tiny_graph):
     model = build_model("PSC_predictor", ModelConfig())
     model(packed([tiny_graph], [[(1, 3)]], 6).batch().to(torch.device("cpu"), torch.float32)).sum().backward()

@@ -30,6 +30,7 @@ class TinyEnsemble:
     """Two opinions on whole networks: the share of convolutions, and of nodes that are no identity."""
 
     member_names = ("convs", "work")
+    known_pieces = None
 
     def accuracy_scale(self, family):
         return (0.9, 0.1) if family == "nb201" else None

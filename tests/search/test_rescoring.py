@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.encoder.known_pieces import KnownPieces, vocabulary_digest
+from model_src.encoder.segmentation import segment_with_text
 from model_src.files import InputError
 from model_src.search.children import Rating
 from model_src.search.config import SearchConfig, parse_drop
@@ -110,6 +112,25 @@ def test_a_drop_of_the_score_may_be_allowed(source, result):
     assert all(one.merit > result.source.merit - 0.05 for one in dropped.front)
     points_of = run(source, max_score_drop="0.5pt", epoch=1)
     assert points_of.goal.least == pytest.approx(result.goal.least - 0.05)  # a deviation is 10 points here
+
+
+def test_the_share_of_known_pieces(source, result, monkeypatch):
+    mutator = TinyFactory()()
+    encoder, tokenizer = mutator.encoder, mutator.tokenizer
+    known = KnownPieces.collect(
+        vocabulary_digest(encoder, tokenizer), [(source, segment_with_text(source, encoder, tokenizer))]
+    )
+    monkeypatch.setattr(TinyEnsemble, "known_pieces", known)
+    found = run(source)  # in this process
+    for one in (found.source, *found.history):
+        assert one.rating.known_share == known.share(one.graph, segment_with_text(one.graph, encoder, tokenizer))
+    assert found.source.rating.known_share == 1 > found.history[0].rating.known_share > 0
+    assert [row["known_share"] for row in pareto_rows(found)] == [
+        f"{one.rating.known_share:.6f}" for one in (found.source, *found.front)
+    ]
+    assert {row["known_share"] for row in (*pareto_rows(result), *history_rows(result))} == {""}
+    monkeypatch.setattr(TinyEnsemble, "known_pieces", replace(known, vocabulary="another"))
+    assert math.isnan(run(source, epoch=1).source.rating.known_share)
 
 
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "1 %", "", "pt"])
