@@ -1,24 +1,13 @@
 """Search for networks that are more accurate and cheaper than a given one."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from model_src.cli import FlagParser, run_script
 from model_src.files import InputError
-from model_src.search.flags import (
-    add_search_flags,
-    add_training_flags,
-    check_flags,
-    check_input_size,
-    execution,
-    frontier_config,
-    resumed_flags,
-    trains,
-)
+from model_src.search.flags import check_input_size, execution, frontier_config, parse_flags, search_config, trains
 from model_src.search.result_folder import ResultFolder
 
 if TYPE_CHECKING:
@@ -29,35 +18,14 @@ if TYPE_CHECKING:
     from model_src.training.cifar10_data import Cifar10
     from model_src.training.frontier import FrontierNetwork
 
-logger = logging.getLogger(__name__)
-
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line.
 
     Raises:
-        InputError: A flag is unknown, missing or out of range.
+        InputError: See `parse_flags`.
     """
-    parser = FlagParser(__doc__)
-    add_search_flags(parser)
-    add_training_flags(parser)
-    args = parser.parse_args(argv)
-    if args.resume:
-        args = resumed_flags(parser, args, sys.argv[1:] if argv is None else argv)
-    check_flags(parser, args)
-    return args
-
-
-def search_config(args: argparse.Namespace) -> "SearchConfig":
-    """The configuration that the flags describe.
-
-    Raises:
-        InputError: The objective is unknown, or a window is empty or given twice.
-    """
-    from model_src.search.config import SearchConfig
-
-    flags = {entry.name: getattr(args, entry.name) for entry in fields(SearchConfig)}
-    return SearchConfig(**{**flags, "predictor_path": tuple(args.predictor_path)})
+    return parse_flags(FlagParser(__doc__), argv)
 
 
 def run_search(cg: "ComputeGraph", config: "SearchConfig", workers: "Workers") -> "SearchResult":

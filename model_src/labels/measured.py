@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 import constants
 from model_src.files import InputError, save_text
-from model_src.labels.table import MEASURED_COLUMNS, LabelRow, mean_accuracies, read_rows, write_rows
-
-SOURCE = "train"
+from model_src.labels.table import MEASURED_COLUMNS, TRAIN, LabelRow, mean_accuracies, read_rows, write_rows
 
 
 class Budget(NamedTuple):
@@ -46,7 +44,7 @@ class MeasuredTable:
         self.rows = _whole_rows(self._path)
         for row in self.rows:
             had = row.epochs, row.images, row.batch_size
-            if had != budget or row.source != SOURCE:
+            if had != budget or row.source != TRAIN:
                 own, wanted = ("{} epochs of {} images, batches of {}".format(*one) for one in (had, budget))
                 raise InputError(f"{path}: its rows are of {own}, not of {wanted}; name another file by -save_labels")
 

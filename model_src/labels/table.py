@@ -13,6 +13,7 @@ from model_src.files import InputError, atomic_write
 T = TypeVar("T")
 
 DECIMALS = 6  # of accuracies and losses
+TEACHER, TRAIN = "teacher", "train"  # sources of accuracies, see `LabelRow`
 
 
 class LabelRow(NamedTuple):

@@ -2,7 +2,9 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import constants
@@ -14,6 +16,7 @@ from model_src.predictor.settings import add_ignored_flags
 from model_src.search.result_folder import ResultFolder, flag_words
 
 if TYPE_CHECKING:
+    from model_src.search.config import SearchConfig
     from model_src.training.frontier import FrontierConfig
     from model_src.training.recipe import Execution
 
@@ -33,12 +36,27 @@ _MAY_CHANGE = (
 )
 
 
+def parse_flags(parser: FlagParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse autogo.py's command line; with `-resume`, the search's own flags come from its folder.
+
+    Raises:
+        InputError: A flag is unknown, missing or out of range, or flags contradict each other or a finished search.
+    """
+    _add_search_flags(parser)
+    _add_training_flags(parser)
+    args = parser.parse_args(argv)
+    if args.resume:
+        args = _resumed(parser, args, sys.argv[1:] if argv is None else argv)
+    _check(parser, args)
+    return args
+
+
 def _shipped(text: str) -> str:
     """See `shipped_path`; flags are stored as text."""
     return str(shipped_path(text))
 
 
-def add_search_flags(parser: FlagParser) -> None:
+def _add_search_flags(parser: FlagParser) -> None:
     """Add the flags that say what to search, with what, and where to."""
     add, shipped = parser.add_argument, vocabulary_files()
     add("-model_path", type=_shipped, help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
@@ -86,7 +104,7 @@ def add_search_flags(parser: FlagParser) -> None:
     add_ignored_flags(parser, *(f"predictor_{name}" for name in sizes + others))
 
 
-def add_training_flags(parser: FlagParser) -> None:
+def _add_training_flags(parser: FlagParser) -> None:
     """Add the flags that say what of the results to train, and how."""
     add = parser.add_argument
     add("-resume", metavar="FOLDER", help="no search: train what is left to train of the results in this folder")
@@ -104,12 +122,8 @@ def add_training_flags(parser: FlagParser) -> None:
     add("-train_compile", action="store_true", help="PyTorch: compile networks, for long trainings on a GPU")
 
 
-def check_flags(parser: FlagParser, args: argparse.Namespace) -> None:
-    """Refuse what is missing or contradicts itself.
-
-    Raises:
-        InputError: A flag is missing or out of range, or `-resume` has nothing to train.
-    """
+def _check(parser: FlagParser, args: argparse.Namespace) -> None:
+    """Refuse what is missing or contradicts itself."""
     missing = [f"-{name}" for name in _REQUIRED if getattr(args, name) is None]
     if missing:
         parser.error(f"these flags are required: {', '.join(missing)}")
@@ -140,6 +154,18 @@ def trains(args: argparse.Namespace) -> bool:
     return bool(args.num_train_cgs or args.train_input_cg)
 
 
+def search_config(args: argparse.Namespace) -> "SearchConfig":
+    """What to search, and with what.
+
+    Raises:
+        InputError: The objective is unknown, or a window is empty or given twice.
+    """
+    from model_src.search.config import SearchConfig
+
+    flags = {entry.name: getattr(args, entry.name) for entry in fields(SearchConfig)}
+    return SearchConfig(**{**flags, "predictor_path": tuple(args.predictor_path)})
+
+
 def frontier_config(args: argparse.Namespace) -> "FrontierConfig":
     """What to train and by which recipe."""
     from model_src.training.frontier import FrontierConfig
@@ -161,17 +187,8 @@ def execution(args: argparse.Namespace) -> "Execution":
     return Execution(args.device_str, compile=args.train_compile)
 
 
-def resumed_flags(parser: FlagParser, args: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:
-    """The flags of a finished search, with those for its training as given now.
-
-    Args:
-        parser: Of the script.
-        args: The flags as given now; `resume` is the folder of the search.
-        argv: The same, as words.
-
-    Raises:
-        InputError: The folder has no usable parameters, or a flag that the search is made of is given another value.
-    """
+def _resumed(parser: FlagParser, args: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:
+    """The flags of a finished search, with those for its training as given now: as parsed, and as words."""
     path = ResultFolder(args.resume).params_path(args.logs_dir)
     line = list(flag_words(ResultFolder.load_params(path)))
     try:

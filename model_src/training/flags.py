@@ -1,15 +1,29 @@
-"""The flags that say how networks are measured by training them; imports nothing heavy."""
+"""The flags that say where accuracies of networks come from; imports nothing heavy."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_src.cli import FlagParser, positive_int
+from model_src.cli import FlagParser, positive_int, shipped_path
+from model_src.encoder.paths import vocabulary_files
+from model_src.families import label_keys, label_packages
+from model_src.labels.table import TEACHER, TRAIN
 
 if TYPE_CHECKING:
-    from model_src.training.labels import Measurement
+    from model_src.training.sources import LabelSource
 
-MEASUREMENT_FLAGS = ("epochs", "train_images", "batch_size", "runs", "n_jobs", "device_str", "train_data_dir")
+_MEASUREMENT_FLAGS = ("epochs", "train_images", "batch_size", "runs", "n_jobs", "device_str", "train_data_dir")
+
+
+def add_label_flags(parser: FlagParser) -> None:
+    """Add the flags that say who knows accuracies of networks."""
+    add, files = parser.add_argument, vocabulary_files()
+    add("-label_table", type=shipped_path, help=f"CSV file of accuracies by {label_keys()}, or hash")
+    add("-label", choices=(*label_packages(), TEACHER, TRAIN), help="a PyPI package, estimates, or training")
+    add("-teacher_path", type=shipped_path, help="checkpoint of the PSC predictor that estimates accuracies")
+    add("-encoder_path", type=shipped_path, default=str(files.encoder), help="the teacher's encoder")
+    add("-tokenizer_path", type=shipped_path, default=str(files.model), help="the teacher's SentencePiece model")
 
 
 def add_measurement_flags(parser: FlagParser) -> None:
@@ -24,17 +38,42 @@ def add_measurement_flags(parser: FlagParser) -> None:
     add("-train_data_dir", type=Path, help="CIFAR-10; data/cifar-10-batches-py if not given, downloaded if absent")
 
 
-def measurement(args: argparse.Namespace) -> "Measurement":
-    """How the flags of `add_measurement_flags` want networks to be measured."""
+def check_label_flags(parser: FlagParser, args: argparse.Namespace) -> None:
+    """Refuse flags of both kinds, and `-save_labels` and `-save_best`, where they contradict each other.
+
+    Raises:
+        InputError: They do.
+    """
+    for wrong, message in _contradictions(args):
+        if wrong:
+            parser.error(message)
+
+
+def _contradictions(args: argparse.Namespace) -> Iterator[tuple[object, str]]:
+    taught, measured = args.label == TEACHER, args.label == TRAIN
+    yield args.label and args.label_table, "-label and -label_table exclude each other"
+    yield taught != bool(args.teacher_path), "-label teacher and -teacher_path need each other"
+    yield args.save_labels and not (taught or measured), "-save_labels is for -label teacher and -label train"
+    for flag in _MEASUREMENT_FLAGS:
+        yield getattr(args, flag) and not measured, f"-{flag} is for -label train"
+    yield args.save_best and not (args.label or args.label_table), "-save_best needs -label or -label_table"
+    yield args.save_best and args.save_best.suffix != ".pkl", f"-save_best {args.save_best}: must be a .pkl file"
+
+
+def label_source(args: argparse.Namespace) -> "LabelSource":
+    """Where the flags want accuracies to come from."""
     from model_src.training.cifar10_data import CIFAR10_DIR
     from model_src.training.labels import Measurement
     from model_src.training.recipe import Execution, TrainConfig
+    from model_src.training.sources import LabelSource
 
     epochs = args.epochs or 200
-    return Measurement(
+    measurement = Measurement(
         TrainConfig(epochs, args.batch_size or 256, args.train_images, epochs_per_test=epochs),
         args.runs or 1,
         args.n_jobs or 1,
         args.train_data_dir or CIFAR10_DIR,
         Execution(args.device_str),
     )
+    teacher = args.teacher_path, args.encoder_path, args.tokenizer_path
+    return LabelSource(args.label_table, args.label, teacher, measurement, args.save_labels)

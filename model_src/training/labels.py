@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
-from model_src.labels.measured import SOURCE, Budget, MeasuredTable
-from model_src.labels.table import DECIMALS, LabelRow
+from model_src.labels.measured import Budget, MeasuredTable
+from model_src.labels.table import DECIMALS, TRAIN, LabelRow
 from model_src.search_space.sampling import Drawn, config_hash
 from model_src.training.cifar10_data import CIFAR10_DIR
 from model_src.training.cifar10_download import fetch_cifar10
@@ -92,7 +92,7 @@ def measured(drawn: Iterable[Drawn], measurement: Measurement, path: str | Path)
 
 def _row(subject: Subject, seed: int, budget: Budget, outcome: RunResult | str) -> LabelRow:
     """What a table says of a training; `outcome` is a text where it failed."""
-    known = LabelRow(subject.config_hash, subject.graph_hash, source=SOURCE, seed=seed, **budget._asdict())
+    known = LabelRow(subject.config_hash, subject.graph_hash, source=TRAIN, seed=seed, **budget._asdict())
     if isinstance(outcome, str):
         logger.warning("%s, seed %d: %s", subject.graph.name, seed, outcome)
         return known._replace(failure=outcome)

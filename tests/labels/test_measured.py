@@ -1,15 +1,15 @@
 import pytest
 
 from model_src.files import InputError
-from model_src.labels.measured import SOURCE, Budget, MeasuredTable
-from model_src.labels.table import LabelRow
+from model_src.labels.measured import Budget, MeasuredTable
+from model_src.labels.table import TRAIN, LabelRow
 
 BUDGET = Budget(epochs=8, images=25_000, batch_size=256)
 HEADER = "config_hash,graph_hash,accuracy,source,epochs,seed,loss,images,batch_size,seconds,device,failure\n"
 
 
 def row(graph_hash, seed, accuracy=0.5, **fields):
-    return LabelRow("c" * 16, graph_hash, accuracy, SOURCE, seed=seed, **{**BUDGET._asdict(), **fields})
+    return LabelRow("c" * 16, graph_hash, accuracy, TRAIN, seed=seed, **{**BUDGET._asdict(), **fields})
 
 
 def test_rows_are_on_the_disk_at_once_and_read_back(tmp_path):
