@@ -1,13 +1,12 @@
-"""Test an ensemble on networks that no member learnt from, and calibrate its deviation on the dev networks.
+"""Test an ensemble on networks that no member learnt from, and calibrate it on the dev networks.
 
-Prints a table per family: every member, and the mean of all. With `-calibrate` it writes `ensemble.json` beside the
-members, and `known_pieces.txt`, the pieces of the networks that they learnt from. The division into train, dev and test
-is that of the training scripts.
+Prints a table per family: every member (with its weight, which is fitted on the dev networks), and the means of all.
+With `-calibrate` it writes `ensemble.json` beside the members, and `known_pieces.txt`, the pieces of the networks that
+they learnt from. The division into train, dev and test is that of the training scripts.
 """
 
-import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,19 +17,19 @@ import numpy as np  # noqa: E402
 import constants  # noqa: E402
 from model_src.cli import FlagParser, non_negative_int, run_script  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
-from model_src.encoder.known_pieces import FILE_NAME, KnownPieces, Pieces, vocabulary_digest  # noqa: E402
+from model_src.encoder.known_pieces import KnownPieces, Pieces, vocabulary_digest  # noqa: E402
 from model_src.encoder.network_encoder import NetworkEncoder  # noqa: E402
 from model_src.encoder.paths import DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE, VocabularyName  # noqa: E402
 from model_src.encoder.segmentation import segment_with_text  # noqa: E402
 from model_src.encoder.tokenizer import Tokenizer  # noqa: E402
 from model_src.families import DEFAULT_FAMILIES, parse_families  # noqa: E402
 from model_src.family_data import split_names  # noqa: E402
-from model_src.files import save_text  # noqa: E402
+from model_src.predictor.calibration import Calibration  # noqa: E402
 from model_src.predictor.checkpoint import ALL_FAMILIES  # noqa: E402
 from model_src.predictor.data.psc_cache import PscCache  # noqa: E402
 from model_src.predictor.data.psc_files import load_selected  # noqa: E402
-from model_src.predictor.ensemble import CALIBRATION_FILE, Ensemble, load_ensemble  # noqa: E402
-from model_src.predictor.training.calibration import fit_deviation, within  # noqa: E402
+from model_src.predictor.ensemble import Ensemble, load_ensemble  # noqa: E402
+from model_src.predictor.training.calibration import fit_deviation, fit_weights, within  # noqa: E402
 from model_src.predictor.training.metrics import ranking_metrics  # noqa: E402
 
 COLUMNS = ("srcc", "tau", "top10", "top1pct", "mae")
@@ -46,11 +45,25 @@ def scored(ensemble: Ensemble, cache: PscCache, names: Sequence[str]) -> tuple[n
     return ensemble.score_members(items, cache.family), truth
 
 
+def calibration_of(names: Sequence[str], dev: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Calibration:
+    """Weights of the members, every family counting the same, and the deviation of every family, from dev networks."""
+    scores, truth = (np.concatenate(parts) for parts in zip(*dev.values(), strict=True))
+    importance = np.concatenate([np.full(len(own), 1 / len(own)) for _, own in dev.values()])
+    weights = dict(zip(names, fit_weights(scores, truth, importance).tolist(), strict=True))
+    errors = {}
+    for family, (scores, truth) in dev.items():
+        means, deviations = np.array(Calibration(weights).summary(scores, names)).T
+        errors[family] = means - truth, deviations
+    errors[ALL_FAMILIES] = tuple(map(np.concatenate, zip(*errors.values(), strict=True)))
+    return Calibration(weights, {family: fit_deviation(*given) for family, given in errors.items()})
+
+
 def rows_of(ensemble: Ensemble, scores: np.ndarray, truth: np.ndarray) -> list[str]:
-    """A table row for every member and for the mean."""
-    names = [*(Path(name).stem for name in ensemble.members), "mean"]
+    """A table row for every member, for the plain and for the weighted mean."""
+    names = [f"{name} ({weight:.2f})" for name, weight in zip(ensemble.member_names, ensemble.weights, strict=True)]
     rows = []
-    for name, values in zip(names, [*scores.T, scores.mean(axis=1)], strict=True):
+    means = scores.mean(axis=1), scores @ ensemble.weights
+    for name, values in zip([*names, "plain mean", "weighted mean"], [*scores.T, *means], strict=True):
         metrics = ranking_metrics(truth, values)
         rows.append(f"| {name} | " + " | ".join(f"{metrics[column]:.3f}" for column in COLUMNS) + " |")
     return rows
@@ -84,31 +97,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     ensemble = load_ensemble(args.predictor_path)
     vocabulary = VocabularyName(parse_families(DEFAULT_FAMILIES), DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE)
-    errors, entries, tests, trained_on = [], {}, {}, []
+    dev, test, trained_on = {}, {}, []
     for family in parse_families(args.data_families):
         (cache,) = load_selected(args.cache_dir, {family: "all"}, vocabulary)
         names = split_names([network.name for network in cache.networks], 0.1, 0.1, args.split_seed)
+        dev[family], test[family] = (scored(ensemble, cache, names[side]) for side in ("dev", "test"))
         trained_on.append((cache, names["train"]))
-        scores, truth = scored(ensemble, cache, names["dev"])
-        errors.append((scores.mean(axis=1) - truth, scores.std(axis=1, ddof=1)))
-        entries[family] = fit_deviation(*errors[-1])
-        tests[family] = scored(ensemble, cache, names["test"])
-    entries[ALL_FAMILIES] = fit_deviation(*map(np.concatenate, zip(*errors, strict=True)))
-    calibrated = Ensemble(ensemble.members, entries)
-    for family, (scores, truth) in tests.items():
+    calibrated = Ensemble(ensemble.members, calibration_of(ensemble.member_names, dev))
+    for family, (scores, truth) in test.items():
         means, deviations = np.array(calibrated.summary(scores, family)).T
         shares = [within(means - truth, deviations, times) for times in (1, 2)]
         print(f"\n{family}: {len(truth)} test networks, {shares[0]:.1%} within 1 deviation, {shares[1]:.1%} within 2\n")
         print("| member | " + " | ".join(COLUMNS) + " |\n|" + "---|" * (len(COLUMNS) + 1))
-        print("\n".join(rows_of(ensemble, scores, truth)), flush=True)
+        print("\n".join(rows_of(calibrated, scores, truth)), flush=True)
     if args.calibrate:
-        content = {
-            name: {"floor": round(floor, 4), "factor": round(factor, 4)} for name, (floor, factor) in entries.items()
-        }
         folder, files = Path(args.predictor_path[0]), vocabulary.files()
-        save_text(json.dumps({"deviation": content}, indent=1) + "\n", folder / CALIBRATION_FILE)
+        calibrated.calibration.save(folder / Calibration.FILE_NAME)
         encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
-        training_pieces(trained_on, encoder, tokenizer).save(folder / FILE_NAME)
+        training_pieces(trained_on, encoder, tokenizer).save(folder / KnownPieces.FILE_NAME)
     return 0
 
 

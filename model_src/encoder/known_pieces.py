@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.tokenizer import Tokenizer
 from model_src.files import InputError, save_text
 
-FILE_NAME = "known_pieces.txt"
 _HEADER = "vocabulary"
 
 Pieces: TypeAlias = Sequence[tuple[str, Sequence[int]]]  # as `segmentation.segment_with_text` gives them
@@ -42,6 +41,8 @@ class KnownPieces:
         vocabulary: See `vocabulary_digest`; with another vocabulary the texts mean something else.
         contexts: Each piece with what is before and after it.
     """
+
+    FILE_NAME: ClassVar = "known_pieces.txt"
 
     vocabulary: str
     contexts: frozenset[Context]

@@ -1,20 +1,17 @@
 """Several predictors as one: a mean, and a deviation that says how far they agree."""
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from model_src.encoder.known_pieces import FILE_NAME, KnownPieces
+from model_src.encoder.known_pieces import KnownPieces
 from model_src.families import entry_of
 from model_src.files import InputError
+from model_src.predictor.calibration import Calibration
 from model_src.predictor.checkpoint import ALL_FAMILIES
 from model_src.predictor.data.packing import SegmentedGraph
-from model_src.predictor.scoring import DECIMALS, Predictor, load_predictor, network_batches
-
-CALIBRATION_FILE = "ensemble.json"
+from model_src.predictor.scoring import Predictor, load_predictor, network_batches
 
 Scale = tuple[float, float]  # mean and deviation of accuracies, as fractions
 UNSCALED: Scale = (0.0, 1.0)
@@ -23,8 +20,9 @@ UNSCALED: Scale = (0.0, 1.0)
 def load_ensemble(paths: str | Path | Sequence[str | Path], device: str | None = None) -> "Ensemble":
     """Load checkpoints of any kind as one predictor.
 
-    A folder stands for all its `.pt` files by name. If it is given alone, its `ensemble.json` says how far the members'
-    deviation is from the error of their mean, and its `known_pieces.txt` what they learnt from; neither must be there.
+    A folder stands for all its `.pt` files by name. If it is given alone, its `ensemble.json` says what the members
+    weigh and how far their deviation is from the error of their mean, its `known_pieces.txt` what they learnt from;
+    neither must be there.
 
     Args:
         paths: Files or folders, or one of them.
@@ -40,10 +38,10 @@ def load_ensemble(paths: str | Path | Sequence[str | Path], device: str | None =
     members = {str(file): load_predictor(file, device=device) for file in files}
     if len(given) > 1:
         return Ensemble(members)
-    calibration, known = given[0] / CALIBRATION_FILE, given[0] / FILE_NAME
+    calibration, known = given[0] / Calibration.FILE_NAME, given[0] / KnownPieces.FILE_NAME
     return Ensemble(
         members,
-        read_calibration(calibration) if calibration.exists() else {},
+        Calibration.load(calibration) if calibration.exists() else None,
         KnownPieces.load(known) if known.exists() else None,
     )
 
@@ -57,50 +55,37 @@ def _checkpoints(path: Path) -> list[Path]:
     return files
 
 
-def read_calibration(path: Path) -> dict[str, tuple[float, float]]:
-    """Family -> floor and factor of the deviation, see `Ensemble`.
-
-    Raises:
-        InputError: The file is damaged or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            family: (float(entry["floor"]), float(entry["factor"])) for family, entry in content["deviation"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not the calibration of an ensemble ({type(error).__name__}: {error})") from error
-
-
 class Ensemble:
-    """Scores whole networks as the mean of its members.
+    """Scores whole networks as the weighted mean of its members.
 
     Scores are standardised accuracies. PSC members predict them; predictions of GNN members, accuracies as fractions,
     are standardised by mean and deviation of the family's training networks. GNN members alone that do not know these
     keep their fractions.
 
-    The deviation is sqrt(floor^2 + (factor * deviation of the members)^2), with floor and factor of the family where
-    `calibration` has them: the members share errors in which they agree.
+    What they weigh, and how their disagreement becomes a deviation, says `Calibration`.
 
     Attributes:
         members: Name -> predictor; the first one is the one to ask for a quick opinion.
-        calibration: Family, or `all` -> floor and factor.
+        calibration: Weights of the members, and of their deviation.
+        weights: (members,) the former in order, together 1.
         known_pieces: What the members learnt from, where that is known.
     """
 
     def __init__(
         self,
         members: Mapping[str, Predictor],
-        calibration: Mapping[str, tuple[float, float]] | None = None,
+        calibration: Calibration | None = None,
         known_pieces: KnownPieces | None = None,
     ):
         """Put predictors together.
 
         Raises:
-            InputError: Some predict standardised accuracies, some fractions, and none knows how one becomes the other.
+            InputError: Some predict standardised accuracies, some fractions, and none knows how one becomes the other;
+                or the calibration is of other members.
         """
         self.members = dict(members)
-        self.calibration = dict(calibration or {})
+        self.calibration = calibration or Calibration()
+        self.weights = self.calibration.of(self.member_names)
         self.known_pieces = known_pieces
         self._scales: dict[str, Scale] = {}
         for member in self.members.values():
@@ -171,14 +156,8 @@ class Ensemble:
         return self.summary(self.score_members(networks, family), family)
 
     def summary(self, scores: np.ndarray, family: str | None = None) -> list[tuple[float, float]]:
-        """Mean and deviation of every row of `score_members`."""
-        means = scores.mean(axis=1)
-        if scores.shape[1] == 1:
-            return [(mean, math.nan) for mean in means.round(DECIMALS).tolist()]
-        known = entry_of(self.calibration, family) if family else None
-        floor, factor = known or self.calibration.get(ALL_FAMILIES, (0.0, 1.0))
-        deviations = np.hypot(floor, factor * scores.std(axis=1, ddof=1))
-        return list(zip(means.round(DECIMALS).tolist(), deviations.round(DECIMALS).tolist(), strict=True))
+        """Weighted mean and deviation of every row of `score_members`."""
+        return self.calibration.summary(scores, self.member_names, family)
 
 
 def _mixture(scales: Sequence[Scale]) -> Scale:

@@ -1,9 +1,25 @@
-"""An honest deviation of an ensemble: how far its mean is from the truth on networks that nobody learnt from."""
+"""What an ensemble is worth on networks that nobody learnt from: weights of its members, and an honest deviation."""
 
 import numpy as np
+from scipy.optimize import nnls
 
 EXPECTED_WITHIN = 0.68  # share of a normal distribution within one deviation
 _SHARES = np.linspace(0, 1, 41)  # of the floor in the deviation
+
+
+def fit_weights(scores: np.ndarray, truth: np.ndarray, importance: np.ndarray) -> np.ndarray:
+    """(members,) weights of the mean with the least squared error, none below 0, together 1 (stacking, Breiman 1996).
+
+    Args:
+        scores: (n, members) scores of networks that no member learnt from.
+        truth: (n,) their standardised accuracies.
+        importance: (n,) what a network's squared error counts.
+    """
+    n = len(truth)
+    sum_is_one = 1e3 * np.sqrt(n)  # as one more equation, which nothing outweighs
+    rows = np.vstack([scores * np.sqrt(importance)[:, None], np.full(scores.shape[1], sum_is_one)])
+    weights, _ = nnls(rows, np.append(truth * np.sqrt(importance), sum_is_one))
+    return weights / weights.sum()
 
 
 def fit_deviation(errors: np.ndarray, spread: np.ndarray) -> tuple[float, float]:
