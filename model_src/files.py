@@ -18,6 +18,21 @@ class InputError(ValueError):
     """Something that the user gave (a file, a flag) cannot be used; the text is one line for the user."""
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Turn the errors of a block that reads a file into ones that name it.
+
+    Raises:
+        InputError: The file cannot be read (OSError), or what it holds cannot be used (ValueError).
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
 # Containers that hold data and nothing else.
 PLAIN_CLASSES: dict[tuple[str, str], Any] = {
     ("builtins", "set"): set,

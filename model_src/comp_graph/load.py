@@ -6,7 +6,7 @@ from typing import Any
 
 from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
-from model_src.files import InputError, load_json, load_pickle
+from model_src.files import InputError, load_json, load_pickle, naming
 
 _HOME = "model_src.comp_graph.tf_comp_graph"
 CG_CLASSES: dict[tuple[str, str], Any] = {
@@ -40,11 +40,9 @@ def load_cg(
         kinds = ", ".join(_READERS)
         raise InputError(f"{path}: unknown kind of file {path.suffix!r}; expected {kinds} or a SavedModel folder")
     graph = reader(path, input_h, input_w, input_c)
-    try:
+    with naming(path):
         topological_order(graph)
         _ = graph.input_index, graph.output_index, [node.operation for node in graph.nodes]
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
     if loose := [node.str_id for i, node in enumerate(graph.nodes) if not graph.predecessors[i] + graph.successors[i]]:
         raise InputError(f"{path}: node {loose[0]!r} is connected to nothing")
     return graph
@@ -61,10 +59,8 @@ def _load_json(path: Path, *_: int | None) -> ComputeGraph:
     state = load_json(path)
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds a {type(state).__name__}, not a computation graph")
-    try:
+    with naming(path):
         return ComputeGraph.from_state_dict(state)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 # What follows needs TensorFlow or ONNX, which are imported only then.

@@ -11,7 +11,7 @@ from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, Shape, node_from_state
 from model_src.encoder.published_db import read_table, stand_ins
-from model_src.files import InputError, load_pickle, save_pickle
+from model_src.files import InputError, load_pickle, naming, save_pickle
 
 FORMAT = "autogo segment database 1"
 
@@ -158,10 +158,8 @@ class SegmentDatabase:
         """
         content = load_pickle(path, stand_ins())
         if not isinstance(content, dict):
-            try:
+            with naming(path):
                 return cls.from_segments(read_table(content))
-            except ValueError as error:
-                raise InputError(f"{path}: {error}") from error
         try:
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")

@@ -12,7 +12,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.paths import VocabularyFiles
 from model_src.encoder.segmentation import Segmenter
-from model_src.files import InputError, atomic_write, save_text
+from model_src.files import InputError, atomic_write, naming, save_text
 from model_src.runtime import made_by
 
 if TYPE_CHECKING:
@@ -49,14 +49,8 @@ class Tokenizer:
         Raises:
             InputError: The file is missing, is not a SentencePiece model or is not a byte-pair one.
         """
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}") from error
-        try:
-            return cls.from_bytes(content)
-        except ValueError as error:
-            raise InputError(f"{path}: {error}") from error
+        with naming(path):
+            return cls.from_bytes(Path(path).read_bytes())
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Tokenizer":

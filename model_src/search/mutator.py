@@ -1,7 +1,7 @@
 """Mutate one network: pick segments, find others that fit, score the swaps."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -104,33 +104,34 @@ class Mutator:
 
     def mutate(self, cg: ComputeGraph, goal: Goal, rng: np.random.Generator) -> Mutation:
         """Score swaps of up to `max_candidate_per_iter` segments with up to `max_target_per_iter` targets each."""
-        self._propagator.statistics = Statistics()
-        costs, accepted, n_scored = SwapCosts(goal, cg), [], 0
-        found = self.candidates(cg, rng)
-        for candidate in select_candidates(found, self.config.max_candidate_per_iter, rng):
-            swaps, costs_of = self.swaps(candidate, rng), costs.at(candidate.place.segment)
-            for swap, score in zip(swaps, self.score(candidate, swaps), strict=True):
-                # Most fail here, before the network is built.
-                if score > goal.least and goal.contains(known := costs_of(swap.segment)):
-                    accepted.append(self.build(candidate, swap, score, known, goal))
-            n_scored += len(swaps)
+        accepted, n_scored = [], 0
+        for candidate, swap, score, costs_of in self._scored_swaps(cg, goal, rng):
+            n_scored += 1
+            # Most fail here, before the network is built.
+            if score > goal.least and goal.contains(known := costs_of(swap.segment)):
+                accepted.append(self.build(candidate, swap, score, known, goal))
         kept = [child for child in accepted if goal.accepts(child.score, child.costs)]
         return Mutation(kept, [], n_scored, self._propagator.statistics)
 
     def screen(self, cg: ComputeGraph, goal: Goal, most: int, rng: np.random.Generator) -> Mutation:
         """Score the same swaps as `mutate`; keep the `most` promising ones inside the windows, whatever their score."""
+        found, n_scored = [], 0
+        for _, swap, score, costs_of in self._scored_swaps(cg, goal, rng):
+            n_scored += 1
+            if goal.contains(known := costs_of(swap.segment)):
+                found.append(Screened(swap, score, known))
+        return Mutation([], most_promising(found, goal, most), n_scored, self._propagator.statistics)
+
+    def _scored_swaps(
+        self, cg: ComputeGraph, goal: Goal, rng: np.random.Generator
+    ) -> Iterator[tuple[Candidate, Swap, float, Callable[[Segment], tuple[float | None, ...]]]]:
+        """Swaps of the chosen candidates with their scores and what tells their costs; statistics begin anew."""
         self._propagator.statistics = Statistics()
-        costs, found = SwapCosts(goal, cg), []
-        n_scored = 0
-        candidates = self.candidates(cg, rng)
-        for candidate in select_candidates(candidates, self.config.max_candidate_per_iter, rng):
+        costs, found = SwapCosts(goal, cg), self.candidates(cg, rng)
+        for candidate in select_candidates(found, self.config.max_candidate_per_iter, rng):
             swaps, costs_of = self.swaps(candidate, rng), costs.at(candidate.place.segment)
             for swap, score in zip(swaps, self.score(candidate, swaps), strict=True):
-                known = costs_of(swap.segment)
-                if goal.contains(known):
-                    found.append(Screened(swap, score, known))
-            n_scored += len(swaps)
-        return Mutation([], most_promising(found, goal, most), n_scored, self._propagator.statistics)
+                yield candidate, swap, score, costs_of
 
     def rate(self, graphs: Sequence[ComputeGraph]) -> list[Rating]:
         """Score whole networks at all their segments of the full vocabulary, by all predictors.

@@ -27,6 +27,11 @@ def inception_s(b: GraphBuilder, x: Tensor, c_out: int, k: int, stride: int = 1)
     return cbr6(b, cbr6(b, x, c_out, (1, k), stride), c_out, (k, 1))
 
 
+def pool(b: GraphBuilder, x: Tensor, c_out: int, stride: int, kind: str) -> Tensor:
+    """Pooling of 3x3, batch norm; channels and size stay (Inception, Two-Path)."""
+    return b.batchnorm(getattr(b, kind)(x, 3))
+
+
 def draw_ops(
     rng: np.random.Generator, count: int, conv_ops: Sequence[str], supp_ops: Sequence[str]
 ) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.search_space.bricks import cb, cbr6, draw_ops
+from model_src.search_space.bricks import cb, cbr6, draw_ops, pool
 from model_src.search_space.graph_builder import GraphBuilder, Tensor
 
 CONV_OPS = (
@@ -140,10 +140,6 @@ def _inception_p(b: GraphBuilder, x: Tensor, c: int, s: int, k: int) -> Tensor:
     return b.relu6(b.concat(wide, tall, label="concat"))
 
 
-def _pool(b: GraphBuilder, x: Tensor, c: int, s: int, kind: str) -> Tensor:
-    return b.batchnorm(getattr(b, kind)(x, 3))
-
-
 # (builder, input, output channels, stride) -> output.
 OPS: dict[str, Callable[[GraphBuilder, Tensor, int, int], Tensor]] = {
     "conv1x1": partial(_conv, k=1),
@@ -156,6 +152,6 @@ OPS: dict[str, Callable[[GraphBuilder, Tensor, int, int], Tensor]] = {
     "inception_s5x5": partial(_inception_s, k=5),
     "inception_p3x3": partial(_inception_p, k=3),
     "inception_p5x5": partial(_inception_p, k=5),
-    "avgpool3x3": partial(_pool, kind="avgpool"),
-    "maxpool3x3": partial(_pool, kind="maxpool"),
+    "avgpool3x3": partial(pool, kind="avgpool"),
+    "maxpool3x3": partial(pool, kind="maxpool"),
 }

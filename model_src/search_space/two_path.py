@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.search_space.bricks import cb, cbr6, draw_ops, inception_s
+from model_src.search_space.bricks import cb, cbr6, draw_ops, inception_s, pool
 from model_src.search_space.graph_builder import GraphBuilder, Tensor
 
 CONV_OPS = (
@@ -72,10 +72,6 @@ def _bottleneck(b: GraphBuilder, x: Tensor, c: int, s: int, k: int, reduction: i
     return cb(b, cb(b, x, max(1, x.c // reduction) * expansion, k, s), c, k)
 
 
-def _pool(b: GraphBuilder, x: Tensor, c: int, s: int, kind: str) -> Tensor:
-    return b.batchnorm(getattr(b, kind)(x, 3))
-
-
 def _conv(b: GraphBuilder, x: Tensor, c: int, s: int, k: int) -> Tensor:
     return cbr6(b, x, c, k, s)
 
@@ -97,6 +93,6 @@ OPS: dict[str, Callable[[GraphBuilder, Tensor, int, int], Tensor]] = {
     "bottleneck-e2-k3": partial(_bottleneck, k=3, expansion=2),
     "inception_s3x3": partial(_inception, k=3),
     "inception_s5x5": partial(_inception, k=5),
-    "avgpool3x3": partial(_pool, kind="avgpool"),
-    "maxpool3x3": partial(_pool, kind="maxpool"),
+    "avgpool3x3": partial(pool, kind="avgpool"),
+    "maxpool3x3": partial(pool, kind="maxpool"),
 }

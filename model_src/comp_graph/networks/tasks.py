@@ -24,7 +24,7 @@ from model_src.comp_graph.registry import Registry
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, NodeResolution, RegularNode, Strides, WeightedNode
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
-from model_src.files import InputError
+from model_src.files import InputError, naming
 
 INPUT_SIZE = (224, 224, 3)  # (H, W, C) of the classifiers
 
@@ -86,10 +86,8 @@ def cg_seg(path: str | Path, config_name: str | None = None) -> tuple["Segmentat
         InputError: See `classification_graph`; or there is no such key, or the graph has no such maps.
     """
     config = _config(path, config_name)
-    try:
+    with naming(path):
         graph = segmentation_graph(pose_graph(classification_graph(path)), config)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
     return SegmentationNetwork(graph), config
 
 

@@ -59,7 +59,7 @@ def load_onnx(
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
 ) -> ImportedNetwork:
-    """Read an ONNX file; the graph is named after it. Arguments as for `tf_import.load_pb`.
+    """Read an ONNX file; the graph is named after it. Arguments as for `importers.tensorflow.load_pb`.
 
     Raises:
         InputError: The file is missing, is no ONNX model, or has an operation that a graph cannot hold.
@@ -91,7 +91,7 @@ def from_onnx(
         model: The model; it is changed.
         name: Architecture name.
         input_size: (H, W, C); None takes what the model says.
-        normalisers: As for `tf_import.load_pb`, but derived from the graph if not given.
+        normalisers: As for `importers.tensorflow.load_pb`, but derived from the graph if not given.
 
     Raises:
         ValueError: There is not one image and one output, a size is unknown, or an operation cannot be represented.

@@ -16,7 +16,7 @@ from model_src.comp_graph.importers.tensorflow.operations import READERS
 from model_src.comp_graph.importers.tensorflow.recognition import Recognition
 from model_src.comp_graph.ops import OPERATIONS, Kind
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, Shape, node_from_state
-from model_src.files import InputError
+from model_src.files import naming
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -44,12 +44,8 @@ def load_pb(
     """
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
-    try:
+    with naming(path):
         return from_graph_def(_parse(path.read_bytes()), path.stem, size, normalisers)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _parse(content: bytes) -> "tf.compat.v1.GraphDef":

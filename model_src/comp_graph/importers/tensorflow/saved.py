@@ -10,7 +10,7 @@ from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.importers.options import given_size
 from model_src.comp_graph.importers.tensorflow.frozen import from_graph_def, from_keras, part_feeding
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.files import InputError
+from model_src.files import InputError, naming
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def load_keras(
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
 ) -> ComputeGraph:
-    """Read a `.keras` file; the graph is named after it. Arguments as for `tf_import.load_pb`.
+    """Read a `.keras` file; the graph is named after it. Arguments as for `frozen.load_pb`.
 
     Raises:
         InputError: The file is missing, damaged, has layers that are not Keras' own, or its graph cannot be read.
@@ -55,7 +55,7 @@ def load_saved_model(
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
 ) -> ComputeGraph:
-    """Read the signature `serving_default` of a SavedModel folder; arguments as for `tf_import.load_pb`.
+    """Read the signature `serving_default` of a SavedModel folder; arguments as for `frozen.load_pb`.
 
     Raises:
         InputError: The folder holds no SavedModel with that signature, or its graph cannot be read.
@@ -64,12 +64,8 @@ def load_saved_model(
     size = given_size(path, input_h, input_w, input_c)
     if not (path / "saved_model.pb").is_file():
         raise InputError(f"{path}: holds no saved_model.pb")
-    try:
+    with naming(path):
         return from_graph_def(_signature_graph(path), path.name, size, normalisers)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _signature_graph(folder: Path) -> "tf.compat.v1.GraphDef":
