@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 import constants
 from model_src.files import InputError
 
+LONGEST_LINE = 500  # characters of a line for the terminal: errors may quote what a file holds, of any length
+
 
 class FlagParser(argparse.ArgumentParser):
     """Parses the published single-dash flags; `-model_path` is also `--model_path` and `--model-path`."""
@@ -84,13 +86,27 @@ def shipped_path(path: str | Path) -> Path:
     return shipped if not os.path.exists(path) and ".." not in path.parts and os.path.exists(shipped) else path
 
 
+def with_short_lines(text: str) -> str:
+    """A text whose lines longer than `LONGEST_LINE` have lost their middle."""
+    half = (LONGEST_LINE - 5) // 2
+    lines = text.split("\n")
+    return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}" for line in lines)
+
+
+class _ShortLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return with_short_lines(super().format(record))
+
+
 def run_script(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Run a script's `main` and leave the process: 0 when it is done, 2 with one line on bad input."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    to_terminal = logging.StreamHandler()
+    to_terminal.setFormatter(_ShortLines("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
     try:
         sys.exit(main(None) or 0)
     except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(with_short_lines(f"error: {error}") + "\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

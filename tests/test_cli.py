@@ -1,11 +1,24 @@
 """Flags in three spellings, errors in one line."""
 
+import json
+import logging
 from pathlib import Path
 
 import pytest
 
-from model_src.cli import FlagParser, fraction, positive_int, run_script, shipped_path
+from model_src.cli import (
+    LONGEST_LINE,
+    FlagParser,
+    fraction,
+    positive_int,
+    run_script,
+    shipped_path,
+    with_short_lines,
+)
+from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
+from tests.conftest import regular
 
 
 @pytest.fixture
@@ -56,3 +69,32 @@ def test_bad_input_leaves_with_2_and_one_line(capsys):
         run_script(main)
     assert caught.value.code == 2
     assert capsys.readouterr().err == "error: x.pkl: no such file\n"
+
+
+def test_lines_lose_their_middle_where_they_are_too_long():
+    longest = "a" * LONGEST_LINE
+    assert with_short_lines(f"{longest}\nx") == f"{longest}\nx"
+    assert with_short_lines(f"x\nbegin{longest}end") == f"x\nbegin{'a' * 242} ... {'a' * 244}end"
+
+
+def test_what_a_file_holds_does_not_flood_the_terminal(tmp_path, capsys, monkeypatch):
+    label, path = "odd" * 400_000, tmp_path / "graph.json"
+    graph = ComputeGraph.from_nodes("odd", (1, 4, 4, 3), [regular("n", label, 6, 4, 3)], [])
+    path.write_text(json.dumps(graph.state_dict()))
+    root = logging.getLogger()
+    level = root.level
+    monkeypatch.setattr(root, "handlers", [])
+
+    def main(argv):
+        logging.warning("left out: %s", label)
+        load_cg(path)
+
+    with pytest.raises(SystemExit) as caught:
+        run_script(main)
+    root.setLevel(level)
+    assert caught.value.code == 2
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.startswith("left out: oddodd")
+    assert error.startswith(f"error: {path}: node n (oddodd")
+    assert error.endswith("model_src/comp_graph/ops.py")
+    assert max(len(warning), len(error)) <= LONGEST_LINE
