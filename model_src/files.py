@@ -185,7 +185,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             yield file
             file.close()
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too
             os.unlink(temporary)
             raise
 

@@ -138,7 +138,7 @@ class TaskPool:
         for position, task in enumerate(tasks):
             try:
                 outcome = Outcome(position, task.function(self._state(), *task.arguments))
-            except Exception as error:
+            except Exception as error:  # whatever a task raises is its outcome, as in `_do`
                 outcome = Outcome(position, error=error)
             yield outcome
 
@@ -281,12 +281,12 @@ def _do(task: bytes, state: Callable[[], Any]) -> bytes:
     try:
         function, arguments = pickle.loads(task)
         return pickle.dumps((function(state(), *arguments), None))
-    except Exception as error:
+    except Exception as error:  # whatever a task raises is its outcome
         if not isinstance(error, InputError):
             error.add_note("".join(traceback.format_exception(error)))  # shown where nobody catches it
         try:
             answer = pickle.dumps((None, error))
             pickle.loads(answer)
-        except Exception:
+        except Exception:  # pickling calls the error's own class, which may raise anything
             return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
         return answer
