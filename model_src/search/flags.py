@@ -42,6 +42,7 @@ def parse_flags(parser: FlagParser, argv: Sequence[str] | None) -> argparse.Name
     Raises:
         InputError: A flag is unknown, missing or out of range, or flags contradict each other or a finished search.
     """
+    _add_input_flags(parser)
     _add_search_flags(parser)
     _add_training_flags(parser)
     args = parser.parse_args(argv)
@@ -56,8 +57,8 @@ def _shipped(text: str) -> str:
     return str(shipped_path(text))
 
 
-def _add_search_flags(parser: FlagParser) -> None:
-    """Add the flags that say what to search, with what, and where to."""
+def _add_input_flags(parser: FlagParser) -> None:
+    """Add the flags that say where to begin, with which predictors and files, and where to write."""
     add, shipped = parser.add_argument, vocabulary_files()
     add("-model_path", type=_shipped, help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
     add("-model_family", help=f"operations allowed: {', '.join(all_names())}")
@@ -79,6 +80,11 @@ def _add_search_flags(parser: FlagParser) -> None:
     add("-input_h", type=positive_int, help="input height in pixels")
     add("-input_w", type=positive_int, help="input width in pixels")
     add("-input_c", type=positive_int, help="input channels")
+
+
+def _add_search_flags(parser: FlagParser) -> None:
+    """Add the flags that say how to search, and for what."""
+    add = parser.add_argument
     add("-top_k", type=positive_int, default=10, help="parents per iteration")
     add("-epoch", type=positive_int, default=5, help="iterations")
     add("-n_jobs", type=positive_int, default=1, help="worker processes; the result does not depend on it")
