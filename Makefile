@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 SEARCH_FLAGS := -model_path architectures/nb201_best.pkl -model_family nb201 \
-	-predictor_path saved_models/psc_chkpt.pt saved_models/gnn_chkpt.pt -predictor_type PSC_predictor \
+	-predictor_path saved_models/ensemble -predictor_type PSC_predictor \
 	-input_h 32 -input_w 32 -input_c 3 -epoch 10 -top_k 10 \
 	-max_candidate_per_iter 10 -max_target_per_iter 100 -num_train_cgs 0 \
 	-min_flops_decrease_percent -10 -max_flops_decrease_percent 100 -mutation_unit segment -n_jobs 2

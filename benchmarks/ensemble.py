@@ -1,8 +1,8 @@
-"""Test an ensemble on networks that no member learnt from, and calibrate it on the dev networks.
+"""Test an ensemble on networks that no member learnt from, and calibrate its deviation on the dev networks.
 
-Prints a table per family: every member (with its weight, which is fitted on the dev networks), and the means of all.
-With `-calibrate` it writes `ensemble.json` beside the members, and `known_pieces.txt`, the pieces of the networks that
-they learnt from. The division into train, dev and test is that of the training scripts.
+Prints a table per family: every member, and the mean of all. With `-calibrate` it writes `ensemble.json` beside the
+members, and `known_pieces.txt`, the pieces of the networks that they learnt from. The division into train, dev and test
+is that of the training scripts.
 """
 
 import sys
@@ -29,7 +29,7 @@ from model_src.predictor.checkpoint import ALL_FAMILIES  # noqa: E402
 from model_src.predictor.data.psc_cache import PscCache  # noqa: E402
 from model_src.predictor.data.psc_files import load_selected  # noqa: E402
 from model_src.predictor.ensemble import Ensemble, load_ensemble  # noqa: E402
-from model_src.predictor.training.calibration import fit_deviation, fit_weights, within  # noqa: E402
+from model_src.predictor.training.calibration import fit_deviation, within  # noqa: E402
 from model_src.predictor.training.metrics import ranking_metrics  # noqa: E402
 
 COLUMNS = ("srcc", "tau", "top10", "top1pct", "mae")
@@ -45,25 +45,20 @@ def scored(ensemble: Ensemble, cache: PscCache, names: Sequence[str]) -> tuple[n
     return ensemble.score_members(items, cache.family), truth
 
 
-def calibration_of(names: Sequence[str], dev: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Calibration:
-    """Weights of the members, every family counting the same, and the deviation of every family, from dev networks."""
-    scores, truth = (np.concatenate(parts) for parts in zip(*dev.values(), strict=True))
-    importance = np.concatenate([np.full(len(own), 1 / len(own)) for _, own in dev.values()])
-    weights = dict(zip(names, fit_weights(scores, truth, importance).tolist(), strict=True))
+def calibration_of(weights: np.ndarray, dev: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Calibration:
+    """The deviation of every family, from its dev networks."""
     errors = {}
     for family, (scores, truth) in dev.items():
-        means, deviations = np.array(Calibration(weights).summary(scores, names)).T
+        means, deviations = np.array(Calibration().summary(scores, weights)).T
         errors[family] = means - truth, deviations
     errors[ALL_FAMILIES] = tuple(map(np.concatenate, zip(*errors.values(), strict=True)))
-    return Calibration(weights, {family: fit_deviation(*given) for family, given in errors.items()})
+    return Calibration({family: fit_deviation(*given) for family, given in errors.items()})
 
 
 def rows_of(ensemble: Ensemble, scores: np.ndarray, truth: np.ndarray) -> list[str]:
-    """A table row for every member, for the plain and for the weighted mean."""
-    names = [f"{name} ({weight:.2f})" for name, weight in zip(ensemble.member_names, ensemble.weights, strict=True)]
+    """A table row for every member, and for their mean."""
     rows = []
-    means = scores.mean(axis=1), scores @ ensemble.weights
-    for name, values in zip([*names, "plain mean", "weighted mean"], [*scores.T, *means], strict=True):
+    for name, values in zip([*ensemble.member_names, "mean"], [*scores.T, scores @ ensemble.weights], strict=True):
         metrics = ranking_metrics(truth, values)
         rows.append(f"| {name} | " + " | ".join(f"{metrics[column]:.3f}" for column in COLUMNS) + " |")
     return rows
@@ -103,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = split_names([network.name for network in cache.networks], 0.1, 0.1, args.split_seed)
         dev[family], test[family] = (scored(ensemble, cache, names[side]) for side in ("dev", "test"))
         trained_on.append((cache, names["train"]))
-    calibrated = Ensemble(ensemble.members, calibration_of(ensemble.member_names, dev))
+    calibrated = Ensemble(ensemble.members, calibration_of(ensemble.weights, dev))
     for family, (scores, truth) in test.items():
         means, deviations = np.array(calibrated.summary(scores, family)).T
         shares = [within(means - truth, deviations, times) for times in (1, 2)]

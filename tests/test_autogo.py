@@ -24,6 +24,7 @@ from tests.children import lives, wait_for, workers
 
 ROOT = Path(autogo.__file__).parent
 PSC = str(ROOT / "saved_models" / "psc_chkpt.pt")
+ENSEMBLE = str(ROOT / "saved_models" / "ensemble")
 GNN = str(ROOT / "saved_models" / "gnn_chkpt.pt")
 
 
@@ -96,9 +97,7 @@ def test_files_keep_their_claims(tmp_path, capsys, family):
     """A result that is read back and scored has the score of its row."""
     path = ROOT / "architectures" / f"{family}_best.pkl"
     changes = {"model_path": path, "model_family": family, "rescore_per_iter": 8, "epoch": 1, "max_score_drop": 3}
-    command = arguments(tmp_path, **changes)
-    place = command.index("-predictor_path") + 2
-    autogo.main([*command[:place], GNN, *command[place:]])
+    autogo.main(arguments(tmp_path, predictor_path=ENSEMBLE, **changes))
     assert "predicted accuracy" in capsys.readouterr().out
     folder = result_folder(tmp_path)
     files = vocabulary_files()
@@ -107,7 +106,7 @@ def test_files_keep_their_claims(tmp_path, capsys, family):
     assert len(rows) > 1
     graphs = [load_cg(folder / (row["file"] or "input.pkl")) for row in rows]
     networks = [(cg, segment(cg, encoder, tokenizer)) for cg in graphs]
-    scores = load_ensemble([PSC, GNN], "cpu").score_networks(networks[1:], family)
+    scores = load_ensemble(ENSEMBLE, "cpu").score_networks(networks[1:], family)
     assert [(float(row["score"]), float(row["score_sd"])) for row in rows[1:]] == [
         pytest.approx(pair, abs=2e-6) for pair in scores
     ]

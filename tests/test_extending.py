@@ -16,7 +16,7 @@ MOST_FILES = {"An operation": 3, "A family": 2, "An objective": 1, "A strategy":
 # A place (`# FILE` or `# FILE, in front of: TEXT`) and what goes there.
 PLACED = re.compile(r"```python\n# ([\w/]+\.py)(?:, in front of: ([^\n]+))?\n(.*?)```", re.DOTALL)
 TRIED = re.compile(r"[Tt]ry it:\n\n```(python|bash)\n(.*?)```", re.DOTALL)
-PARTS = ("*.py", "model_src", "data/*.txt", "saved_models/*.pt", "cache_sentence_piece/*", "architectures/*.pkl")
+PARTS = ("*.py", "model_src", "data/*.txt", "saved_models/*", "cache_sentence_piece/*", "architectures/*.pkl")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -17,39 +17,21 @@ from model_src.predictor.scoring import DECIMALS
 
 @dataclass(frozen=True)
 class Calibration:
-    """What an ensemble is worth on networks that nobody learnt from; the default is a plain mean.
+    """How far an ensemble is from the truth on networks that nobody learnt from.
 
     The deviation is sqrt(floor^2 + (factor * deviation of the members)^2): members share errors in which they agree.
 
     Attributes:
-        weights: Name of a member's file without suffix -> its weight in the mean; none stands for equal ones.
         deviation: Family, or `all` -> floor and factor.
     """
 
     FILE_NAME: ClassVar = "ensemble.json"
 
-    weights: Mapping[str, float] = field(default_factory=dict)
     deviation: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
-    def of(self, names: Sequence[str]) -> np.ndarray:
-        """(members,) the weights of the named members, together 1.
-
-        Raises:
-            InputError: They are of other members.
-        """
-        if not self.weights:
-            return np.full(len(names), 1 / len(names))
-        if set(names) != set(self.weights):
-            raise InputError(
-                f"{self.FILE_NAME}: weighs {', '.join(self.weights)}, but the members are {', '.join(names)}"
-            )
-        weights = np.array([self.weights[name] for name in names])
-        return weights / weights.sum()
-
-    def summary(self, scores: np.ndarray, names: Sequence[str], family: str | None = None) -> list[tuple[float, float]]:
-        """Weighted mean and deviation of each row of (networks, members) scores; the deviation of one member is nan."""
-        weights, n_members = self.of(names), len(names)
-        means = scores @ weights
+    def summary(self, scores: np.ndarray, weights: np.ndarray, family: str | None = None) -> list[tuple[float, float]]:
+        """Mean and deviation of each row of (networks, members) scores; the deviation of one member is nan."""
+        means, n_members = scores @ weights, len(weights)
         if n_members == 1:
             return [(mean, math.nan) for mean in means.round(DECIMALS).tolist()]
         known = entry_of(self.deviation, family) if family else None
@@ -64,8 +46,7 @@ class Calibration:
             family: {"floor": round(floor, 4), "factor": round(factor, 4)}
             for family, (floor, factor) in self.deviation.items()
         }
-        weights = {name: round(weight, 4) for name, weight in self.weights.items()}
-        save_text(json.dumps({"weights": weights, "deviation": deviation}, indent=1) + "\n", path)
+        save_text(json.dumps({"deviation": deviation}, indent=1) + "\n", path)
 
     @classmethod
     def load(cls, path: Path) -> "Calibration":
@@ -76,13 +57,10 @@ class Calibration:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            weights = {name: float(weight) for name, weight in content.get("weights", {}).items()}
             deviation = {
                 family: (float(entry["floor"]), float(entry["factor"]))
                 for family, entry in content["deviation"].items()
             }
-            if weights and not (min(weights.values()) >= 0 < sum(weights.values()) < math.inf):
-                raise ValueError("weights must be at least 0 and not all 0")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not the calibration of an ensemble ({type(error).__name__}: {error})") from error
-        return cls(weights, deviation)
+        return cls(deviation)

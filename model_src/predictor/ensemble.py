@@ -20,9 +20,8 @@ UNSCALED: Scale = (0.0, 1.0)
 def load_ensemble(paths: str | Path | Sequence[str | Path], device: str | None = None) -> "Ensemble":
     """Load checkpoints of any kind as one predictor.
 
-    A folder stands for all its `.pt` files by name. If it is given alone, its `ensemble.json` says what the members
-    weigh and how far their deviation is from the error of their mean, its `known_pieces.txt` what they learnt from;
-    neither must be there.
+    A folder stands for all its `.pt` files by name. If it is given alone, its `ensemble.json` says how far the members'
+    deviation is from the error of their mean, and its `known_pieces.txt` what they learnt from; neither must be there.
 
     Args:
         paths: Files or folders, or one of them.
@@ -56,18 +55,18 @@ def _checkpoints(path: Path) -> list[Path]:
 
 
 class Ensemble:
-    """Scores whole networks as the weighted mean of its members.
+    """Scores whole networks as the mean of its members, each kind (PSC, GNN) counting the same.
 
     Scores are standardised accuracies. PSC members predict them; predictions of GNN members, accuracies as fractions,
     are standardised by mean and deviation of the family's training networks. GNN members alone that do not know these
     keep their fractions.
 
-    What they weigh, and how their disagreement becomes a deviation, says `Calibration`.
+    How their disagreement becomes a deviation says `Calibration`.
 
     Attributes:
         members: Name -> predictor; the first one is the one to ask for a quick opinion.
-        calibration: Weights of the members, and of their deviation.
-        weights: (members,) the former in order, together 1.
+        calibration: From their disagreement to a deviation.
+        weights: (members,) what each counts, together 1.
         known_pieces: What the members learnt from, where that is known.
     """
 
@@ -80,12 +79,12 @@ class Ensemble:
         """Put predictors together.
 
         Raises:
-            InputError: Some predict standardised accuracies, some fractions, and none knows how one becomes the other;
-                or the calibration is of other members.
+            InputError: Some predict standardised accuracies, some fractions, and none knows how one becomes the other.
         """
         self.members = dict(members)
         self.calibration = calibration or Calibration()
-        self.weights = self.calibration.of(self.member_names)
+        found = [member.predictor_type for member in self.members.values()]
+        self.weights = np.array([1 / found.count(kind) for kind in found]) / len(set(found))
         self.known_pieces = known_pieces
         self._scales: dict[str, Scale] = {}
         for member in self.members.values():
@@ -157,7 +156,7 @@ class Ensemble:
 
     def summary(self, scores: np.ndarray, family: str | None = None) -> list[tuple[float, float]]:
         """Weighted mean and deviation of every row of `score_members`."""
-        return self.calibration.summary(scores, self.member_names, family)
+        return self.calibration.summary(scores, self.weights, family)
 
 
 def _mixture(scales: Sequence[Scale]) -> Scale:

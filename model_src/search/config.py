@@ -51,7 +51,7 @@ class SearchConfig:
     """
 
     model_family: str
-    predictor_path: str | tuple[str, ...] = str(SHIPPED_DIR / "saved_models" / "psc_chkpt.pt")
+    predictor_path: str | tuple[str, ...] = str(SHIPPED_DIR / "saved_models" / "ensemble")
     predictor_type: str = "PSC_predictor"
     graph_encoder_path: str = str(_FILES.encoder)
     tokenizer_path: str = str(_FILES.model)

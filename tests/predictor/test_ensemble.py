@@ -6,7 +6,6 @@ import pytest
 
 from model_src.encoder.known_pieces import KnownPieces
 from model_src.files import InputError
-from model_src.predictor.calibration import Calibration
 from model_src.predictor.ensemble import load_ensemble
 from model_src.predictor.scoring import load_predictor
 from model_src.predictor.settings import ModelConfig
@@ -115,18 +114,14 @@ def test_the_deviation_is_calibrated_where_the_members_are_those_of_the_folder(s
     assert [mean for mean, _ in ensemble.score_networks(networks)] == [mean for mean, _ in plain]
 
 
-def test_members_weigh_what_the_calibration_says(save, networks, tmp_path):
-    save("all/1.pt"), save("all/2.pt", seed=1)
-    members = load_ensemble(tmp_path / "all").score_members(networks, "hiaml")
-    Calibration({"2": 3.0, "1": 1.0}).save(tmp_path / "all" / "ensemble.json")
-    means, deviations = zip(*load_ensemble(tmp_path / "all").score_networks(networks, "hiaml"), strict=True)
-    expected = 0.25 * members[:, 0] + 0.75 * members[:, 1]
-    assert means == pytest.approx(expected, abs=1e-8)
-    variances = 2 * (0.25 * (members[:, 0] - expected) ** 2 + 0.75 * (members[:, 1] - expected) ** 2)
+def test_each_kind_counts_the_same(save, networks):
+    ensemble = load_ensemble([save("a.pt"), save("b.pt", seed=1), save("g.pt", "GNN"), save("c.pt", seed=2)])
+    weights = np.array([1, 1, 3, 1]) / 6
+    members = ensemble.score_members(networks, "hiaml")
+    means, deviations = zip(*ensemble.score_networks(networks, "hiaml"), strict=True)
+    assert means == pytest.approx(members @ weights, abs=1e-8)
+    variances = ((members - (members @ weights)[:, None]) ** 2 @ weights) * 4 / 3
     assert deviations == pytest.approx(np.sqrt(variances), abs=1e-8)
-    Calibration({"1": 1.0, "other": 1.0}).save(tmp_path / "all" / "ensemble.json")
-    with pytest.raises(InputError, match=r"ensemble\.json: weighs 1, other, but the members are 1, 2"):
-        load_ensemble(tmp_path / "all")
 
 
 def test_scores_become_accuracies_where_the_scale_is_known(save):
@@ -152,7 +147,6 @@ def test_what_cannot_be_an_ensemble_is_named(save, tmp_path):
         "no json",
         "[]",
         '{"deviation": {"hiaml": {"floor": "x"}}}',
-        '{"weights": {"1": -1}, "deviation": {}}',
     ):
         (tmp_path / "all" / "ensemble.json").write_text(content)
         with pytest.raises(InputError, match=r"ensemble\.json: not the calibration"):
