@@ -50,7 +50,7 @@ class Variant:
 
     members: tuple[str, ...] = ("1", "2", "3", "4")
     rescore_per_iter: int = 200
-    caution: float = 1.0
+    caution: float = 0.5
 
     @property
     def files(self) -> list[Path]:
@@ -72,12 +72,10 @@ VARIANTS = {
     "plain": Variant(("1",), 0),
     "one PSC": Variant(("1",), caution=0),
     "caution 0": Variant(caution=0),
-    "caution 0.5": Variant(caution=0.5),
-    "caution 1": Variant(),
-    "caution 2": Variant(caution=2),
-    "50 rescored": Variant(rescore_per_iter=50),
-    "400 rescored": Variant(rescore_per_iter=400),
-    "PSC only": Variant(("1", "2", "3")),
+    "caution 0.5": Variant(),
+    "caution 1": Variant(caution=1),
+    "50 rescored": Variant(rescore_per_iter=50, caution=1),
+    "PSC only": Variant(("1", "2", "3"), caution=1),
     "without a PSC": Variant(("1", "2", "4")),
 }
 

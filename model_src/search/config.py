@@ -66,7 +66,7 @@ class SearchConfig:
     segment_sparsity: float = 0.5
     max_visited_architecture: int | None = None
     rescore_per_iter: int = 200
-    caution: float = 1.0
+    caution: float = 0.5
     max_swaps: int | None = None
     max_score_drop: str | float = 0.0
     objective: str | Objective = FLOPS.name

@@ -66,7 +66,7 @@ def _add_input_flags(parser: FlagParser) -> None:
     add("-predictor_type", help=f"kind of the one that screens: {' or '.join(PREDICTOR_TYPES)}")
     add("-rescore_per_iter", type=non_negative_int, default=200, help="networks scored as a whole; 0: as published")
     add(
-        "-caution", type=non_negative_float, default=1.0, help="deviations of the predictors that are taken off a score"
+        "-caution", type=non_negative_float, default=0.5, help="deviations of the predictors that are taken off a score"
     )
     add("-max_swaps", type=positive_int, default=None, help="results are at most so many swaps from the input")
     add("-max_score_drop", default="0", help="results may be so far below the input; `0.5pt`: points of accuracy")
