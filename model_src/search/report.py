@@ -163,7 +163,7 @@ def _legend(found: Sequence[Individual]) -> list[str]:
     source, *results = found
     lines = []
     if any(one.rating and not math.isnan(one.rating.sd) for one in found):
-        lines.append("±: how far the predictors are from each other")
+        lines.append("±: deviation, judged by how far the predictors are from each other")
     if any(_mark(one, source) == "?" for one in results):
         lines.append("?: the predictors disagree on whether it is better than the input")
     return lines
