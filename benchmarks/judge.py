@@ -30,6 +30,7 @@ from model_src.encoder.network_encoder import NetworkEncoder  # noqa: E402
 from model_src.encoder.paths import vocabulary_files  # noqa: E402
 from model_src.encoder.segmentation import segment  # noqa: E402
 from model_src.encoder.tokenizer import Tokenizer  # noqa: E402
+from model_src.families import entry_of  # noqa: E402
 from model_src.files import InputError  # noqa: E402
 from model_src.predictor.scoring import load_predictor  # noqa: E402
 from model_src.search.config import SearchConfig  # noqa: E402
@@ -103,14 +104,17 @@ class Judges:
             GNN: load_predictor(published / "saved_models" / "gnn_chkpt.pt", "GNN", "cpu"),
         }
 
-    def scores(self, graphs: Sequence[ComputeGraph], left_out: Sequence[Path]) -> dict[str, list[float]]:
-        """Judge -> the score of every network."""
+    def scores(self, graphs: Sequence[ComputeGraph], left_out: Sequence[Path], family: str) -> dict[str, list[float]]:
+        """Judge -> the score of every network: in deviations, but for the published GNN, which knows no scale."""
         judges = {name: (judge, True) for name, judge in self._published.items()}
         judges |= {path.stem: (load_predictor(path, device="cpu"), False) for path in left_out}
         found = {}
         for name, (judge, is_published) in judges.items():
             vocabulary = self._vocabularies[is_published]
-            found[name] = judge.score_networks([(cg, segment(cg, *vocabulary)) for cg in graphs])
+            scores = judge.score_networks([(cg, segment(cg, *vocabulary)) for cg in graphs])
+            mean, deviation = entry_of(judge.target_normalisers, family) or (0.0, 1.0)
+            is_fraction = judge.predictor_type == "GNN"
+            found[name] = [(score - mean) / deviation for score in scores] if is_fraction else scores
         return found
 
 
@@ -135,7 +139,7 @@ def judged(source: str, seed: int, variant: Variant, judges: Judges, reference: 
     )
     result = search(load_source(source, reference), config)
     networks = [result.source, *result.front]
-    verdicts = judges.scores([one.graph for one in networks], variant.left_out)
+    verdicts = judges.scores([one.graph for one in networks], variant.left_out, config.model_family)
     rows = [
         _claim(one, {judge: scores[number] for judge, scores in verdicts.items()})
         for number, one in enumerate(networks)
@@ -208,7 +212,7 @@ def report(records: Sequence[dict]) -> Iterator[str]:
                 if half_of(one["input"], one["seed"]) == half and one["input"].split()[1] in families
             ]
             for judge in dict.fromkeys(judge for one in chosen for judge in one["source"]["judges"]):
-                yield f"\n**{title}, half to {half}, judge: {judge}**\n"
+                yield f"\n**{title}, half to {half}, judge: {judge}** (kept: claimed gains that are some)\n"
                 yield "| variant | searches | hypervolume | above the input | claimed gain | claimed - judged | kept |"
                 yield "|" + "---|" * 7
                 for name in names:
@@ -219,7 +223,7 @@ def report(records: Sequence[dict]) -> Iterator[str]:
     yield "|" + "---|" * 6
     for one in sorted(records, key=lambda one: (names.index(one["variant"]), one["input"], one["seed"])):
         cells = [f"{one['variant']}: {one['input']}, {one['seed']}", one["rescored"], len(one["front"])]
-        cells += [f"{measure(one, PSC):+.3f}" for measure in (first_cheap, above, exaggeration)]
+        cells += [_mean_of(measure, [one], PSC) for measure in (first_cheap, above, exaggeration)]
         yield f"| {' | '.join(map(str, cells))} |"
 
 
