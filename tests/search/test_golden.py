@@ -76,6 +76,21 @@ PINNED = {
     ),
 }
 
+TWO_STAGES = [
+    (1.926886, 428.051476, 0, "0c35ed419419c378c06ab65bfe8c0468"),
+    (1.948248, 428.054548, 2, "f384214905cadffb4e097467c154ebcb"),
+    (1.930986, 427.543572, 2, "c03ddb948e35fda7f3298f8a773e0dba"),
+    (1.941994, 419.671060, 2, "7213a80a12d4100333ab21f544923624"),
+]
+DEVIATIONS = [0.428823, 0.404882, 0.392731, 0.423434]
+
+
+def compare(result, networks):
+    """Hold input and front of a search against pinned rows."""
+    assert [(one.iteration, one.identity) for one in (result.source, *result.front)] == [row[2:] for row in networks]
+    figures = [figure for one in (result.source, *result.front) for figure in (one.score, one.mflops)]
+    assert figures == pytest.approx([figure for row in networks for figure in row[:2]], rel=0, abs=1e-6)
+
 
 @pytest.mark.parametrize("case", PINNED, ids=lambda case: "-".join(map(str, case)))
 def test_golden_search(case):
@@ -96,9 +111,19 @@ def test_golden_search(case):
     )
     result = search(load_cg(ROOT / "architectures" / f"{family}_best.pkl"), config)
     counts, networks = PINNED[case]
-    assert [(one.iteration, one.identity) for one in (result.source, *result.front)] == [row[2:] for row in networks]
-    figures = [figure for one in (result.source, *result.front) for figure in (one.score, one.mflops)]
-    assert figures == pytest.approx([figure for row in networks for figure in row[:2]], rel=0, abs=1e-6)
+    compare(result, networks)
     found = result.propagation
     seen = result.n_scored, len(result.visited), result.n_distinct, found.successes.count, found.failures.count
     assert seen == counts
+
+
+def test_golden_search_in_two_stages():
+    config = SearchConfig(
+        "inception", epoch=2, top_k=3, max_candidate_per_iter=4, max_target_per_iter=20, rescore_per_iter=25, seed=1,
+        min_flops_decrease_percent=-10, max_flops_decrease_percent=100,
+    )  # fmt: skip
+    result = search(load_cg(ROOT / "architectures" / "inception_best.pkl"), config)
+    compare(result, TWO_STAGES)
+    assert len(result.history) == 50
+    assert result.source.rating.known_share == pytest.approx(256 / 258)
+    assert [one.rating.sd for one in (result.source, *result.front)] == pytest.approx(DEVIATIONS, abs=1e-6)
