@@ -16,6 +16,7 @@ PREDICTORS = {"PSC_predictor": PSC, "GNN": GNN}
 def search(tmp_path, model_path, family, unit, predictor):
     """The folder of a short search."""
     changes = {"predictor_path": PREDICTORS[predictor], "predictor_type": predictor, "mutation_unit": unit}
+    changes |= {"max_candidate_per_iter": 8, "max_target_per_iter": 20}
     assert autogo.main(arguments(tmp_path, model_path=model_path, model_family=family, **changes)) == 0
     return result_folder(tmp_path)
 
