@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from model_src.cli import FlagParser, run_script
-from model_src.files import InputError
 from model_src.search.flags import check_input_size, execution, frontier_config, parse_flags, search_config, trains
 from model_src.search.result_folder import ResultFolder
 
@@ -130,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = make_folder(args, cg)
         try:
             result = run_search(cg, config, workers)
-        except InputError:
+        except BaseException:  # Ctrl-C before the first mutation, too
             folder.remove(args.logs_dir)
             raise
     report(args, result, folder)

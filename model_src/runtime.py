@@ -34,7 +34,7 @@ def choose_device(name: str | None = None) -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).cpu()  # a device without data, such as meta, has nothing to copy
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # AssertionError: a PyTorch that was built without CUDA.
         raise InputError(f"-device_str {name}: {str(error).splitlines()[0]}") from error

@@ -1,6 +1,7 @@
 """The script: a short real search, its files, and every kind of bad input."""
 
 import csv
+import json
 import os
 import pickle
 import signal
@@ -215,6 +216,22 @@ class Foreign:
 
 
 # Case -> flags that differ from a good command line, and what the message must name.
+def test_a_gnn_alone_screens_in_fractions(tmp_path):
+    changes = {"predictor_path": ENSEMBLE, "predictor_type": "GNN", "epoch": 1, "rescore_per_iter": 0}
+    autogo.main(arguments(tmp_path, **changes))
+    source, *_ = table_of(result_folder(tmp_path))
+    assert float(source["accuracy"]) == pytest.approx(100 * float(source["score"]), abs=1e-4)
+
+
+def test_a_name_is_no_formula(tmp_path):
+    graph = load_cg(ROOT / "architectures" / "hiaml_best.pkl")
+    state = {**graph.state_dict(), "name": "price_$5_$" + "x" * 1000}
+    (tmp_path / "odd.json").write_text(json.dumps(state))
+    changes = {"model_path": tmp_path / "odd.json", "model_family": "hiaml", "epoch": 1}
+    assert autogo.main(arguments(tmp_path, **changes)) == 0
+    assert (result_folder(tmp_path) / "pareto.png").stat().st_size > 5000
+
+
 BAD_INPUT = {
     "missing model": ({"model_path": "{tmp}/none.pkl"}, "none.pkl"),
     "not a pickle": ({"model_path": "{tmp}/text.pkl"}, "text.pkl"),

@@ -58,9 +58,17 @@ class Calibration:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             deviation = {
-                family: (float(entry["floor"]), float(entry["factor"]))
-                for family, entry in content["deviation"].items()
+                name: (_size(entry["floor"]), _size(entry["factor"])) for name, entry in content["deviation"].items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if not deviation:
+                raise ValueError("no family")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}: not the calibration of an ensemble ({type(error).__name__}: {error})") from error
         return cls(deviation)
+
+
+def _size(value: object) -> float:
+    """A number from 0 on, below a million."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        raise ValueError("floor and factor are numbers from 0 to a million")
+    return float(value)

@@ -2,7 +2,10 @@
 
 import pickle
 import warnings
-from dataclasses import asdict, dataclass, field, fields
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from model_src.predictor.models import AccuracyPredictor, build_model, current_n
 from model_src.predictor.settings import PREDICTOR_PARTS, ModelConfig
 from model_src.runtime import torch_seed
 
+_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 ALL_FAMILIES = "all"  # stands for all training networks where others stand for a family
 
 
@@ -87,15 +91,50 @@ def load_checkpoint(path: str | Path, predictor_type: str | None = None) -> Chec
             "training": {},
         }
         checkpoint = Checkpoint(**{**defaults, **content})
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        checkpoint = replace(checkpoint, target_normalisers=_scales(checkpoint.target_normalisers))
+        _check_config(checkpoint.config, checkpoint.model)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{path}: not a checkpoint of a predictor ({type(error).__name__}: {error})") from error
     if predictor_type not in (None, found):
         raise InputError(f"{path}: holds a {found} predictor, not {predictor_type}")
     try:
         checkpoint.build()
-    except (RuntimeError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:
         raise InputError(f"{path}: its weights do not fit: {str(error).splitlines()[-1].strip()}") from error
+    if not all(values.isfinite().all() for values in checkpoint.model.values()):
+        raise InputError(f"{path}: some of its weights are no numbers")
     return checkpoint
+
+
+def _scales(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """Family -> mean and deviation, which are numbers of a sensible size."""
+    scales = {}
+    for family, (mean, deviation) in content.items():
+        if not (isinstance(family, str) and -1e6 < float(mean) < 1e6 and 0 < float(deviation) < 1e6):
+            raise ValueError(f"{mean} and {deviation} are no mean and deviation")
+        scales[family] = float(mean), float(deviation)
+    return scales
+
+
+def _check_config(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse what is no architecture, or one that the weights are too few for, before anything is built."""
+    largest = max(max(values.shape, default=0) for values in weights.values())
+    limits = {**dict.fromkeys(("in_channels", "hidden_size", "out_channels"), largest), "num_layers": len(weights)}
+    for name, value in {**asdict(ModelConfig()), **config}.items():
+        if name in limits and not (isinstance(value, int) and 1 <= value <= limits[name]):
+            raise ValueError(f"{name} {value!r:.20}")
+        if name in ("dropout_prob", "output_mean", "output_deviation") and not -1e6 < float(value) < 1e6:
+            raise ValueError(f"{name} {value!r:.20}")
+        if name == "map_size" and value is not None and not (isinstance(value, int) and value > 0):
+            raise ValueError(f"{name} {value!r:.20}")
+
+
+def _check_zip(path: Path, file: zipfile.ZipFile) -> None:
+    """Refuse what PyTorch reads without a word: changed bytes, and packed ones that grow when they are read."""
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
+        raise InputError(f"{path}: not a checkpoint (it is compressed)")
+    if damaged := file.testzip():
+        raise InputError(f"{path}: damaged ({damaged} is not what was written)")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -104,12 +143,17 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     try:
+        if zipfile.is_zipfile(data):
+            _check_zip(path, zipfile.ZipFile(data))
+        data.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # its remarks on pickles that it did not write
             content = torch.load(data, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: not a checkpoint that can be loaded safely") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except InputError:
+        raise
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, *_ZIP) as error:
         # What PyTorch raises on bytes that are cut short or were never a checkpoint.
         raise InputError(f"{path}: not a checkpoint, or damaged ({type(error).__name__})") from error
     if not isinstance(content, dict):

@@ -34,6 +34,8 @@ def load_ensemble(paths: str | Path | Sequence[str | Path], device: str | None =
     files = [file for path in given for file in _checkpoints(path)]
     if not files:
         raise InputError("-predictor_path: needs a checkpoint")
+    if len({file.resolve() for file in files}) < len(files):
+        raise InputError(f"-predictor_path: {', '.join(map(str, files))}: one is given twice")
     members = {str(file): load_predictor(file, device=device) for file in files}
     if len(given) > 1:
         return Ensemble(members)
@@ -97,8 +99,12 @@ class Ensemble:
 
     @property
     def member_names(self) -> list[str]:
-        """The names of the members' files, without folder and suffix."""
-        return [Path(name).stem for name in self.members]
+        """The names of the members' files without suffix, with as many folders as it takes to tell them apart."""
+        parts = [Path(name).with_suffix("").parts for name in self.members]
+        depth = 1
+        while len({part[-depth:] for part in parts}) < len({*parts}):
+            depth += 1
+        return ["_".join(part[-depth:]) for part in parts]
 
     def first_of(self, predictor_type: str) -> Predictor:
         """The first member of a kind.

@@ -43,6 +43,8 @@ def make_folder(args: argparse.Namespace, cg: ComputeGraph) -> ResultFolder:
         flag, place = "-logs_dir", args.logs_dir
         folder.copy_params(place)
     except OSError as error:
+        if flag == "-logs_dir":
+            folder.remove(place)
         raise InputError(f"{flag}: cannot write to {place}: {error.strerror or error}") from error
     return folder
 

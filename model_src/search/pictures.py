@@ -45,7 +45,8 @@ def draw_pareto(result: SearchResult, path: Path) -> None:
         label += " - caution × deviation"
         means = [_on_axis(one.score, scale) for one in (source, *front)]
         axes.scatter([source.cost, *xs], means, s=24, facecolors="none", edgecolors="#555555", label="without caution")
-    axes.set(xlabel=_axis_label(result.goal.windows[0].objective), ylabel=label, title=source.graph.name)
+    axes.set(xlabel=_axis_label(result.goal.windows[0].objective), ylabel=label)
+    axes.set_title(source.graph.name[:60].encode(errors="replace").decode(), parse_math=False)
     axes.legend(loc="best")
     figure.colorbar(dots, label="iteration", ticks=range(max(iterations) + 1))
     with atomic_write(path) as file:

@@ -11,6 +11,8 @@ from model_src.search.result_folder import rank_name
 from model_src.search.session import SearchResult
 from model_src.search.workers import Scorer
 
+_OWN_COLUMNS = ("sd", "change_percent")  # behind `score_`
+
 Row = dict[str, str | int]
 
 
@@ -77,7 +79,8 @@ def member_cells(found: Individual, scorer: Scorer) -> Row:
     """The score of every predictor, where a network was scored as a whole."""
     if not found.rating:
         return {}
-    return {f"score_{name}": f"{score:.6f}" for name, score in zip(scorer.names, found.rating.members, strict=True)}
+    cells = zip(scorer.names, found.rating.members, strict=True)
+    return {f"score_{name}{'_' * (name in _OWN_COLUMNS)}": f"{score:.6f}" for name, score in cells}
 
 
 def accuracy(score: float, scale: tuple[float, float] | None) -> float:

@@ -74,8 +74,14 @@ class ResultFolder:
 
     def remove(self, logs_dir: str | Path) -> None:
         """Delete the folder, and its copy of the parameters in another place."""
-        for parent in {self.path.parent, Path(logs_dir)}:
-            shutil.rmtree(parent / self.path.name, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+        copy = Path(logs_dir) / self.path.name
+        if self._is_copy(copy):
+            shutil.rmtree(copy, ignore_errors=True)
+
+    def _is_copy(self, folder: Path) -> bool:
+        """Whether a folder holds nothing but copies of parameters: it may belong to another search."""
+        return folder.is_dir() and {path.name for path in folder.iterdir()} <= {_PARAMS, _PARAMS_JSON}
 
     # ---- what the search was asked for ----
 
@@ -103,7 +109,7 @@ class ResultFolder:
         copy = Path(logs_dir) / self.path.name
         if copy.resolve() == self.path.resolve():
             return
-        copy.mkdir(parents=True, exist_ok=True)
+        copy.mkdir(parents=True)  # of another search if it is there
         for name in (_PARAMS, _PARAMS_JSON):
             shutil.copyfile(self.path / name, copy / name)
 

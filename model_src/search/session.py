@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -181,7 +181,10 @@ class _Run:
             Window(objective, value, *rest) for (objective, *rest), value in zip(limits, values, strict=True)
         )
         prescreen = workers.baseline(cg, (config.seed, 0))
-        self.result = SearchResult(*self._input(cg, windows, values, prescreen), scorer=workers.scorer())
+        self._scorer = workers.scorer()
+        if self._rescoring is None and config.predictor_type == "GNN":
+            self._scorer = replace(self._scorer, accuracy_scale=(0.0, 1.0))  # a GNN's own predictions are accuracies
+        self.result = SearchResult(*self._input(cg, windows, values, prescreen), scorer=self._scorer)
         source = self.result.source
         self.result.visited.append((source.merit, source.cost, 0))
         for window in windows:
@@ -205,7 +208,7 @@ class _Run:
         drop, in_points = parse_drop(self._config.max_score_drop)
         if not drop or not in_points:
             return drop
-        scale = self._workers.scorer().accuracy_scale
+        scale = self._scorer.accuracy_scale
         if scale is None:
             raise InputError("-max_score_drop: accuracies of this family are not known; give it without `pt`")
         return drop / 100 / scale[1]
@@ -237,12 +240,12 @@ class _Run:
         self.result.history += rescored
         accepted = [one for one in rescored if one.merit > goal.least]
         self.result.visited += [(one.merit, one.cost, iteration) for one in accepted]
+        self.result.n_distinct += len(accepted)
         return accepted
 
     def finish(self, seconds: float) -> SearchResult:
         """The result."""
         self.result.front = [one for one in self._strategy.front if one is not self.result.source]
-        self.result.n_distinct = len(self._known)
         self.result.seconds = seconds
         return self.result
 
@@ -255,6 +258,7 @@ class _Run:
             if child.identity in self._known:
                 continue
             self._known.add(child.identity)
+            self.result.n_distinct += 1
             origin = Origin(parent, child.swap, f"{iteration}.{len(self._known)}.")
             build = partial(child.swap.apply, parent.graph, origin.prefix)
             flops = child.costs[goal.flops]

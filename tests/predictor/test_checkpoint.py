@@ -1,4 +1,5 @@
 import pickle
+import zipfile
 from dataclasses import fields
 
 import pytest
@@ -86,3 +87,52 @@ def test_foreign_files_are_refused_in_one_line(tmp_path, write, message):
     with pytest.raises(InputError, match=f"x.pt: .*{message}") as caught:
         load_checkpoint(path, "GNN")
     assert "\n" not in str(caught.value)
+
+
+UNUSABLE = {
+    "scales are a list": {"target_normalisers": [1]},
+    "no deviation": {"target_normalisers": {"nb201": (0.9, 0.0)}},
+    "mean is no number": {"target_normalisers": {"nb201": (float("nan"), 0.1)}},
+    "three numbers": {"target_normalisers": {"nb201": (0.9, 0.1, 0.2)}},
+    "no encoding": {"config": {"out_channels": 0}},
+    "more layers than weights": {"config": {"num_layers": 10**7}},
+    "larger than its weights": {"config": {"hidden_size": 10**6}},
+    "map size is text": {"config": {"map_size": "32"}},
+    "no scale of outputs": {"config": {"output_deviation": float("inf")}},
+    "dropout is no share": {"config": {"dropout_prob": 7.0}},
+    "unknown layers": {"config": {"gnn_type": "Foo"}},
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_unusable_contents_are_refused_in_one_line(tmp_path, case):
+    saved = make_checkpoint("PSC_predictor")
+    content = {entry.name: getattr(saved, entry.name) for entry in fields(saved)}
+    for name, value in UNUSABLE[case].items():
+        content[name] = {**content["config"], **value} if name == "config" else value
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"a\.pt: [^\n]*$"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_weights_are_numbers(tmp_path):
+    saved = make_checkpoint("GNN")
+    saved.model["regressor.bias"].fill_(float("nan"))
+    saved.save(tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"a\.pt: some of its weights are no numbers"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_changed_bytes_and_packed_ones_are_noticed(tmp_path):
+    path = tmp_path / "a.pt"
+    make_checkpoint("GNN").save(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"regressor.weight") + 8000  # somewhere in the numbers
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"a\.pt: damaged"):
+        load_checkpoint(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("archive/data.pkl", b"0" * 10**7)
+    with pytest.raises(InputError, match="compressed"):
+        load_checkpoint(path)

@@ -114,6 +114,14 @@ def test_the_deviation_is_calibrated_where_the_members_are_those_of_the_folder(s
     assert [mean for mean, _ in ensemble.score_networks(networks)] == [mean for mean, _ in plain]
 
 
+def test_members_have_names_of_their_own(save, tmp_path):
+    paths = [save("a/p.pt"), save("b/p.pt", seed=1), save("q.pt", seed=2)]
+    assert load_ensemble(paths[1:]).member_names == ["p", "q"]
+    assert load_ensemble(paths).member_names == ["a_p", "b_p", f"{tmp_path.name}_q"]
+    with pytest.raises(InputError, match=r"p\.pt: one is given twice"):
+        load_ensemble([paths[0], tmp_path / "a" / ".." / "a" / "p.pt"])
+
+
 def test_each_kind_counts_the_same(save, networks):
     ensemble = load_ensemble([save("a.pt"), save("b.pt", seed=1), save("g.pt", "GNN"), save("c.pt", seed=2)])
     weights = np.array([1, 1, 3, 1]) / 6
@@ -147,6 +155,12 @@ def test_what_cannot_be_an_ensemble_is_named(save, tmp_path):
         "no json",
         "[]",
         '{"deviation": {"hiaml": {"floor": "x"}}}',
+        '{"deviation": {}}',
+        '{"deviation": {"hiaml": {"floor": NaN, "factor": 1}}}',
+        '{"deviation": {"hiaml": {"floor": 0, "factor": -1}}}',
+        '{"deviation": {"hiaml": {"floor": true, "factor": "1"}}}',
+        '{"deviation": {"hiaml": {"floor": 1' + "0" * 400 + ', "factor": 1}}}',
+        "[" * 100_000,
     ):
         (tmp_path / "all" / "ensemble.json").write_text(content)
         with pytest.raises(InputError, match=r"ensemble\.json: not the calibration"):

@@ -63,6 +63,11 @@ def test_so_many_are_scored_and_none_twice(result):
     assert result.source.identity not in identities
 
 
+def test_accepted_networks_are_counted_not_rescored_ones(result):
+    accepted = [one for one in result.history if one.merit > result.goal.least]
+    assert result.n_distinct == len(result.visited) == 1 + len(accepted) < len(result.history)
+
+
 def test_only_whole_networks_decide(result, source):
     assert result.front
     assert result.source.score == pytest.approx(whole_score(source))

@@ -49,6 +49,18 @@ def test_parameters_are_stored_twice_and_copied(tmp_path):
     assert list(flag_words(params)) == ["-epoch=3", "-export", "onnx", "-train_input_cg"]
 
 
+def test_copies_leave_the_folder_of_another_search_alone(tmp_path):
+    other = ResultFolder.create(tmp_path / "logs", "one")
+    (other.path / "rank_0.pkl").write_text("of another search")
+    folder = ResultFolder.create(tmp_path / "out", "one")
+    folder.save_params(argparse.Namespace(seed=1), {})
+    with pytest.raises(FileExistsError):
+        folder.copy_params(tmp_path / "logs")
+    folder.remove(tmp_path / "logs")
+    assert not folder.path.exists()
+    assert (other.path / "rank_0.pkl").exists()
+
+
 def test_parameters_of_version_0_1_may_be_in_the_folder_of_logs(tmp_path):
     folder = ResultFolder.create(tmp_path / "out", "search")
     logs = ResultFolder.create(tmp_path / "logs", "search")

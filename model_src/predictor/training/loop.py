@@ -129,12 +129,17 @@ class Training:
             examples: All items.
             sides: The items of `train` and `dev`.
             files: Where to write.
+
+        Raises:
+            InputError: The loss is no longer a number.
         """
         targets = examples.targets(self._target_normalisers if self._predictor_type == "PSC_predictor" else {})
         goals = Goals.of(examples, self._predictor_type, self._target_normalisers)
         while self.epoch < self._config.epochs:
             loss = self._run_epoch(examples, goals, sides["train"])
             self.epoch += 1
+            if not math.isfinite(loss):
+                raise InputError(f"-initial_lr {self._config.initial_lr:g}: the loss of epoch {self.epoch} is {loss}")
             metrics = dev_metrics(examples, targets, sides["dev"], predict(self.result, examples.pack, sides["dev"]))
             value = metrics[self._config.select]
             better = self._is_better(value)
