@@ -134,6 +134,13 @@ def test_merges_with_one_input_are_pruned_and_others_stay(tiny_graph):
     assert [node.str_id for node in pruned.nodes] == ["c", "i", "o"]
 
 
+def test_merges_without_an_input_are_pruned_where_nothing_comes_from_outside():
+    nodes = [regular("a", "add", 9, 8, 8), regular("r", "relu", 6, 8, 8)]
+    graph = ComputeGraph.from_nodes("sum", (1, 8, 8, 8), nodes, [(0, 1)])
+    assert prune_merges(graph) is graph
+    assert [node.str_id for node in prune_merges(graph, fewest=0).nodes] == ["r"]
+
+
 def test_a_part_loses_merges_whose_other_input_is_outside(tiny_graph):
     inside = induced_subgraph(tiny_graph, [2, 3, 4])
     assert [node.str_id for node in inside.nodes] == ["r", "a", "o"]

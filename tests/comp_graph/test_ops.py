@@ -180,12 +180,12 @@ def test_parameters_of_nodes():
     nodes = [
         conv("c", 8, 3, 8, kernel=5),
         replace(conv("b", 8, 3, 8, use_bias=True), shape=(3, 8, 1, 3)),
-        replace(conv("d", 8, 6, 6), label="depthwise", op_type_idx=4, shape=(6, 1, 3, 3)),
+        replace(conv("d", 8, 6, 6), label="depthwise", op_type_idx=4, shape=(6, 1, 3, 5)),
         replace(conv("m", 1, 6, 10), label="matmul", op_type_idx=8, shape=(6, 10, 0, 0)),
         regular("n", "fusedbatchnormv3", 5, 8, 7),
         regular("r", "relu", 6, 8, 7),
     ]
-    expected = [25 * 24, 3 * 24 + 8, 9 * 6, 60 + 10, 14, 0]
+    expected = [25 * 24, 3 * 24 + 8, 15 * 6, 60 + 10, 14, 0]
     assert [node.operation.parameters(node) for node in nodes] == expected
     graph = ComputeGraph.from_nodes("all", (1, 8, 8, 3), nodes, [])
     assert parameter_count(graph) == sum(expected)

@@ -42,6 +42,33 @@ def test_another_segment_is_connected_at_its_ports(tiny_graph):
     assert child.edge_pairs == ((0, 1), (0, 3), (1, 5), (2, 0), (3, 4), (5, 3))
 
 
+def test_ports_are_connected_as_the_maps_say():
+    """Two branches, relu and tanh, in whose place identity and sigmoid come crosswise or straight."""
+    labels = {"relu": 6, "tanh": 15}
+    nodes = [regular("i", "input", 1, 8, 4), conv("c", 8, 4, 4), conv("d", 8, 4, 4, kernel=1)]
+    nodes += [*(regular(name, name, index, 8, 4) for name, index in labels.items()), regular("m", "mul", 10, 8, 4)]
+    nodes += [regular("k", "concat", 11, 8, 4, c_out=8)]
+    edges = [(0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (0, 5), (5, 6), (4, 6)]
+    cg = ComputeGraph.from_nodes("two", (1, 8, 8, 4), nodes, edges)
+    names = [node.str_id for node in cg.nodes]
+    place = cut(cg, [names.index("relu"), names.index("tanh")])
+    pair = ComputeGraph.from_nodes(
+        "new", [], [regular("x", "identity", 25, 8, 4), regular("y", "sigmoid", 14, 8, 4)], []
+    )
+    shape = (8, 8, 4)
+    new = Segment(pair, ((0,), (1,)), (shape, shape), (0, 1))
+    assert [names[source] for source in place.sources] == ["c", "d"]
+    for inputs in ((0, 1), (1, 0)):
+        for outputs in ((0, 1), (1, 0)):
+            child = replace_segment(cg, place, new, inputs, outputs, "n")
+            ids = [node.str_id for node in child.nodes]
+            edges = {(ids[source], ids[target]) for source, target in child.edge_pairs}
+            assert {source for source, target in edges if target == "n0"} == {"cd"[inputs[0]]}
+            assert {source for source, target in edges if target == "n1"} == {"cd"[inputs[1]]}
+            assert {target for source, target in edges if source == "n0"} == {"mk"[outputs[0]]}
+            assert {target for source, target in edges if source == "n1"} == {"mk"[outputs[1]]}
+
+
 def test_a_merge_left_with_one_input_disappears(tiny_graph):
     add = ComputeGraph.from_nodes("add", [(1, 8, 8, 8)], [regular("x", "add", 9, 8, 8)], [])
     child = replace_segment(tiny_graph, cut(tiny_graph, [2]), Segment(add, ((0,),), ((8, 8, 8),), (0,)), [0], [0], "n")

@@ -69,3 +69,5 @@ def test_what_an_operation_makes_of_another_size_may_not_be_known():
         ValueError, match=r"node d \(depthtospacend\): it is recorded for a 4x6 map and gets one of 6x4"
     ):
         node.operation.size(node, 6, 4)
+    with pytest.raises(ValueError, match="gets one of 4x7"):
+        node.operation.size(node, 4, 7)

@@ -8,6 +8,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, Weight
 from model_src.comp_graph.tf_comp_graph_utils import (
     compute_cg_flops,
     correct_cg_for_downstream,
+    derived_normalisers,
     node_features,
 )
 from tests.conftest import conv, regular
@@ -122,6 +123,26 @@ def test_correction_on_a_map_that_is_not_square():
         "maxpool": (10, 5, 18, 6, 8, 8),
         "mean": (5, 1, 6, 1, 8, 8),
     }
+
+
+@pytest.mark.parametrize("stride", [(1, 2), (2, 1)])
+def test_maps_that_differ_along_one_axis_are_not_joined(stride):
+    nodes = [regular("i", "input", 1, 8, 3, w=6), conv("c", 8, 3, 4, stride, w=6)]
+    nodes.append(regular("k", "concat", 11, 8, 3, c_out=7, w=6))
+    graph = ComputeGraph.from_nodes("odd", (1, 8, 6, 3), nodes, [(0, 1), (0, 2), (1, 2)])
+    with pytest.raises(ValueError, match=r"node k \(concat\): inputs of different sizes"):
+        correct_cg_for_downstream(graph, 8, 6, 3)
+
+
+def test_normalisers_are_the_largest_sizes_along_every_axis():
+    """H and W are largest behind a padding, kernels are largest along one axis each."""
+    padding = {"pad_h": (1, 2), "pad_w": (3, 2)}
+    nodes = [regular("i", "input", 1, 8, 3, w=20), conv("c", 8, 3, 16, kernel=(7, 1), w=20)]
+    nodes += [conv("d", 8, 24, 3, kernel=(1, 5), w=20)]
+    nodes += [regular("p", "paddings", 18, 8, 90, h_out=11, w=20, w_out=25, metadata=padding)]
+    graph = ComputeGraph.from_nodes("sizes", (1, 8, 20, 3), nodes, [])
+    sizes = {"max_hidden_size": 24, "max_kernel_size": 7, "max_derived_H": 11, "max_derived_W": 25}
+    assert derived_normalisers(graph) == sizes
 
 
 def test_correction_makes_implicit_sums_explicit():

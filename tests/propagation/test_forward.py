@@ -82,9 +82,9 @@ def concat_segment():
 def test_a_concat_sums_the_channels_of_all_its_inputs():
     segment = concat_segment()
     assert forward_propagate(segment, segment.input_shapes) is segment.graph
-    nodes = propagate(segment, (4, 4, 8), (4, 4, 64))
-    assert nodes["k"].resolution == (4, 4, 4, 4, 8, 80)
-    assert nodes["r"].resolution == (4, 4, 4, 4, 80, 80)
+    nodes = propagate(segment, (4, 6, 8), (4, 6, 64))
+    assert nodes["k"].resolution == (4, 4, 6, 6, 8, 80)
+    assert nodes["r"].resolution == (4, 4, 6, 6, 80, 80)
 
 
 def test_a_concat_of_outside_tensors_only():

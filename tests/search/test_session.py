@@ -106,6 +106,17 @@ def test_the_budget_is_reached_with_the_last_network_that_it_allows(source, budg
     assert result.n_scored == 3 * n_mutated
 
 
+def test_the_budget_ends_an_iteration_between_its_parents(source):
+    """The first iteration scores 2 networks, which are on the front with the input; the second has 3 parents."""
+    swap = SimpleNamespace(apply=lambda *_: source)
+    children = [Child(swap, identity, score, (310.0 + 10 * score,)) for identity, score in (("x", 2.0), ("y", 3.0))]
+    for budget, n_mutated in ((4, 2), (5, 3), (6, 3), (7, 4)):
+        seen = []
+        config = replace(CONFIG, top_k=3, max_visited_architecture=budget)
+        search(source, config, on_progress=seen.append, workers=Offers(*children))
+        assert len(seen) == n_mutated
+
+
 def test_a_search_scores_under_the_normalisers_of_the_predictors(source):
     """And so do all children, which keep their parent's."""
     seen = []

@@ -95,6 +95,25 @@ def test_padding_in_front_of_a_window_is_taken_in():
     assert labels(found) == ["input", "relu", "paddings", "maxpool", "output"]
 
 
+@pytest.mark.parametrize(("activation", "is_positive"), [("Relu", 1), ("Sigmoid", 1), ("Tanh", 0)])
+def test_zeros_around_a_maximum_are_those_of_no_negative_numbers(activation, is_positive):
+    """A window that begins outside, unlike SAME: zeros stand for what is not there, if nothing is below them."""
+    found = model(f"a = {activation}(x) y = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,0,0]>(a)")
+    if is_positive:
+        assert labels(read(found)) == ["input", activation.lower(), "paddings", "maxpool", "output"]
+    else:
+        with pytest.raises(ValueError, match=r"\(MaxPool\): its padding .* cannot be represented"):
+            from_onnx(found, "net")
+
+
+@pytest.mark.parametrize("epsilon", ["", "<epsilon=0.001>", "<epsilon=0.5>"])
+def test_batch_normalisation_keeps_its_epsilon(epsilon):
+    """Variances are so small that it matters; ONNX's own default is 1e-5."""
+    weights = {"s": (3,), "b": (3,), "m": (3,), "v": np.array([1e-4, 1e-3, 1], np.float32)}
+    found = read(model(f"y = BatchNormalization{epsilon}(x, s, b, m, v)", weights=weights))
+    assert labels(found) == ["input", "fusedbatchnormv3", "output"]
+
+
 def test_composed_activations_are_recognised():
     numbers = {"r": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5), "s": np.float32(0.5**0.5)}
     gelu = "a = Div(x, r) b = Erf(a) c = Add(b, one) d = Mul(x, c) y = Mul(d, half)"

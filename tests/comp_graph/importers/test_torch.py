@@ -188,6 +188,16 @@ def test_a_convolution_padded_like_same_is_same_and_others_get_a_padding_node():
     assert cg.nodes[1].resolution == (9, 4, 9, 4, 4, 4)
 
 
+def test_every_part_is_left_in_the_mode_that_it_was_in():
+    module = nn.Sequential(conv_bn(3, 4, 3), nn.Dropout())
+    module.train()
+    module[0][1].eval()  # a frozen batch normalisation in a network that is being trained
+    modes = [part.training for part in module.modules()]
+    from_torch(module, torch.zeros(1, 3, 8, 8))
+    assert [part.training for part in module.modules()] == modes
+    assert set(modes) == {True, False}
+
+
 def test_only_biases_that_are_parameters_are_biases():
     module = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1, groups=4, bias=False))
     nn.init.zeros_(module[1].bias)
