@@ -137,6 +137,7 @@ class GraphEncoder(nn.Module):
 
 
 def _encoder(config: ModelConfig, n_parts: int) -> GraphEncoder | BidirectionalEncoder:
+    resolve("-gnn_type", config.gnn_type, {**GRAPH_LAYERS, BIDIRECTIONAL: BidirectionalEncoder})
     if config.gnn_type != BIDIRECTIONAL:
         return GraphEncoder(config, config.num_layers)
     if n_parts > 1:

@@ -83,10 +83,20 @@ class SearchConfig:
         """Check what the flags do not say by themselves.
 
         Raises:
-            InputError: The objective is unknown, or a window is empty or given twice.
+            InputError: The objective is unknown, a window is empty or given twice, or a number is out of range.
         """
         self.limits()
         parse_drop(self.max_score_drop)
+        counts = ("epoch", "top_k", "max_candidate_per_iter", "max_target_per_iter", "num_consecutive_segs", "n_jobs")
+        least = {**dict.fromkeys(counts, 1), "seed": 0, "rescore_per_iter": 0, "caution": 0, "segment_sparsity": 0}
+        for name, number in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not number <= value < math.inf:
+                raise InputError(f"-{name}: must be a number from {number} on, got {value!r}")
+        if self.segment_sparsity > 1:
+            raise InputError(f"-segment_sparsity: must lie between 0 and 1, got {self.segment_sparsity}")
+        if self.mutation_unit not in ("segment", "op"):
+            raise InputError(f"-mutation_unit: segment or op, not {self.mutation_unit!r}")
 
     @property
     def patience(self) -> float:

@@ -144,6 +144,25 @@ def test_drops_that_are_none_are_refused(text):
         SearchConfig("nb201", max_score_drop=text)
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"caution": math.nan},
+        {"caution": -1},
+        {"rescore_per_iter": -1},
+        {"epoch": 0},
+        {"seed": None},
+        {"n_jobs": "2"},
+        {"segment_sparsity": 5},
+        {"mutation_unit": "foo"},
+        {"max_target_per_iter": -1},
+    ],
+)
+def test_a_configuration_checks_its_numbers(flags):
+    with pytest.raises(InputError, match=f"-{next(iter(flags))}"):
+        SearchConfig("nb201", **flags)
+
+
 def test_drops():
     assert parse_drop("0.5pt") == (0.5, True)
     assert parse_drop(0.25) == (0.25, False)
