@@ -1,5 +1,7 @@
 """Virtual forward propagation: a table of small cases, the corrected defects, and the reference cases."""
 
+from dataclasses import replace
+
 import pytest
 
 from model_src.propagation.forward import PropagationError, forward_propagate
@@ -33,6 +35,12 @@ def test_an_inner_node_whose_input_matches_stays_as_it_is():
 def test_stride_2_from_7_pixels_leaves_4():
     nodes = propagate(make_segment([make_node("c", "conv2d", 16, 64, stride=2)]), (7, 7, 64))
     assert nodes["c"].resolution == (7, 4, 7, 4, 64, 64)
+
+
+def test_strides_along_one_axis():
+    nodes = [make_node("r", "relu", 8, 16, w=6), make_node("c", "conv2d", 8, 16, 16, w=6)]
+    nodes[1] = replace(nodes[1], resolution=(8, 4, 6, 6, 16, 16), strides=(1, 2, 1, 1))
+    assert propagate(make_segment(nodes, ["r c"]), (10, 7, 16))["c"].resolution == (10, 5, 7, 7, 16, 16)
 
 
 @pytest.mark.parametrize("op", ["avgpool", "maxpool", "depthwise"])
@@ -90,6 +98,8 @@ def test_a_concat_sums_the_channels_of_all_its_inputs():
 def test_a_concat_of_outside_tensors_only():
     segment = make_segment([make_node("k", "concat", 8, 16, 32)], inputs=["k", "k"])
     assert propagate(segment, (4, 4, 24), (4, 4, 8))["k"].resolution == (4, 4, 4, 4, 24, 32)
+    # Which operand is the first one is not known; one that is as it was recorded counts.
+    assert propagate(segment, (4, 4, 24), (4, 4, 16))["k"].resolution == (4, 4, 4, 4, 16, 40)
 
 
 def test_channels_alone_change_a_concat_too():

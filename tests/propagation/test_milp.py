@@ -261,6 +261,16 @@ def test_statistics():
     assert both.successes.seconds == pytest.approx(2 * found.successes.seconds)
 
 
+def test_what_segments_hold_is_counted_by_kind():
+    """Depthwise convolutions are convolutions; averages and maxima are pools."""
+    names = ["conv2d", "depthwise", "depthwise", "avgpool", "maxpool", "relu"]
+    nodes = [make_node(str(n), name, 8, 16, 16) for n, name in enumerate(names)]
+    propagator = Propagator()
+    propagator.resolve(make_segment(nodes, [f"{n} {n + 1}" for n in range(5)]), ((8, 8, 16),), ((8, 8, 16),))
+    found = propagator.statistics
+    assert (found.conv, found.pool, found.concat) == (3, 2, 0)
+
+
 def test_mean_and_deviation_of_a_tally():
     tally = Tally()
     for seconds in (1.0, 2.0, None, 3.0):

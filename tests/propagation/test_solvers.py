@@ -101,6 +101,23 @@ def test_the_channels_of_a_concat_are_exactly_the_sum(relus, shape, pyomo_highs)
     assert same_answers([(segment, inputs, [shape])], pyomo_highs) == {"optimal": 1}
 
 
+def test_lost_channels_are_those_that_a_node_gave(pyomo_highs):
+    """Convolutions 100 -> 24, 8 -> 16 and 8 -> 16, joined to 72 channels: one that has 16 doubles them.
+
+    If what they read were meant, 24 would be doubled, and 16 be halved to make up for it.
+    """
+    nodes = [make_node("r", "relu", 8, 100), make_node("s", "relu", 8, 8)]
+    nodes += [make_node("a", "conv2d", 8, 100, 24), *(make_node(name, "conv2d", 8, 8, 16) for name in "bd")]
+    nodes += [make_node("k", "concat", 8, 24, 56)]
+    segment = make_segment(nodes, ["r a", "s b", "s d", "a k", "b k", "d k"])
+    inputs = [node.in_shape for node in (segment.graph.nodes[port[0]] for port in segment.inputs)]
+    problem = problem_of(segment, inputs, [(8, 8, 72)])
+    assert problem.objective(solve_in_process(problem)[1]) == exhaustive(
+        forward_propagate(segment, inputs), segment, inputs, [(8, 8, 72)]
+    )
+    assert same_answers([(segment, inputs, [(8, 8, 72)])], pyomo_highs) == {"optimal": 1}
+
+
 def conv_chain(length):
     nodes = [make_node(f"c{i}", "conv2d", 32, 16) for i in range(length)]
     return make_segment(nodes, [f"c{i} c{i + 1}" for i in range(length - 1)])

@@ -31,6 +31,11 @@ def test_runs_keep_the_ends_and_the_protected_operations(network):
     assert first.place.segment.graph.n_nodes == 1
 
 
+def test_a_run_ends_before_a_group_that_may_not_be_replaced(network):
+    found = find_candidates(network, ORDER, 3, frozenset({"conv2d"}))  # not the relu between two convolutions
+    assert [list(c.indices) for c in found] == [[0], [1]]
+
+
 def test_the_first_and_the_last_group_stay_whatever_they_hold(network):
     """Groups that hold the ends of the network may be merged with operations that could be replaced elsewhere."""
     allowed = allowed_ops("generic") | {"input", "output", "mean"}

@@ -11,6 +11,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops, correct_cg_for_downstream
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_db import SegmentDatabase
+from model_src.encoder.segmentation import segment
 from model_src.files import InputError
 from model_src.search.candidates import find_candidates
 from model_src.search.mutator import MutationConfig, Mutator
@@ -110,6 +111,23 @@ def test_a_network_without_replaceable_segments_is_refused(tiny_graph):
     mutator.allowed = frozenset()
     with pytest.raises(InputError, match="no segment of tiny"):
         mutator.baseline(only_ends, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("sparsity", "longest"), [(0.0, None), (0.75, None), (1.0, 1)])
+def test_sparsity_is_the_share_of_pieces_that_are_left_out(source, sparsity, longest):
+    """With all of them, a network falls into the segments of the full vocabulary; with none, into single nodes."""
+    mutator = TinyFactory()()
+    mutator.config = replace(mutator.config, segment_sparsity=sparsity, num_consecutive_segs=1)
+    masks, sample = [], mutator.tokenizer.segmenter.sample_mask
+    mutator.tokenizer.segmenter.sample_mask = lambda *args: masks.append(sample(*args)) or masks[-1]
+    found = [list(one.indices) for one in mutator.candidates(source, np.random.default_rng(0))]
+    n_pieces = len(mutator.tokenizer.segmenter.multi_pieces)
+    assert [len(mask) for mask in masks] == [n_pieces - int((1 - sparsity) * n_pieces)]
+    if longest:
+        assert {len(nodes) for nodes in found} == {longest}
+    if not sparsity:
+        whole = segment(source, mutator.encoder, mutator.tokenizer)
+        assert found == [nodes for nodes in whole[1:-1] if {source.nodes[i].op_name for i in nodes} <= mutator.allowed]
 
 
 # ---- one candidate and a literal database ----
@@ -236,6 +254,31 @@ def test_a_text_that_fits_as_it_is_is_not_made_to_fit_as_well(candidate):
     for most, expected in ((8, 1), (1, 0)):
         swaps = mutator_on([*GOOD, *used], most=most).swaps(candidate, np.random.default_rng(0))
         assert sum(swap.segment.text == used[0].text for swap in swaps) == expected
+
+
+def test_ports_are_resolved_to_the_shapes_of_those_that_they_are_connected_to():
+    """Two branches, of a map of 8 x 8 and one of 4 x 4: where both ends are crossed or none, another pair fits."""
+
+    def branches(*sizes):
+        pairs = zip(("ab", "cd"), sizes, strict=True)
+        return [regular(name, "relu", 6, *size) for names, size in pairs for name in names], [(0, 1), (2, 3)]
+
+    sizes = (8, 8), (4, 16)
+    nodes, edges = branches(*sizes)
+    nodes += [regular(f"i{size}", "input", 1, *size) for size in sizes]
+    nodes += [regular(f"o{size}", "output", 2, *size) for size in sizes]
+    cg = ComputeGraph.from_nodes("net", (), nodes, [*edges, (4, 0), (5, 2), (1, 6), (3, 7)])
+    (candidate,) = find_candidates(cg, [[4, 5], [0, 1, 2, 3], [6, 7]], 1, frozenset({"relu"}))
+    source = candidate.place.segment
+    target = segment_from_subgraph(ComputeGraph.from_nodes("other", (), *branches((2, 4), (2, 4))))
+    seen = set()
+    for seed in range(16):
+        swap = mutator_on([target]).resolve(candidate, target, np.random.default_rng(seed))
+        if swap is not None:
+            assert swap.segment.input_shapes == tuple(source.input_shapes[i] for i in swap.input_map)
+            assert swap.segment.output_shapes == tuple(source.output_shapes[i] for i in swap.output_map)
+            seen.add((swap.input_map, swap.output_map))
+    assert seen == {((0, 1), (0, 1)), ((1, 0), (1, 0))}
 
 
 def test_of_every_other_text_one_variant_is_tried_if_it_has_an_edge_to_spare(candidate):

@@ -31,6 +31,13 @@ def test_every_window_counts_and_what_is_not_known_yet_does_not():
     assert not goal.accepts(2.0, (11.0, 100.0))
 
 
+def test_the_front_is_over_the_objective_and_costs_that_only_limit_it_are_no_part_of_it():
+    windows = (Window(PEAK_MEMORY, 10.0, 0, 50), Window(FLOPS, 100.0, -10, 20))
+    assert Goal(1.0, windows).front_costs((9.0, 90.0)) == (9.0,)
+    assert Goal(1.0, windows).front_costs((None, 90.0)) == (90.0,)  # which stand in for what is not known yet
+    assert Goal(1.0, windows, n_objectives=2).front_costs((9.0, 90.0)) == (9.0, 90.0)
+
+
 def test_equal_flops_are_refused_at_the_default_lower_bound():
     assert not Window(FLOPS, 100.0, 0, 20).contains(100.0)
 

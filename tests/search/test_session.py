@@ -93,6 +93,28 @@ def test_a_network_found_twice_counts_once(source):
     assert [one.identity for one in result.front] == ["y"]
 
 
+def test_the_latest_children_are_those_of_one_iteration(source):
+    class Renaming(Offers):
+        """Every network that is mutated gives another child, none of which is better than the input."""
+
+        def mutate(self, graphs, _, seed):
+            names = [f"{seed[1]}.{number}" for number, _ in enumerate(graphs)]
+            swap = SimpleNamespace(apply=lambda *_: source)
+            return iter([Mutation([Child(swap, name, 0.5, (312.0 + len(name),))], [], 1) for name in names])
+
+    strategy = ParetoStrategy(top_k=3)
+    search(source, replace(CONFIG, epoch=3), strategy, workers=Renaming())
+    assert {one.iteration for one in strategy.latest} == {3}
+
+
+def test_twice_as_many_are_screened_as_are_scored_as_a_whole(source):
+    """Some of them are the same network."""
+    strategy, asked = ParetoStrategy(rescore_per_iter=7), []
+    workers = SimpleNamespace(screen=lambda graphs, goal, most, seed: asked.append(most))
+    strategy.propose(workers, [], None, (0, 1))
+    assert asked == [14]
+
+
 @pytest.mark.parametrize(("budget", "n_mutated"), [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3)])
 def test_the_budget_is_reached_with_the_last_network_that_it_allows(source, budget, n_mutated):
     swap = SimpleNamespace(apply=lambda *_: source)

@@ -53,6 +53,16 @@ def pools() -> ComputeGraph:
     return ComputeGraph.from_nodes("pools", (1, 8, 8, 3), nodes, edges)
 
 
+def row() -> ComputeGraph:
+    """A dense layer on a map of one row, which is no vector."""
+    nodes = [
+        regular("i", "input", 1, 2, 3, w=5),
+        conv("c", 2, 3, 4, stride=(2, 1), kernel=1, w=5),
+        WeightedNode("d", "matmul", 8, (1, 1, 5, 5, 4, 6), None, None, (4, 6, 0, 0)),
+    ]
+    return ComputeGraph.from_nodes("row", (1, 2, 5, 3), nodes, [(0, 1), (1, 2)])
+
+
 def image_of(cg: ComputeGraph, n: int = 2) -> "torch.Tensor":
     _, h, w, c = cg.input_shape
     return torch.randn(n, c, h, w, generator=torch.Generator().manual_seed(0))
@@ -93,7 +103,7 @@ def check_exports(cg: ComputeGraph) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("graph", [everything, fork, pools])
+@pytest.mark.parametrize("graph", [everything, fork, pools, row])
 def test_onnx_and_module_compute_the_same(graph):
     check_exports(graph())
 

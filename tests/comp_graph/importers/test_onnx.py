@@ -215,6 +215,9 @@ def test_files_that_are_no_model_are_refused_in_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
+DENSE = {"w": (3, 5), "b": (5,)}
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
@@ -230,6 +233,13 @@ def test_files_that_are_no_model_are_refused_in_one_line(tmp_path):
             r"\(Clip\): it clips to -1 ... 1",
         ),
         (model("y = Identity(c)", weights={"c": (1, 3, 2, 2)}), "the output 'y' does not depend on the image"),
+        *(
+            (
+                model(f"m = GlobalAveragePool(x) f = Flatten(m) y = Gemm<{factor}>(f, w, b)", weights=DENSE),
+                r"\(Gemm\): only",
+            )
+            for factor in ("alpha=0.5", "beta=0.5")
+        ),
         (model("y = Sum(x, x, c)", weights={"c": (1,)}), r"\(Sum\): a constant among several operands"),
         (
             model("t = Transpose<perm=[0,2,3,1]>(x) y = GlobalAveragePool(t)"),
