@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -160,6 +161,16 @@ def test_a_limit_that_is_kept_ends_nothing():
     with TaskPool(State(), 2) as pool:
         first = list(pool.in_order([Task("a", pid)], timeout=1e6))
         assert list(pool.in_order([Task("a", pid)])) == first
+
+
+def test_the_limit_of_a_task_is_not_that_of_the_next_one(monkeypatch):
+    limits, make = [], threading.Timer
+    monkeypatch.setattr(threading, "Timer", lambda *args: limits.append(make(*args)) or limits[-1])
+    with TaskPool(State(), 2) as pool:
+        outcomes = pool.as_finished([Task("a", value, (0,)), Task("b", value, (1, PATIENCE))], timeout=1e6)
+        assert next(outcomes).position == 0
+        started = [limit for limit in limits if limit.ident]
+        assert [limit.finished.is_set() for limit in started] == [True, False]
 
 
 def test_a_process_for_each_task_is_gone_when_its_task_is_done():

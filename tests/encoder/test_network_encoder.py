@@ -37,15 +37,15 @@ def test_labels_name_operation_feature_and_neighbours(tiny_graph, kind):
         ("op", ""),
         ("shp", ",3"),
         ("chn", ",8"),
-        ("res", ",8,4,8,4,3,8"),
-        ("res_ratio", ",1.0,0.5,1.0,0.5,1.0,2.6666666666666665"),
+        ("res", ",8,4,6,6,3,8"),
+        ("res_ratio", ",1.0,0.5,1.0,1.0,1.0,2.6666666666666665"),
         ("chn_nio", ",8"),
         ("op_nio", ""),
     ],
 )
 def test_encodings(encoding, feature):
-    nodes = [conv("c", 8, 3, 8, stride=2), regular("i", "input", 1, 8, 3)]
-    cg = ComputeGraph.from_nodes("g", (1, 8, 8, 3), nodes, [(1, 0)])
+    nodes = [conv("c", 8, 3, 8, stride=(2, 1), kernel=(5, 3), w=6), regular("i", "input", 1, 8, 3, w=6)]
+    cg = ComputeGraph.from_nodes("g", (1, 8, 6, 3), nodes, [(1, 0)])
     expected = "conv2d" + feature + ("" if "nio" in encoding else ",in,input,,out,")
     for graph in both_kinds(cg):
         assert NetworkEncoder(encoding=encoding).token_labels(graph, [0]) == [expected]
@@ -89,6 +89,17 @@ def test_saved_form_is_plain_and_comes_back(tmp_path, tiny_graph, pool):
     encoder.save(path)
     assert NetworkEncoder.load(path) == encoder
     assert isinstance(pickle.loads(path.read_bytes()), dict)
+
+
+def test_a_published_pool_begins_with_a_character_that_is_never_used(tmp_path, tiny_graph):
+    """Its labels have the second and the third one; growth goes on with the fourth."""
+    path = tmp_path / "encoder.pkl"
+    known = {TINY_LABELS[0]: "b", TINY_LABELS[1]: "c"}
+    content = {"op2vocab": known, "encoding": "shp", "chinese_char_list": list("abcdef")}
+    path.write_bytes(pickle.dumps(content))
+    encoder = NetworkEncoder.load(path)
+    assert encoder.pool == "bcdef"
+    assert encoder.learn(tiny_graph) == "bcdef"
 
 
 class _Attack:

@@ -57,6 +57,20 @@ def test_tables_are_read(tmp_path, tiny_graph, make, protocol):
     assert (segments[2].inputs, segments[2].outputs) == (((0,), (1,)), (0, 1))
 
 
+def test_ports_come_in_the_order_of_the_table(tmp_path, tiny_graph):
+    """Not in that of the nodes here, of which those with a kernel come first."""
+    whole = cg_to_nx([tiny_graph])[0]
+    graph = nx.DiGraph(**whole.graph)
+    for node in (3, 2, 0):  # add, relu, convolution; no edge between them
+        graph.add_node(node, **whole.nodes[node])
+    path = tmp_path / "table.pkl"
+    by_rows([{"seg_str": "x", "num_inputs": 3, "num_outputs": 3, "subgraph": graph, "lat": 0}]).to_pickle(path)
+    (segment,) = SegmentDatabase.open(path).segments
+    for ports in ([port for (port,) in segment.inputs], segment.outputs):
+        assert [segment.graph.nodes[port].op_name for port in ports] == ["add", "relu", "conv2d"]
+    assert segment.input_shapes == ((8, 8, 8), (8, 8, 8), (8, 8, 3))
+
+
 def test_a_table_without_the_columns_is_refused(tmp_path):
     path = tmp_path / "table.pkl"
     pd.DataFrame({"seg_str": ["a"]}).to_pickle(path)

@@ -7,7 +7,7 @@ import pytest
 
 from model_src.comp_graph.nx_bridge import cg_to_nx
 from model_src.comp_graph.segment import cut_segment
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_map import SegmentMap, build_database
 from model_src.encoder.segmentation import Segmenter, segment_with_text
@@ -43,6 +43,27 @@ def test_one_segment_of_each_kind_is_kept():
     database = segments.database()
     assert [segment.text for segment in database.segments] == ["xyz", "xyz", "yxz", "xy"]
     assert [segment.graph.nodes[0].resolution[0] for segment in database.segments] == [8, 16, 8, 8]
+
+
+@pytest.mark.parametrize("axis", range(6))
+def test_every_size_counts(axis):
+    """H, W and channels, of what a node reads and of what it gives."""
+    segments, sizes = SegmentMap(), [8, 8, 6, 6, 4, 4]
+    for size in (sizes[axis], 2 * sizes[axis]):
+        sizes[axis] = size
+        node = RegularNode("r", "relu", 6, tuple(sizes))
+        assert segments.add(ComputeGraph.from_nodes("g", (), [node], []), [0], "r")
+
+
+def test_what_is_wired_otherwise_is_another_segment():
+    """Two chains each, of the same pairs of neighbours: relu, tanh, sigmoid and gelu, tanh, swish, or crosswise."""
+    labels = {"relu": 6, "tanh": 15, "sigmoid": 14, "gelu": 17, "swish": 16}
+    names = ["relu", "tanh", "sigmoid", "gelu", "tanh", "swish"]
+    nodes = [regular(str(place), name, labels[name], 8, 8) for place, name in enumerate(names)]
+    segments = SegmentMap()
+    for ends in ((2, 5), (5, 2)):
+        edges = [(0, 1), (1, ends[0]), (3, 4), (4, ends[1])]
+        assert segments.add(ComputeGraph.from_nodes("g", (), nodes, edges), range(6), "text")
 
 
 def test_edge_directions_count():

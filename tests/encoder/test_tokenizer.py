@@ -3,6 +3,7 @@ import random
 
 import pytest
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import CJK_POOL, NetworkEncoder
@@ -78,6 +79,11 @@ def test_other_files_are_refused(tmp_path):
         sentence_iterator=iter(corpus()), model_writer=unigram, vocab_size=60, model_type="unigram", minloglevel=2
     )
     path.write_bytes(unigram.getvalue())
+    with pytest.raises(InputError, match="not a byte-pair"):
+        Tokenizer.load(path)
+    almost = sentencepiece_model_pb2.ModelProto.FromString(train(corpus(), 120, CJK_POOL[0]))
+    almost.pieces[50].score += 0.5
+    path.write_bytes(almost.SerializeToString())
     with pytest.raises(InputError, match="not a byte-pair"):
         Tokenizer.load(path)
 

@@ -42,6 +42,7 @@ def test_every_split_knows_its_network():
     ("node", "message"),
     [
         (conv("x", 8, 3, 8, kernel=9), "big: kernel size 9 is unknown"),
+        (conv("x", 8, 3, 8, kernel=(1, 8)), "big: kernel size 8 is unknown to predictors, they end at 7"),
         (regular("x", "relu", 40, 8, 8), r"node x .*unknown operation .relu. \(index 40\)"),
     ],
 )
