@@ -73,7 +73,7 @@ class Outcome(NamedTuple):
 
 
 class TaskPool:
-    """Runs tasks in `n_jobs` processes, or, if that is 1, in this one; a process starts when there is a task for it.
+    """Runs tasks in `n_jobs` processes; a process starts when there is a task for it. One that is kept is this one.
 
     A process that dies (killed, out of memory, crashed) or is ended at its limit costs its task, which is done again
     by another, `MAX_ATTEMPTS` times in all. Processes end when the block ends, and with the thread that started them.
@@ -81,7 +81,8 @@ class TaskPool:
     Args:
         factory: Makes what the tasks share, in each process before its first task; picklable.
         n_jobs: Tasks at a time.
-        reuse: Keep the processes; otherwise each does one task, and its memory is free before the next begins.
+        reuse: Keep the processes; otherwise each does one task, and its memory is free before the next begins. Then
+            even one task at a time is done in a process of its own, whose death costs no more than that task.
     """
 
     def __init__(self, factory: Callable[[], Any], n_jobs: int, reuse: bool = True):
@@ -132,7 +133,7 @@ class TaskPool:
         Raises:
             InputError: The machine cannot start a process.
         """
-        if self._n_jobs > 1:
+        if self._n_jobs > 1 or not self._reuse:
             yield from self._in_processes(list(tasks), timeout)
             return
         for position, task in enumerate(tasks):

@@ -20,8 +20,16 @@ from model_src.files import InputError, save_pickle  # noqa: E402
 from model_src.search.flags import execution, frontier_config  # noqa: E402
 from model_src.training.frontier import FrontierConfig  # noqa: E402
 from model_src.training.recipe import Execution, TrainConfig  # noqa: E402
+from tests.children import workers  # noqa: E402
 from tests.test_autogo import ROOT, arguments, result_folder  # noqa: E402
-from tests.training.conftest import cifar_folder, classifier, one_thread_per_test_process  # noqa: E402, F401
+from tests.training.conftest import (  # noqa: E402
+    cifar_folder,  # noqa: F401
+    classifier,
+    in_this_process,  # noqa: F401
+    one_thread_per_test_process,  # noqa: F401
+)
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 GRAPHS = {"input": classifier(16), "0": classifier(8), "1": classifier(12)}
 ITERATIONS = {"input": 0, "0": 2, "1": 1}
@@ -149,6 +157,22 @@ def test_a_killed_training_goes_on(tmp_path, cifar_folder):  # noqa: F811
     assert {key: run["last_loss"] for key, run in runs_of(undisturbed).items()} == {
         key: pytest.approx(run["last_loss"], rel=1e-5) for key, run in runs.items()
     }
+
+
+def test_the_death_of_a_training_costs_that_training(tmp_path, cifar_folder):  # noqa: F811
+    folder = make_search(tmp_path, cifar_folder, train_epochs=40, num_runs_cg=1)
+    command = [sys.executable, "autogo.py", "-resume", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (found := workers(process.pid)) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(found[0], signal.SIGKILL)
+        _, text = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "rank 0: its process was killed, perhaps for its memory; it is done again" in text
+    assert "resource_tracker" not in text
+    assert set(runs_of(folder)) == {(0, 0), (1, 0)}
 
 
 def test_control_c_says_how_to_go_on(searched, monkeypatch, capsys):

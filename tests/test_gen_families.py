@@ -21,7 +21,7 @@ from model_src.search_space import hiaml, nb201
 from model_src.search_space.sampling import config_hash
 from model_src.training import loop
 from tests.predictor.helpers import make_checkpoint
-from tests.training.conftest import cifar_folder, one_thread_per_test_process  # noqa: F401
+from tests.training.conftest import cifar_folder, in_this_process, one_thread_per_test_process  # noqa: F401
 
 
 def generate(tmp_path, family, *flags):
@@ -190,7 +190,7 @@ def rows_of(path) -> list[dict]:
     return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
 
 
-def test_labels_by_training(tmp_path, cifar_folder, monkeypatch):  # noqa: F811
+def test_labels_by_training(tmp_path, cifar_folder, monkeypatch, in_this_process):  # noqa: F811
     monkeypatch.setattr("constants.DATA_DIR", tmp_path / "data")
     flags = ["-seed", "3", *BUDGET, "-train_data_dir", str(cifar_folder)]
     networks = generate(tmp_path / "a", "two_path", "-num", "2", "-runs", "2", *flags)
@@ -217,7 +217,7 @@ def test_labels_by_training(tmp_path, cifar_folder, monkeypatch):  # noqa: F811
         generate(tmp_path / "d", "two_path", "-num", "2", *flags, "-epochs", "2")
 
 
-def test_networks_that_cannot_be_trained_are_left_out(tmp_path, cifar_folder, monkeypatch):  # noqa: F811
+def test_networks_that_cannot_be_trained_are_left_out(tmp_path, cifar_folder, monkeypatch, in_this_process):  # noqa: F811
     def train_network(cg, *_):
         if cg.name.endswith("0"):
             raise MemoryError("too large")

@@ -173,13 +173,14 @@ def test_the_limit_of_a_task_is_not_that_of_the_next_one(monkeypatch):
         assert [limit.finished.is_set() for limit in started] == [True, False]
 
 
-def test_a_process_for_each_task_is_gone_when_its_task_is_done():
-    with TaskPool(State(), 2, reuse=False) as pool:
+@BOTH
+def test_a_process_for_each_task_is_gone_when_its_task_is_done(n_jobs):
+    with TaskPool(State(), n_jobs, reuse=False) as pool:
         seen = []
         for outcome in pool.as_finished([Task(str(n), pid) for n in range(5)]):
             assert not lives(outcome.result())
             seen.append(outcome.result())
-    assert len(set(seen)) == 5
+    assert len({*seen, os.getpid()}) == 6
 
 
 def test_ctrl_c_is_the_parents_affair():

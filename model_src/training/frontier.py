@@ -10,7 +10,8 @@ from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.training.cifar10_data import Cifar10
 from model_src.training.cost import say_cost
-from model_src.training.loop import check_execution, try_to_train
+from model_src.training.loop import check_execution
+from model_src.training.pool import Job, train_apart
 from model_src.training.recipe import AUTOMATIC, Execution, TrainConfig
 from model_src.training.results import FrontierResult, KeptRuns, TrainedNetwork, TrainingStore
 
@@ -56,7 +57,8 @@ def train_frontier(
     """Train a search's results in rank order and keep everything in the store after every run.
 
     Runs of the same graph and recipe that an earlier call left in the store are not repeated. A network that fails is
-    recorded with the reason, and the next one takes its place.
+    recorded with the reason, and the next one takes its place; so is one whose trainings end their process, which each
+    has of its own: a script that calls this needs `if __name__ == "__main__":`.
 
     Args:
         networks: The results.
@@ -81,8 +83,8 @@ def train_frontier(
         record = _untrained(network) if network.rank is not None else result.source
         result.trained.append(record)
         for seed in range(config.n_runs):
-            run = kept.run_of(record.graph_hash, seed) or try_to_train(
-                network.graph, config.recipe, seed, data, how, progress, record.title
+            run = kept.run_of(record.graph_hash, seed) or train_apart(
+                record.title, Job(network.graph, seed), config.recipe, data, how, progress
             )
             if isinstance(run, str):
                 record.failure = run

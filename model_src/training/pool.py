@@ -1,15 +1,17 @@
-"""Many trainings, several at a time on one device."""
+"""Trainings, each in a process of its own; several at a time on one device."""
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from threading import RLock
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.processes import Task, TaskError, TaskPool
+from model_src.processes import Outcome, Task, TaskError, TaskPool
 from model_src.training.cifar10_data import Cifar10, load_cifar10
 from model_src.training.recipe import Execution, RunResult, TrainConfig
 
@@ -31,20 +33,45 @@ def train_jobs(
         config: The recipe of all.
         data_dir: Folder of the images.
         how: Where and how to compute.
-        n_jobs: Trainings at a time, each in a process of its own unless it is one.
+        n_jobs: Trainings at a time.
 
     Raises:
         InputError: The images are damaged.
     """
-    tasks = [Task(_title(job), _train, (job, config, how, n_jobs == 1)) for job in jobs]
+    tasks = [_task(f"{job.graph.name}, seed {job.seed}", job, config, how, n_jobs == 1) for job in jobs]
     with (
         tqdm(total=len(jobs), unit="training", desc="trainings", disable=not jobs) as bar,
         TaskPool(_Images(data_dir, n_jobs), n_jobs, reuse=False) as pool,
     ):
         for outcome in pool.as_finished(tasks):
             bar.update()
-            error = outcome.error
-            yield jobs[outcome.position], error.reason if isinstance(error, TaskError) else outcome.result()
+            yield jobs[outcome.position], _result(outcome)
+
+
+def train_apart(
+    title: str, job: Job, config: TrainConfig, images: Cifar10, how: Execution, progress: bool
+) -> RunResult | str:
+    """Do one training; its result or why it failed.
+
+    Args:
+        title: Its name in messages.
+        job: The training.
+        config: The recipe.
+        images: The images.
+        how: Where and how to compute.
+        progress: Show a bar.
+
+    Raises:
+        InputError: There is no such device or framework, which other trainings would meet, too.
+    """
+    with TaskPool(partial(_given, images), 1, reuse=False) as pool:
+        (outcome,) = pool.as_finished([_task(title, job, config, how, progress)])
+    return _result(outcome)
+
+
+def _result(outcome: Outcome) -> RunResult | str:
+    error = outcome.error
+    return error.reason if isinstance(error, TaskError) else outcome.result()
 
 
 @dataclass(frozen=True)
@@ -62,11 +89,19 @@ class _Images:
         return load_cifar10(self.data_dir)
 
 
-def _train(images: Cifar10, job: Job, config: TrainConfig, how: Execution, progress: bool) -> RunResult | str:
+def _given(images: Cifar10) -> Cifar10:
+    return images
+
+
+def _task(title: str, job: Job, *how: Any) -> Task:
+    """A training, for processes that have the images."""
+    return Task(title, _train, (job, title, *how))
+
+
+def _train(
+    images: Cifar10, job: Job, title: str, config: TrainConfig, how: Execution, progress: bool
+) -> RunResult | str:
     from model_src.training.loop import try_to_train
 
-    return try_to_train(job.graph, config, job.seed, images, how, progress, _title(job))
-
-
-def _title(job: Job) -> str:
-    return f"{job.graph.name}, seed {job.seed}"
+    tqdm.set_lock(RLock())  # its own one has semaphores, which are left over where a process is killed
+    return try_to_train(job.graph, config, job.seed, images, how, progress, title)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, WeightedNode
+from model_src.processes import TaskPool
 from model_src.runtime import one_thread
+from model_src.training import pool
 from model_src.training.cifar10_data import BATCHES, Cifar10
 from tests.conftest import ROOT, conv, regular
 
@@ -24,6 +26,12 @@ def one_thread_per_test_process():
     """Tests run side by side; threads that wait for each other's cores take ten times as long."""
     with one_thread():
         yield
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Trainings begin at once, and tests can replace parts of them."""
+    monkeypatch.setattr(pool, "TaskPool", lambda factory, n_jobs, reuse: TaskPool(factory, n_jobs))
 
 
 class Python2Pickler(pickle._Pickler):

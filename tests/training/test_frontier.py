@@ -8,10 +8,11 @@ torch = pytest.importorskip("torch")
 
 from model_src.files import InputError  # noqa: E402
 from model_src.search.result_folder import ResultFolder  # noqa: E402
-from model_src.training import frontier, loop  # noqa: E402
+from model_src.training import frontier, loop, pool  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier  # noqa: E402
 from model_src.training.recipe import Execution, RunResult, TrainConfig, TrainingError  # noqa: E402
+from tests.tasks import train_or_die  # noqa: E402
 from tests.training.conftest import classifier  # noqa: E402
 
 SOURCE = classifier(16)
@@ -25,7 +26,7 @@ FAIRLY_SHORT = FrontierConfig(TrainConfig(epochs=1, batch_size=50), n_runs=2)
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(monkeypatch, in_this_process):
     """Replaces the training; returns the list of (graph, seed, title) it was asked for. hidden4 fails in run 1."""
     asked = []
 
@@ -130,7 +131,7 @@ def test_runs_that_are_not_reached_again_stay_in_the_file(calls, tmp_path, monke
     assert not calls
 
 
-def test_results_are_on_disk_after_every_run(tmp_path, monkeypatch):
+def test_results_are_on_disk_after_every_run(tmp_path, monkeypatch, in_this_process):
     def train_network(cg, config, seed, *rest):
         if seed == 1:
             raise KeyboardInterrupt
@@ -171,6 +172,21 @@ def test_networks_that_cannot_be_built_do_not_stop_the_others(cifar_folder, tmp_
     assert messages[0].startswith("4 trainings on the CPU will take about ")
     assert messages[0].endswith(" MFLOPs)")
     assert messages[-2:] == result.summaries
+
+
+def test_a_training_that_is_killed_again_and_again_costs_its_network_alone(tmp_path, monkeypatch, caplog):
+    """That of seed 1; the next network takes its place. What was trained before is kept."""
+    monkeypatch.setattr(pool, "_train", train_or_die)
+    monkeypatch.setattr(frontier, "say_cost", lambda *_: None)
+    result = train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+    assert [one.failure for one in result.trained] == ["its process was killed, perhaps for its memory"] * 2
+    assert caplog.messages[:3] == [
+        *("rank 0: its process was killed, perhaps for its memory; it is done again",) * 2,
+        "rank 0 is not trained: its process was killed, perhaps for its memory",
+    ]
+    kept = json.loads((tmp_path / "train_result.json").read_text())["trained"]
+    assert [[run["seed"] for run in one["runs"]] for one in kept] == [[0], [0]]
+    assert len({one["runs"][0]["device"] for one in kept}) == 2  # processes
 
 
 def test_a_device_that_is_not_there_ends_everything(tmp_path):

@@ -31,7 +31,9 @@ def measurement(cifar_folder):
     return Measurement(RECIPE, n_runs=2, data_dir=cifar_folder, how=CPU)
 
 
-def trained_titles(monkeypatch):
+@pytest.fixture
+def titles(monkeypatch, in_this_process):
+    """Of the trainings that were begun."""
     titles, train = [], loop.train_network
 
     def train_network(*args):
@@ -42,7 +44,7 @@ def trained_titles(monkeypatch):
     return titles
 
 
-def test_a_row_per_training_and_a_mean_per_network(measurement, cifar_folder, tmp_path):
+def test_a_row_per_training_and_a_mean_per_network(measurement, cifar_folder, tmp_path, in_this_process):
     path = tmp_path / "t.csv"
     accuracies = measure(SUBJECTS, measurement, path)
     rows = MeasuredTable(path, BUDGET).rows
@@ -57,14 +59,13 @@ def test_a_row_per_training_and_a_mean_per_network(measurement, cifar_folder, tm
     assert rows[3].failure == ""
 
 
-def test_all_images_are_a_budget_too(measurement, tmp_path):
+def test_all_images_are_a_budget_too(measurement, tmp_path, in_this_process):
     everything = replace(measurement, recipe=replace(RECIPE, train_images=None), n_runs=1)
     measure(SUBJECTS[:1], everything, tmp_path / "t.csv")
     assert MeasuredTable(tmp_path / "t.csv", BUDGET._replace(images=100)).rows
 
 
-def test_finished_trainings_are_not_repeated(measurement, tmp_path, monkeypatch):
-    titles = trained_titles(monkeypatch)
+def test_finished_trainings_are_not_repeated(measurement, tmp_path, titles):
     measure(SUBJECTS[:1], replace(measurement, n_runs=1), tmp_path / "t.csv")
     first = measure(SUBJECTS, measurement, tmp_path / "t.csv")
     assert titles == ["hidden4, seed 0", "hidden8, seed 0", "hidden4, seed 1", "hidden8, seed 1"]
@@ -73,8 +74,7 @@ def test_finished_trainings_are_not_repeated(measurement, tmp_path, monkeypatch)
     assert not titles
 
 
-def test_failures_are_recorded_and_not_repeated(measurement, tmp_path, monkeypatch):
-    titles = trained_titles(monkeypatch)
+def test_failures_are_recorded_and_not_repeated(measurement, tmp_path, titles):
     wrong = subject(classifier(6, n_classes=4))
     for _ in range(2):
         accuracies = measure([wrong, SUBJECTS[0]], replace(measurement, n_runs=1), tmp_path / "t.csv")
@@ -85,7 +85,7 @@ def test_failures_are_recorded_and_not_repeated(measurement, tmp_path, monkeypat
     assert failed.failure.startswith("ValueError: the network ends in")
 
 
-def test_several_at_a_time_measure_the_same(measurement, tmp_path, monkeypatch):
+def test_several_at_a_time_measure_the_same(measurement, tmp_path, in_this_process):
     wrong = subject(classifier(6, n_classes=4))
     tables = []
     for n_jobs in (1, 2):
@@ -97,8 +97,7 @@ def test_several_at_a_time_measure_the_same(measurement, tmp_path, monkeypatch):
     assert len(tables[0]) == 6
 
 
-def test_nothing_is_trained_for_a_table_of_something_else(measurement, tmp_path, monkeypatch):
-    titles = trained_titles(monkeypatch)
+def test_nothing_is_trained_for_a_table_of_something_else(measurement, tmp_path, titles):
     (tmp_path / "t.csv").write_text("config_hash,graph_hash,accuracy,source,epochs,seed\n")
     with pytest.raises(InputError, match="not a table of measured labels"):
         measure(SUBJECTS, measurement, tmp_path / "t.csv")
@@ -108,7 +107,7 @@ def test_nothing_is_trained_for_a_table_of_something_else(measurement, tmp_path,
     assert not (tmp_path / "new.csv").exists()
 
 
-def test_the_cost_is_said_first(measurement, tmp_path, monkeypatch):
+def test_the_cost_is_said_first(measurement, tmp_path, monkeypatch, in_this_process):
     said = []
     monkeypatch.setattr(labels, "say_cost", lambda graphs, *_: said.append([graph.name for graph in graphs]))
     measure(SUBJECTS, measurement, tmp_path / "t.csv")

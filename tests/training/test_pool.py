@@ -17,21 +17,23 @@ CPU = Execution("cpu")
 SHORT = TrainConfig(epochs=1, batch_size=50)
 
 
-def test_results_come_one_by_one(cifar_folder, capsys):
+def test_results_come_one_by_one(cifar_folder, capfd):
     jobs = [Job(classifier(4), 0), Job(classifier(8), 3)]
     outcomes = list(train_jobs(jobs, SHORT, cifar_folder, CPU))
     assert [job for job, _ in outcomes] == jobs
     assert [isinstance(outcome, RunResult) and outcome.seed for _, outcome in outcomes] == [0, 3]
-    text = capsys.readouterr().err
+    text = capfd.readouterr().err
     assert "trainings: 100%" in text
-    assert "hidden8, seed 3" in text
+    assert "hidden8, seed 3" in text  # the bar of a process
+    assert "Warning" not in text
 
 
-def test_a_training_that_is_killed_again_and_again_fails_alone(monkeypatch):
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_training_that_is_killed_again_and_again_fails_alone(monkeypatch, n_jobs):
     monkeypatch.setattr(pool, "_train", train_or_die)
     monkeypatch.setattr(pool, "_Images", lambda *_: State())
     jobs = [Job(classifier(4), seed) for seed in range(4)]
-    outcomes = dict(train_jobs(jobs, SHORT, "nowhere", CPU, n_jobs=2))
+    outcomes = dict(train_jobs(jobs, SHORT, "nowhere", CPU, n_jobs))
     assert outcomes.pop(jobs[1]) == "its process was killed, perhaps for its memory"
     assert [outcomes[job].seed for job in sorted(outcomes, key=lambda job: job.seed)] == [0, 2, 3]
     assert len({outcome.device for outcome in outcomes.values()}) == 3
