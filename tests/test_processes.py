@@ -216,7 +216,8 @@ from model_src.processes import Task, TaskPool
 from tests.tasks import State, value
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background ignore it,
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and those that run under nohup this one
     try:
         with TaskPool(State(), 3) as pool:
             for _ in pool.as_finished([Task("task", value, (0, seconds)) for seconds in ({PATIENCE}, {PATIENCE}, 1)]):

@@ -12,9 +12,10 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.encoder.known_pieces import KnownPieces, vocabulary_digest
 from model_src.encoder.segmentation import segment_with_text
 from model_src.files import InputError
-from model_src.search.children import Rating
+from model_src.search.children import Rating, Screened
 from model_src.search.config import SearchConfig, parse_drop
 from model_src.search.genealogy import genealogy, replay
+from model_src.search.mutator import most_promising
 from model_src.search.objectives import FLOPS, Goal, Window
 from model_src.search.pareto import crowding_distances, pareto_layers, points
 from model_src.search.report import frontier_table, history_rows, pareto_rows
@@ -48,6 +49,16 @@ def test_layers_and_crowding():
     assert [layer.tolist() for layer in pareto_layers(values)] == [[0, 1, 2], [3]]
     assert crowding_distances(values[:3]).tolist() == [math.inf, math.inf, 2.0]
     assert pareto_layers(points([], [])) == []
+
+
+def test_of_the_last_layer_those_come_first_that_are_far_from_the_others():
+    """Five of one layer, a diagonal: its ends, then the one in the widest gap. The dominated sixth comes last."""
+    window = Window(FLOPS, 100.0, -1000, 1000)
+    figures = [(1.0, 1.0), (2.0, 2.0), (2.5, 2.5), (6.0, 6.0), (9.0, 9.0), (0.5, 9.0)]
+    found = [Screened(None, score, (cost,)) for score, cost in figures]
+    for most, expected in ((2, {0, 4}), (3, {0, 3, 4}), (4, {0, 2, 3, 4}), (5, set(range(5))), (6, set(range(6)))):
+        kept = most_promising(found, Goal(0.0, (window,)), most)
+        assert {found.index(one) for one in kept} == expected
 
 
 def test_merit():

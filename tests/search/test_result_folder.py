@@ -67,6 +67,8 @@ def test_parameters_of_version_0_1_may_be_in_the_folder_of_logs(tmp_path):
     logs.save_params(argparse.Namespace(epoch=1), {})
     assert folder.params_path(tmp_path / "logs") == logs.path / "params.pkl"
     assert folder.params_path(tmp_path / "none") == folder.path / "params.pkl"
+    folder.save_params(argparse.Namespace(epoch=2), {})  # its own come first
+    assert folder.params_path(tmp_path / "logs") == folder.path / "params.pkl"
 
 
 def test_provenance_names_every_file(tmp_path):
