@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             result = run_search(cg, config, workers)
         except BaseException:  # Ctrl-C before the first mutation, too
-            folder.remove(args.logs_dir)
+            folder.remove()
             raise
     report(args, result, folder)
     if data is not None:

@@ -19,10 +19,10 @@ from statistics import mean
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import moocore  # noqa: E402
 import numpy as np  # noqa: E402
 
 import constants  # noqa: E402
+from benchmarks import search_quality  # noqa: E402
 from model_src.cli import FlagParser, non_negative_int, run_script  # noqa: E402
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
@@ -166,8 +166,8 @@ def costs(record: dict) -> np.ndarray:
 
 def hypervolume(record: dict, judge: str) -> float:
     """Area of gain x share of FLOPs that a front dominates, up to no gain at MOST_FLOPS."""
-    points = np.column_stack([-gains(record, judge), costs(record)])
-    return float(moocore.hypervolume(points, ref=[0, MOST_FLOPS])) if len(points) else 0.0
+    points = zip(gains(record, judge).tolist(), costs(record).tolist(), strict=True)
+    return search_quality.hypervolume(list(points), (0.0, MOST_FLOPS))
 
 
 def above(record: dict, judge: str) -> float:

@@ -21,6 +21,8 @@ from statistics import mean, median, stdev
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import moocore  # noqa: E402
+
 import constants  # noqa: E402
 from benchmarks.published_defects import DEFECTS, FIXED, Defect  # noqa: E402
 from model_src.cli import FlagParser, positive_int, run_script  # noqa: E402
@@ -56,12 +58,8 @@ DEFECT = ("defect switched on", "input", "searches", "hypervolume, %: median", "
 
 def hypervolume(points: Points, worst: tuple[float, float]) -> float:
     """Area that points dominate up to the `worst` point; more score and fewer FLOPs are better."""
-    area, best = 0.0, worst[0]
-    for score, mflops in sorted(points, key=lambda point: (point[1], -point[0])):
-        if score > best and mflops < worst[1]:
-            area += (score - best) * (worst[1] - mflops)
-            best = score
-    return area
+    costs = [(-score, mflops) for score, mflops in points]
+    return float(moocore.hypervolume(costs, ref=(-worst[0], worst[1]))) if costs else 0.0
 
 
 class Judge:

@@ -99,8 +99,8 @@ class Ensemble:
 
     @property
     def member_names(self) -> list[str]:
-        """The names of the members' files without suffix, with as many folders as it takes to tell them apart."""
-        parts = [Path(name).with_suffix("").parts for name in self.members]
+        """The names of the members' files without `.pt`, with as many folders as it takes to tell them apart."""
+        parts = [Path(name.removesuffix(".pt")).parts for name in self.members]
         depth = 1
         while len({part[-depth:] for part in parts}) < len({*parts}):
             depth += 1

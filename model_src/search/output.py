@@ -35,17 +35,16 @@ def make_folder(args: argparse.Namespace, cg: ComputeGraph) -> ResultFolder:
         f"{args.model_family}_{args.mutation_unit}_epoch_{args.epoch}_max_target_{args.max_target_per_iter}"
         f"_top_k_{args.top_k}_{args.predictor_type}_{time.strftime('%Y%m%d_%H%M%S')}"
     )
-    flag, place = "-output_dir", args.output_dir
+    folder = None
     try:
-        folder = ResultFolder.create(place, name)
+        folder = ResultFolder.create(args.output_dir, name, args.logs_dir)
         folder.save_params(args, provenance(_files_read(args)))
         folder.save_input(cg)
-        flag, place = "-logs_dir", args.logs_dir
-        folder.copy_params(place)
+        folder.copy_params()
     except OSError as error:
-        if flag == "-logs_dir":
-            folder.remove(place)
-        raise InputError(f"{flag}: cannot write to {place}: {error.strerror or error}") from error
+        if folder:
+            folder.remove()
+        raise InputError(f"-output_dir, -logs_dir: cannot write {error.filename}: {error.strerror or error}") from error
     return folder
 
 

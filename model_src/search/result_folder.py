@@ -49,39 +49,31 @@ class ResultFolder:
 
     Args:
         path: The folder.
+        copy: Of the same name in another place, for a copy of the parameters; None for none.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, copy: Path | None = None):
         self.path = Path(path)
+        self._copy = copy
 
     @classmethod
-    def create(cls, parent: str | Path, name: str) -> "ResultFolder":
-        """Make a folder that nobody has: `name`, or `name_2`, `name_3`, ... where that is taken.
+    def create(cls, parent: str | Path, name: str, logs_dir: str | Path | None = None) -> "ResultFolder":
+        """Make a folder that nobody has, here and in `logs_dir`: `name`, or `name_2`, `name_3`, ... if that is taken.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: One cannot be made.
         """
-        number, path = 1, Path(parent) / name
-        while True:
-            try:
-                path.mkdir(parents=True)
-                return cls(path)
-            except FileExistsError:
-                if not path.is_dir():
-                    raise
-                number += 1
-                path = Path(parent) / f"{name}_{number}"
+        parents = dict.fromkeys(Path(each).resolve() for each in (parent, logs_dir or parent))
+        number, own = 1, name
+        while not _made([each / own for each in parents]):
+            number += 1
+            own = f"{name}_{number}"
+        return cls(Path(parent) / own, Path(logs_dir) / own if logs_dir and len(parents) > 1 else None)
 
-    def remove(self, logs_dir: str | Path) -> None:
-        """Delete the folder, and its copy of the parameters in another place."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        copy = Path(logs_dir) / self.path.name
-        if self._is_copy(copy):
-            shutil.rmtree(copy, ignore_errors=True)
-
-    def _is_copy(self, folder: Path) -> bool:
-        """Whether a folder holds nothing but copies of parameters: it may belong to another search."""
-        return folder.is_dir() and {path.name for path in folder.iterdir()} <= {_PARAMS, _PARAMS_JSON}
+    def remove(self) -> None:
+        """Delete the folder, and the one of the copy."""
+        for folder in filter(None, (self.path, self._copy)):
+            shutil.rmtree(folder, ignore_errors=True)
 
     # ---- what the search was asked for ----
 
@@ -100,18 +92,15 @@ class ResultFolder:
         own, elsewhere = self.path / _PARAMS, Path(logs_dir) / self.path.name / _PARAMS
         return elsewhere if elsewhere.exists() and not own.exists() else own
 
-    def copy_params(self, logs_dir: str | Path) -> None:
-        """Copy both files of parameters into a folder of the same name in another place.
+    def copy_params(self) -> None:
+        """Copy both files of parameters to where a copy was asked for.
 
         Raises:
             OSError: A file cannot be written.
         """
-        copy = Path(logs_dir) / self.path.name
-        if copy.resolve() == self.path.resolve():
-            return
-        copy.mkdir(parents=True)  # of another search if it is there
-        for name in (_PARAMS, _PARAMS_JSON):
-            shutil.copyfile(self.path / name, copy / name)
+        if self._copy:
+            for name in (_PARAMS, _PARAMS_JSON):
+                shutil.copyfile(self.path / name, self._copy / name)
 
     @staticmethod
     def load_params(path: Path) -> dict[str, Any]:
@@ -230,6 +219,22 @@ class ResultFolder:
     def trainings_path(self) -> Path:
         """The trainings' JSON file, for messages."""
         return self.path / _TRAINED_JSON
+
+
+def _made(folders: Sequence[Path]) -> bool:
+    """Make folders, all or none; False where one of them is there."""
+    done: list[Path] = []
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            for other in done:
+                other.rmdir()
+            if isinstance(error, FileExistsError) and folder.is_dir():
+                return False
+            raise
+        done.append(folder)
+    return True
 
 
 def _save_rows(rows: Sequence[Mapping[str, object]], path: Path) -> None:

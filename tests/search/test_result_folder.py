@@ -31,16 +31,16 @@ def test_a_parent_that_is_a_file_is_an_error(tmp_path):
 
 def test_removing_leaves_neighbours(tmp_path):
     first, second = (ResultFolder.create(tmp_path, "search") for _ in range(2))
-    second.remove(tmp_path)
+    second.remove()
     assert first.path.exists()
     assert not second.path.exists()
 
 
 def test_parameters_are_stored_twice_and_copied(tmp_path):
-    folder = ResultFolder.create(tmp_path / "out", "search")
+    folder = ResultFolder.create(tmp_path / "out", "search", tmp_path / "logs")
     flags = argparse.Namespace(epoch=3, export=["onnx"], train_input_cg=True, milp_solver=None, no_drawings=False)
     folder.save_params(flags, {"version": "x"})
-    folder.copy_params(tmp_path / "logs")
+    folder.copy_params()
     copy = ResultFolder(tmp_path / "logs" / "search")
     for one in (folder, copy):
         params = ResultFolder.load_params(one.params_path(tmp_path))
@@ -50,15 +50,26 @@ def test_parameters_are_stored_twice_and_copied(tmp_path):
 
 
 def test_copies_leave_the_folder_of_another_search_alone(tmp_path):
-    other = ResultFolder.create(tmp_path / "logs", "one")
+    """The default of `-logs_dir` is where searches without `-output_dir` put their results."""
+    other = ResultFolder.create(tmp_path / "logs", "one", tmp_path / "logs")
     (other.path / "rank_0.pkl").write_text("of another search")
-    folder = ResultFolder.create(tmp_path / "out", "one")
+    folder = ResultFolder.create(tmp_path / "out", "one", tmp_path / "logs")
+    assert folder.path == tmp_path / "out" / "one_2"
     folder.save_params(argparse.Namespace(seed=1), {})
-    with pytest.raises(FileExistsError):
-        folder.copy_params(tmp_path / "logs")
-    folder.remove(tmp_path / "logs")
-    assert not folder.path.exists()
+    folder.copy_params()
+    assert sorted(path.name for path in other.path.iterdir()) == ["rank_0.pkl"]
+    assert sorted(path.name for path in (tmp_path / "logs" / "one_2").iterdir()) == ["params.json", "params.pkl"]
+    folder.remove()
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["one"]
+    assert not list((tmp_path / "out").iterdir())
     assert (other.path / "rank_0.pkl").exists()
+
+
+def test_nothing_is_made_where_the_copy_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        ResultFolder.create(tmp_path / "out", "one", tmp_path / "file")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_parameters_of_version_0_1_may_be_in_the_folder_of_logs(tmp_path):
