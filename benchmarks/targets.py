@@ -11,7 +11,7 @@ def measure() -> list[Row]:
     from model_src.search.candidates import select_candidates
 
     mutator, cg, rng = shipped_mutator(), shipped_network(), np.random.default_rng(0)
-    predictor = mutator._predictor
+    predictor = mutator.predictor
     different = {segment.identity: segment.part for segment in shipped_segments() if segment.part.n_nodes}
     parts = [part.with_normalisers(cg.normalisers) for part in different.values()][:COUNT]
     found = mutator.candidates(cg, rng)

@@ -36,10 +36,9 @@ def _ours(cg, config, data, how) -> Iterator[float]:
 
     from model_src.runtime import choose_device
     from model_src.training.loop import TrainingLoop, make_learner
-    from model_src.training.recipe import epoch_plan
 
     loop = TrainingLoop(make_learner(cg, config, 0, data, how), config, 0, "ours")
-    loop.learner.start_epoch(*epoch_plan(loop.learner.n_train, config.zoom, np.random.default_rng(0)))
+    loop.learner.start_epoch(*config.plan(loop.learner.n_train, np.random.default_rng(0)))
     chunk = STEPS_BETWEEN_READINGS[choose_device(how.device).type]
     begin = time.perf_counter()
     for number in range(loop.learner.n_train // config.batch_size):
@@ -56,7 +55,7 @@ def _plain(cg, config, data, device) -> Iterator[float]:
     from torch.nn import functional
 
     from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
-    from model_src.training.cifar10 import zoom
+    from model_src.training.methods import zoom
 
     class Images(torch.utils.data.Dataset):
         def __len__(self) -> int:

@@ -33,21 +33,23 @@ def measure() -> list[Row]:
 
     from model_src.predictor.settings import ModelConfig, TrainingConfig
     from model_src.predictor.training.loop import Training
+    from model_src.predictor.training.losses import Goals
 
     torch.set_num_threads(1)  # as `-num_workers 1` does; more threads wait for each other
     examples = _examples()
     items = np.arange(len(examples.pack.network))
-    targets = examples.targets(examples.target_normalisers(items))
+    scales = examples.target_normalisers(items)
+    goals = Goals.of(examples, "PSC_predictor", scales)
     rows = []
     for name, samples in (("all their splits", None), ("8 splits of each", 8), ("1 split of each", 1)):
         config = TrainingConfig(epochs=100, epoch_samples=samples)
-        training = Training("PSC_predictor", ModelConfig(), config, torch.device("cpu"), {})
+        training = Training("PSC_predictor", ModelConfig(), config, torch.device("cpu"), scales)
         counts = np.bincount(examples.pack.network)
         count = int(np.minimum(counts, samples or counts).sum())
         rates = []
         while len(rates) < 4 or (len(rates) < 10 and sum(count / rate for rate in rates) < 6):
             start = time.perf_counter()
-            training._run_epoch(examples.pack, targets, items)
+            training.run_epoch(examples, goals, items)
             rates.append(count / (time.perf_counter() - start))
         target = 10 * PUBLISHED if samples is None else None
         work = f"PSC training, `hiaml`, 32 networks a batch, {name}"

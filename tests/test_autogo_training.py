@@ -19,7 +19,7 @@ from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
 from model_src.files import InputError, save_pickle  # noqa: E402
 from model_src.search.flags import execution, frontier_config  # noqa: E402
 from model_src.training.frontier import FrontierConfig  # noqa: E402
-from model_src.training.recipe import Execution, TrainConfig  # noqa: E402
+from model_src.training.recipe import Execution, FastConfig, TrainConfig  # noqa: E402
 from tests.children import workers  # noqa: E402
 from tests.test_autogo import ROOT, arguments, result_folder  # noqa: E402
 from tests.training.conftest import (  # noqa: E402
@@ -78,6 +78,10 @@ def test_flags_become_a_configuration(tmp_path):
     recipe = TrainConfig(epochs=6, batch_size=7, train_images=8, framework="TensorFlow")
     assert frontier_config(args) == FrontierConfig(recipe, 4, 5, True, first_iteration=3)
     assert execution(args) == Execution("cpu", compile=True)
+    fast = autogo.parse_args(arguments(tmp_path, train_recipe="fast", train_batch_size=7))
+    assert frontier_config(fast).recipe == FastConfig(epochs=4, batch_size=7)
+    longer = autogo.parse_args(arguments(tmp_path, train_recipe="fast", train_epochs=9))
+    assert frontier_config(longer).recipe == FastConfig(epochs=9)
     everything = frontier_config(autogo.parse_args(arguments(tmp_path, num_train_cgs=-1)))
     assert everything == FrontierConfig(n_networks=None)
 

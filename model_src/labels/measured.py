@@ -6,7 +6,18 @@ from typing import NamedTuple
 
 import constants
 from model_src.files import InputError, save_text
-from model_src.labels.table import MEASURED_COLUMNS, TRAIN, LabelRow, mean_accuracies, read_rows, write_rows
+from model_src.labels.table import (
+    MEASURED_COLUMNS,
+    OLD_MEASURED_COLUMNS,
+    TRAIN,
+    LabelRow,
+    mean_accuracies,
+    read_rows,
+    write_label_table,
+    write_rows,
+)
+
+PUBLISHED = "published"  # the recipe of tables that name none
 
 
 class Budget(NamedTuple):
@@ -16,11 +27,16 @@ class Budget(NamedTuple):
         epochs: Passes over the images.
         images: Training images, the first so many of the data set.
         batch_size: Images per step.
+        recipe: Name of the recipe.
     """
 
     epochs: int
     images: int
     batch_size: int
+    recipe: str = PUBLISHED
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs of {self.images} images, batches of {self.batch_size}, recipe {self.recipe}"
 
 
 def table_of(family: str) -> Path:
@@ -41,12 +57,13 @@ class MeasuredTable:
 
     def __init__(self, path: str | Path, budget: Budget):
         self._path = Path(path)
-        self.rows = _whole_rows(self._path)
+        self.rows, header = _whole_rows(self._path)
         for row in self.rows:
-            had = row.epochs, row.images, row.batch_size
+            had = Budget(row.epochs or 0, row.images or 0, row.batch_size or 0, row.recipe)
             if had != budget or row.source != TRAIN:
-                own, wanted = ("{} epochs of {} images, batches of {}".format(*one) for one in (had, budget))
-                raise InputError(f"{path}: its rows are of {own}, not of {wanted}; name another file by -save_labels")
+                raise InputError(f"{path}: its rows are of {had}, not of {budget}; name another file by -save_labels")
+        if header == OLD_MEASURED_COLUMNS:
+            write_label_table(path, self.rows, MEASURED_COLUMNS)
 
     def has(self, graph_hash: str, seed: int) -> bool:
         """Whether a training is in the table, failed or not."""
@@ -66,8 +83,8 @@ class MeasuredTable:
         self.rows.append(row)
 
 
-def _whole_rows(path: Path) -> list[LabelRow]:
-    """The rows of a file; a last line that a killed process left unfinished is cut off the file."""
+def _whole_rows(path: Path) -> tuple[list[LabelRow], tuple[str, ...]]:
+    """The rows of a file and its header; a last line that a killed process left unfinished is cut off the file."""
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         whole = text[: text.rfind("\n") + 1]
@@ -76,8 +93,11 @@ def _whole_rows(path: Path) -> list[LabelRow]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if not whole:
-        return []
-    header = whole.partition("\n")[0]
-    if header != ",".join(MEASURED_COLUMNS):
-        raise InputError(f"{path}: not a table of measured labels; its header is {header}")
-    return read_rows(path)
+        return [], MEASURED_COLUMNS
+    header = tuple(whole.partition("\n")[0].split(","))
+    if header not in (MEASURED_COLUMNS, OLD_MEASURED_COLUMNS):
+        raise InputError(f"{path}: not a table of measured labels; its header is {','.join(header)}")
+    rows = read_rows(path)
+    if header == OLD_MEASURED_COLUMNS:
+        rows = [row._replace(recipe=PUBLISHED) for row in rows]
+    return rows, header

@@ -32,6 +32,8 @@ class LabelRow(NamedTuple):
         seconds: Wall time; None if the training failed.
         device: What it ran on.
         failure: Why the training failed; empty if it did not.
+        recipe: Name of the recipe of the training.
+        held_out: Fraction of the training images right that were held out; None where none were, or it failed.
     """
 
     config_hash: str
@@ -46,13 +48,17 @@ class LabelRow(NamedTuple):
     seconds: float | None = None
     device: str = ""
     failure: str = ""
+    recipe: str = ""
+    held_out: float | None = None
 
 
 MEASURED_COLUMNS = LabelRow._fields
+OLD_MEASURED_COLUMNS = MEASURED_COLUMNS[: MEASURED_COLUMNS.index("recipe")]  # of version 0.1
 ESTIMATED_COLUMNS = MEASURED_COLUMNS[: MEASURED_COLUMNS.index("loss")]
 # These must not change from row to row: they say what kind of accuracy it is.
-_KIND_COLUMNS = ("source", "epochs", "images", "batch_size")
-_NUMBERS = {"epochs": int, "seed": int, "images": int, "batch_size": int, "loss": float, "seconds": float}
+_KIND_COLUMNS = ("source", "epochs", "images", "batch_size", "recipe")
+_WHOLE_NUMBERS, _FRACTIONS = ("epochs", "seed", "images", "batch_size"), ("loss", "seconds", "held_out")
+_NUMBERS = dict.fromkeys(_WHOLE_NUMBERS, int) | dict.fromkeys(_FRACTIONS, float)
 
 
 def write_label_table(path: str | Path, rows: Iterable[LabelRow], columns: Sequence[str] = ESTIMATED_COLUMNS) -> None:

@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import constants
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
 EXPORT_FORMATS = ("onnx", "torch", "tf")
+RECIPE_NAMES = ("published", "fast")
 _REQUIRED = ("model_path", "model_family", "predictor_path", "predictor_type", "input_h", "input_w", "input_c")
 # What may differ when the training of a finished search goes on: how to train, and where files are.
 _MAY_CHANGE = (
@@ -118,7 +119,8 @@ def _add_training_flags(parser: FlagParser) -> None:
     add("-num_train_cgs", type=int, default=0, help="results to train on CIFAR-10 afterwards; -1: all")
     add("-num_runs_cg", type=positive_int, default=3, help="trainings of each")
     add("-train_input_cg", action="store_true", help="also train the input")
-    add("-train_epochs", type=positive_int, default=200, help="epochs of a training")
+    add("-train_recipe", choices=RECIPE_NAMES, default="published", help="fast: a few epochs, in bfloat16")
+    add("-train_epochs", type=positive_int, default=None, help="epochs of a training; 200, or 4 by the fast recipe")
     add("-train_batch_size", type=positive_int, default=256, help="images per step")
     add("-train_images", type=positive_int, default=None, help="train on the first so many images only")
     add("-train_type", choices=["PyTorch", "TensorFlow"], default="PyTorch", help="framework of the training")
@@ -175,10 +177,13 @@ def search_config(args: argparse.Namespace) -> "SearchConfig":
 def frontier_config(args: argparse.Namespace) -> "FrontierConfig":
     """What to train and by which recipe."""
     from model_src.training.frontier import FrontierConfig
-    from model_src.training.recipe import TrainConfig
+    from model_src.training.recipe import RECIPES
 
+    recipe = RECIPES[args.train_recipe](
+        batch_size=args.train_batch_size, train_images=args.train_images, framework=args.train_type
+    )
     return FrontierConfig(
-        TrainConfig(args.train_epochs, args.train_batch_size, args.train_images, args.train_type),
+        replace(recipe, epochs=args.train_epochs or recipe.epochs),
         None if args.num_train_cgs == -1 else args.num_train_cgs,
         args.num_runs_cg,
         args.train_input_cg,

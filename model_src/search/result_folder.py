@@ -9,6 +9,7 @@
     pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png
     rank_{i}.onnx, ...                   exports
     train_result.json, train_result.txt  trainings of the results
+    weights/                             weights of every training, and while it runs what it goes on from
 
 The folder holds all that is needed to go on with it, and can be moved.
 """
@@ -19,6 +20,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from model_src.files import InputError, atomic_write, load_json, load_pickle, sa
 _PARAMS, _PARAMS_JSON, _INPUT = "params.pkl", "params.json", "input.pkl"
 _TABLE, _HISTORY, _GENEALOGY, _TEXT = "pareto.csv", "history.csv", "genealogy.json", "mutation_result.txt"
 _FRONT_PICTURE, _INPUT_PICTURE = "pareto.png", "input_arch.png"
-_TRAINED_JSON, _TRAINED_TEXT = "train_result.json", "train_result.txt"
+_TRAINED_JSON, _TRAINED_TEXT, _WEIGHTS = "train_result.json", "train_result.txt", "weights"
 
 
 def rank_name(rank: int) -> str:
@@ -214,6 +216,11 @@ class ResultFolder:
         """Write the trainings as JSON and as the published text."""
         save_text(json.dumps(content, indent=1) + "\n", self.path / _TRAINED_JSON)
         save_text(text, self.path / _TRAINED_TEXT)
+
+    def state_path(self, graph_hash: str, recipe: Mapping[str, Any], seed: int) -> Path:
+        """The weights of a training: its network, its recipe with a hash of all that belongs to it, and its seed."""
+        digest = blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=4).hexdigest()
+        return self.path / _WEIGHTS / f"{graph_hash[:16]}_{recipe['name']}_{digest}_{seed}.safetensors"
 
     @property
     def trainings_path(self) -> Path:

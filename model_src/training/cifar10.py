@@ -1,12 +1,12 @@
 """The network of a graph in training with PyTorch.
 
-The images lie on the device as bytes and are zoomed and flipped there; maps are channels-last, and on a GPU the network
-computes in bfloat16 with float32 weights.
+The images lie on the device as bytes and are changed there; maps are channels-last, and where the device has bfloat16
+the network computes in it with float32 weights: on a GPU, and by the fast recipe on a CPU too.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
 from model_src.runtime import choose_device
 from model_src.training.cifar10_data import N_CLASSES, Cifar10
-from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, TrainConfig
-from model_src.training.rmsprop import CentredRMSprop
+from model_src.training.methods import method_of
+from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, Recipe
+from model_src.training.state import NETWORK
 
+_OPTIMISER = "optimiser."  # begins the names of what the optimiser keeps
 # How PyTorch's libraries say that the memory is used up, where it is no torch.OutOfMemoryError.
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
 
@@ -28,9 +30,9 @@ class TorchLearner:
     """A network, its optimiser and its images; see `model_src.training.loop.Learner`."""
 
     _order: Tensor  # the plan of the epoch
-    _scales: Tensor
+    _changes: Tensor
 
-    def __init__(self, cg: ComputeGraph, config: TrainConfig, seed: int, data: Cifar10, how: Execution):
+    def __init__(self, cg: ComputeGraph, config: Recipe, seed: int, data: Cifar10, how: Execution):
         self._device = choose_device(how.device)
         self._network = initial_network(cg, seed)
         self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
@@ -39,29 +41,31 @@ class TorchLearner:
         if how.compile:
             mode = "reduce-overhead" if self._device.type == "cuda" else "default"  # the former: CUDA graphs
             self._whole = torch.compile(self._network, dynamic=False, mode=mode)
-        self._bfloat16 = has_bfloat16(self._device) if how.bfloat16 is None else how.bfloat16
-        self._optimiser = make_optimiser(self._network, config)
         parts = (torch.from_numpy(part).to(self._device) for part in data)
         self._train_images, self._train_labels, self._test_images, self._test_labels = parts
+        self._method = method_of(config, self._train_images)
+        able = has_bfloat16(self._device) and (self._method.on_cpu or self._device.type != "cpu")
+        self._bfloat16 = able if how.bfloat16 is None else how.bfloat16
+        self._optimiser = self._method.optimiser(self._network)
         self.n_train, self.n_test = len(data.train_images), len(data.test_images)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
         self.test_batch_size = GPU_TEST_BATCH if on_gpu else CPU_TEST_BATCH
 
-    def start_epoch(self, order: np.ndarray, scales: np.ndarray) -> None:
+    def start_epoch(self, order: np.ndarray, changes: np.ndarray) -> None:
         """Take the plan of an epoch."""
-        self._order, self._scales = (torch.from_numpy(part).to(self._device) for part in (order, scales))
+        self._order, self._changes = (torch.from_numpy(part).to(self._device) for part in (order, changes))
 
     def add_gradients(self, start: int, stop: int, share: float) -> tuple[Tensor, Tensor]:
         """Add the gradients of these positions of the plan; returns sums of loss and of right answers."""
         with _memory_errors():
             chosen = self._order[start:stop]
-            images = zoom(self._train_images[chosen].float() / 255, self._scales[start:stop])
+            images = self._method.changed(self._train_images[chosen], self._changes[start:stop])
             self._network.train()
             # Other sizes, those of a last batch or of parts, would be compiled anew.
             network = self._whole if stop - start == self._batch_size else self._network
             logits, labels = self._logits(network, images), self._train_labels[chosen]
-            loss = functional.cross_entropy(logits, labels)
+            loss = self._method.loss(logits, labels)
             (loss * share).backward()
             return loss.detach() * (stop - start), (logits.argmax(1) == labels).sum()
 
@@ -69,6 +73,8 @@ class TorchLearner:
         """Do a step at this learning rate."""
         for group in self._optimiser.param_groups:
             group["lr"] = rate
+        if math.isfinite(self._method.most_gradient):
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._method.most_gradient)
         self._optimiser.step()
         self._optimiser.zero_grad()
 
@@ -83,9 +89,31 @@ class TorchLearner:
         """Sums of loss and of right answers of these test images."""
         with _memory_errors():
             self._network.eval()
-            images, labels = self._test_images[start:stop].float() / 255, self._test_labels[start:stop]
+            images, labels = self._method.plain(self._test_images[start:stop]), self._test_labels[start:stop]
             logits = self._logits(self._network, images)
+            if self._method.mirrors:
+                logits = (logits + self._logits(self._network, images.flip(3))) / 2
             return functional.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(1) == labels).sum()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that training has changed, by name: weights and running statistics, and what the optimiser keeps."""
+        kept = self._optimiser.state_dict()["state"]
+        tensors = {f"{NETWORK}{name}": tensor for name, tensor in self._network.state_dict().items()}
+        tensors |= {f"{_OPTIMISER}{n}.{key}": kept[n][key] for n in kept for key in kept[n]}
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+    def load_state(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state of the same network and recipe."""
+        weights = [weight for group in self._optimiser.param_groups for weight in group["params"]]
+        kept: dict[int, dict[str, Tensor]] = {}
+        for name, values in tensors.items():
+            if name.startswith(_OPTIMISER):
+                number, _, key = name.removeprefix(_OPTIMISER).partition(".")
+                like = torch.empty_like(weights[int(number)])  # in the same order in memory
+                kept.setdefault(int(number), {})[key] = like.copy_(torch.from_numpy(values))
+        own = {name.removeprefix(NETWORK): values for name, values in tensors.items() if name.startswith(NETWORK)}
+        self._network.load_state_dict({name: torch.from_numpy(values) for name, values in own.items()})
+        self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": kept})
 
     def _logits(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -98,7 +126,10 @@ class TorchLearner:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device is a GPU that computes in bfloat16 itself."""
+    """Whether a device computes in bfloat16 itself."""
+    if device.type == "cpu":
+        features = torch.cpu.get_capabilities()
+        return any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
@@ -132,24 +163,3 @@ def initial_network(cg: ComputeGraph, seed: int) -> TorchNetwork:
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
     return network
-
-
-def make_optimiser(network: nn.Module, config: TrainConfig) -> CentredRMSprop:
-    """The optimiser, with the L2 penalty on convolution kernels only."""
-    kernels = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    chosen = {id(kernel) for kernel in kernels}
-    others = [weight for weight in network.parameters() if id(weight) not in chosen]
-    groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": 2 * config.kernel_l2}, {"params": others}]
-    return CentredRMSprop(groups, lr=config.learning_rate, momentum=config.momentum)
-
-
-def zoom(images: Tensor, scales: Tensor) -> Tensor:
-    """Scale the distance of every sampled point to the image's centre; outside, the border repeats.
-
-    Args:
-        images: (n, C, H, W).
-        scales: (n, 2), horizontal and vertical; above 1 shrinks the content, below 0 mirrors it.
-    """
-    maps = functional.pad(torch.diag_embed(scales), (0, 1))
-    grid = functional.affine_grid(maps, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -28,9 +28,24 @@ class Cifar10(NamedTuple):
     test_images: np.ndarray
     test_labels: np.ndarray
 
-    def first(self, count: int | None) -> "Cifar10":
-        """The same with only the first training images; None keeps all."""
-        return self._replace(train_images=self.train_images[:count], train_labels=self.train_labels[:count])
+    def split(self, count: int | None = None, held_out: int = 0) -> "Cifar10":
+        """The same with only the first training images (None keeps all) of those that are not held out.
+
+        Args:
+            count: Training images.
+            held_out: The last so many training images come before the test images instead.
+
+        Raises:
+            InputError: Nothing is left to learn from.
+        """
+        left = len(self.train_images) - held_out
+        if left < 1:
+            raise InputError(f"{held_out} of {len(self.train_images)} training images cannot be held out")
+        images, labels = self.train_images[:left][:count], self.train_labels[:left][:count]
+        if not held_out:
+            return Cifar10(images, labels, self.test_images, self.test_labels)
+        test_images = np.concatenate([self.train_images[left:], self.test_images])
+        return Cifar10(images, labels, test_images, np.concatenate([self.train_labels[left:], self.test_labels]))
 
 
 def is_complete(folder: str | Path) -> bool:

@@ -1,7 +1,7 @@
 """The network of a graph in training with TensorFlow (Keras 3): weights, images and order are those of PyTorch."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,8 @@ from model_src.files import InputError
 from model_src.runtime import import_tensorflow
 from model_src.training.cifar10 import initial_network
 from model_src.training.cifar10_data import N_CLASSES, Cifar10
-from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, TrainConfig
+from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, Recipe, TrainConfig
+from model_src.training.state import NETWORK
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,7 +31,8 @@ class KerasLearner:
     _order: tf.Tensor  # the plan of the epoch
     _scales: tf.Tensor
 
-    def __init__(self, cg: ComputeGraph, config: TrainConfig, seed: int, data: Cifar10, how: Execution):
+    def __init__(self, cg: ComputeGraph, config: Recipe, seed: int, data: Cifar10, how: Execution):
+        assert isinstance(config, TrainConfig)  # see `check_execution`
         self._device, self.device_name = choose_tf_device(how.device)
         with self._running():
             self._network = tf_twin(cg, initial_network(cg, seed))
@@ -75,6 +77,19 @@ class KerasLearner:
         """Sums of loss and of right answers of these test images."""
         with self._running():
             return self._test_graph(tf.range(start, stop, dtype=tf.int64))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that training has changed, by name: weights and running statistics, and what the optimiser keeps."""
+        return {name: variable.numpy() for name, variable in self._variables().items()}
+
+    def load_state(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state of the same network and recipe."""
+        for name, variable in self._variables().items():
+            variable.assign(tensors[name])
+
+    def _variables(self) -> dict[str, keras.Variable]:
+        own = {f"{NETWORK}{variable.path}": variable for variable in self._network.variables}
+        return own | {f"optimiser.{n}": variable for n, variable in enumerate(self._optimiser.variables)}
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:

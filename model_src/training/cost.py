@@ -1,21 +1,25 @@
 """What trainings will cost, said before they start."""
 
 import logging
+import time
 from collections.abc import Sequence
+
+import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.runtime import choose_device
 from model_src.training.cifar10_data import Cifar10
-from model_src.training.loop import images_per_second
-from model_src.training.recipe import Execution, TrainConfig
+from model_src.training.loop import TrainingLoop, make_learner
+from model_src.training.recipe import AUTOMATIC, Execution, Recipe
 
 logger = logging.getLogger(__name__)
 
+IMAGES_TIMED = 32
 PASSES = 3  # training on an image costs three times a test of it: forward, and backward to maps and to weights
 
 
-def say_cost(trainings: Sequence[ComputeGraph], config: TrainConfig, data: Cifar10, how: Execution) -> None:
+def say_cost(trainings: Sequence[ComputeGraph], config: Recipe, data: Cifar10, how: Execution) -> None:
     """Log how long trainings on a CPU will take: their FLOPs, at the speed of the first network that can be built.
 
     Args:
@@ -41,10 +45,13 @@ def say_cost(trainings: Sequence[ComputeGraph], config: TrainConfig, data: Cifar
         return
 
 
-def images_per_training(config: TrainConfig, data: Cifar10) -> float:
+def images_per_training(config: Recipe, data: Cifar10) -> float:
     """Images that a training goes through, tested ones counted by their cost."""
-    n_tests = -(-config.epochs // config.epochs_per_test)
-    return config.epochs * len(data.first(config.train_images).train_images) + n_tests * len(data.test_images) / PASSES
+    n_tests, n_learnt = (
+        -(-config.epochs // config.epochs_per_test),
+        len(data.split(config.train_images, config.held_out).train_images),
+    )
+    return config.epochs * n_learnt + n_tests * len(data.test_images) / PASSES
 
 
 def duration(seconds: float) -> str:
@@ -55,3 +62,19 @@ def duration(seconds: float) -> str:
         return f"{seconds / 60:.0f} min"
     hours = round(seconds / 3600)
     return f"{hours} h" if hours < 48 else f"{hours // 24} days {hours % 24} h"
+
+
+def images_per_second(cg: ComputeGraph, config: Recipe, data: Cifar10, how: Execution = AUTOMATIC) -> float:
+    """Measure how fast a network learns from small batches; the first, slow one is not counted.
+
+    Raises:
+        ValueError: The network cannot be built or does not fit the data.
+    """
+    learner = make_learner(cg, config, 0, data, how)
+    count = min(IMAGES_TIMED, learner.n_train)
+    learner.start_epoch(*config.plan(learner.n_train, np.random.default_rng(0)))
+    loop = TrainingLoop(learner, config, 0, cg.name)
+    float(loop.step(0, count)[0])
+    started = time.perf_counter()
+    float(loop.step(0, count)[0])
+    return count / (time.perf_counter() - started)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,10 @@ from model_src.labels.table import TEACHER, TRAIN
 if TYPE_CHECKING:
     from model_src.training.sources import LabelSource
 
-_MEASUREMENT_FLAGS = ("epochs", "train_images", "batch_size", "runs", "n_jobs", "device_str", "train_data_dir")
+_MEASUREMENT_FLAGS = (
+    *("recipe", "epochs", "train_images", "batch_size"),
+    *("runs", "n_jobs", "device_str", "train_data_dir"),
+)
 
 
 def add_label_flags(parser: FlagParser) -> None:
@@ -29,7 +33,8 @@ def add_label_flags(parser: FlagParser) -> None:
 def add_measurement_flags(parser: FlagParser) -> None:
     """Add the flags that say how networks are measured; they are None where they are not given."""
     add = parser.add_argument
-    add("-epochs", type=positive_int, help="of a training; 200 if not given")
+    add("-recipe", choices=("published", "fast"), help="of a training; published if not given")
+    add("-epochs", type=positive_int, help="of a training; 200 if not given, or 4 by the fast recipe")
     add("-train_images", type=positive_int, help="train on the first so many images; all if not given")
     add("-batch_size", type=positive_int, help="images per step; 256 if not given")
     add("-runs", type=positive_int, help="trainings of each network, with different seeds; 1 if not given")
@@ -64,12 +69,13 @@ def label_source(args: argparse.Namespace) -> "LabelSource":
     """Where the flags want accuracies to come from."""
     from model_src.training.cifar10_data import CIFAR10_DIR
     from model_src.training.labels import Measurement
-    from model_src.training.recipe import Execution, TrainConfig
+    from model_src.training.recipe import RECIPES, Execution, TrainConfig
     from model_src.training.sources import LabelSource
 
-    epochs = args.epochs or 200
+    recipe = RECIPES[args.recipe or TrainConfig.name](batch_size=args.batch_size or 256, train_images=args.train_images)
+    epochs = args.epochs or recipe.epochs
     measurement = Measurement(
-        TrainConfig(epochs, args.batch_size or 256, args.train_images, epochs_per_test=epochs),
+        replace(recipe, epochs=epochs, epochs_per_test=epochs),
         args.runs or 1,
         args.n_jobs or 1,
         args.train_data_dir or CIFAR10_DIR,

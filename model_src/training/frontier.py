@@ -12,7 +12,7 @@ from model_src.training.cifar10_data import Cifar10
 from model_src.training.cost import say_cost
 from model_src.training.loop import check_execution
 from model_src.training.pool import Job, train_apart
-from model_src.training.recipe import AUTOMATIC, Execution, TrainConfig
+from model_src.training.recipe import AUTOMATIC, Execution, Recipe, TrainConfig
 from model_src.training.results import FrontierResult, KeptRuns, TrainedNetwork, TrainingStore
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class FrontierConfig:
         first_iteration: Results of earlier iterations are left out.
     """
 
-    recipe: TrainConfig = field(default_factory=TrainConfig)
+    recipe: Recipe = field(default_factory=TrainConfig)
     n_networks: int | None = None
     n_runs: int = 3
     train_input: bool = False
@@ -84,7 +84,12 @@ def train_frontier(
         result.trained.append(record)
         for seed in range(config.n_runs):
             run = kept.run_of(record.graph_hash, seed) or train_apart(
-                record.title, Job(network.graph, seed), config.recipe, data, how, progress
+                record.title,
+                Job(network.graph, seed, kept.state_path(record.graph_hash, seed)),
+                config.recipe,
+                data,
+                how,
+                progress,
             )
             if isinstance(run, str):
                 record.failure = run

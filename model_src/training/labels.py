@@ -17,7 +17,7 @@ from model_src.training.cifar10_download import fetch_cifar10
 from model_src.training.cost import say_cost
 from model_src.training.loop import check_execution
 from model_src.training.pool import Job, train_jobs
-from model_src.training.recipe import AUTOMATIC, Execution, RunResult, TrainConfig
+from model_src.training.recipe import AUTOMATIC, Execution, Recipe, RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Measurement:
         how: Where and how to compute.
     """
 
-    recipe: TrainConfig
+    recipe: Recipe
     n_runs: int = 1
     n_jobs: int = 1
     data_dir: str | Path = CIFAR10_DIR
@@ -51,6 +51,8 @@ class Measurement:
 
 def measure(subjects: Sequence[Subject], measurement: Measurement, path: str | Path) -> dict[str, float]:
     """Train networks; a row per training is in the table when it ends, and what is there already is not repeated.
+
+    A training that is interrupted goes on after its last whole epoch.
 
     Returns:
         Canonical hash -> mean accuracy (fraction) of the networks that could be trained.
@@ -61,16 +63,19 @@ def measure(subjects: Sequence[Subject], measurement: Measurement, path: str | P
     recipe, how = measurement.recipe, measurement.how
     check_execution(recipe, how)
     data = fetch_cifar10(measurement.data_dir)
-    budget = Budget(recipe.epochs, len(data.first(recipe.train_images).train_images), recipe.batch_size)
-    table = MeasuredTable(path, budget)
+    n_images = len(data.split(recipe.train_images, recipe.held_out).train_images)
+    budget = Budget(recipe.epochs, n_images, recipe.batch_size, recipe.name)
+    table, states = MeasuredTable(path, budget), Path(path).with_suffix(".states")
     left = {
-        Job(subject.graph, seed): subject
+        Job(subject.graph, seed, states / f"{subject.graph_hash}_{seed}.safetensors"): subject
         for seed, subject in product(range(measurement.n_runs), subjects)
         if not table.has(subject.graph_hash, seed)
     }
     say_cost([job.graph for job in left], recipe, data, how)
     for job, outcome in train_jobs(list(left), recipe, measurement.data_dir, how, measurement.n_jobs):
         table.append(_row(left[job], job.seed, budget, outcome))
+        if job.state:
+            job.state.unlink(missing_ok=True)
     return table.accuracies()
 
 
@@ -99,6 +104,7 @@ def _row(subject: Subject, seed: int, budget: Budget, outcome: RunResult | str) 
     return known._replace(
         accuracy=round(outcome.last_accuracy, DECIMALS),
         loss=round(outcome.last_loss, DECIMALS),
+        held_out=None if outcome.held_out_accuracy is None else round(outcome.held_out_accuracy, DECIMALS),
         seconds=round(outcome.seconds, 1),
         device=outcome.device,
     )

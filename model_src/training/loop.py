@@ -3,33 +3,34 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from importlib.util import find_spec
-from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
+from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.runtime import NO_TENSORFLOW, choose_device
 from model_src.training.cifar10_data import Cifar10
+from model_src.training.portions import Portions
 from model_src.training.recipe import (
     AUTOMATIC,
     Execution,
+    Recipe,
     RunResult,
     TrainConfig,
     TrainingError,
-    epoch_plan,
-    learning_rate,
     reason_of,
 )
+from model_src.training.state import NETWORK, NOWHERE, StateFile, TrainingState
 
 logger = logging.getLogger(__name__)
 
 STEPS_BETWEEN_REPORTS = 20
-IMAGES_TIMED = 32
 
 
 class Learner(Protocol):
@@ -40,7 +41,7 @@ class Learner(Protocol):
 
     Attributes:
         n_train: Number of training images.
-        n_test: Number of test images.
+        n_test: Number of test images, those that are held out first.
         test_batch_size: Test images at once, as is fast on its device.
         device_name: What it runs on.
     """
@@ -50,8 +51,8 @@ class Learner(Protocol):
     test_batch_size: int
     device_name: str
 
-    def start_epoch(self, order: np.ndarray, scales: np.ndarray) -> None:
-        """Take the plan of an epoch (see `epoch_plan`)."""
+    def start_epoch(self, order: np.ndarray, changes: np.ndarray) -> None:
+        """Take the plan of an epoch (see `Recipe.plan`)."""
 
     def add_gradients(self, start: int, stop: int, share: float) -> tuple[Any, Any]:
         """Add the gradients of these positions of the plan, as `share` of a batch.
@@ -69,10 +70,14 @@ class Learner(Protocol):
     def test(self, start: int, stop: int) -> tuple[Any, Any]:
         """The sum of cross-entropies and the number of right answers of these test images."""
 
+    def state(self) -> dict[str, np.ndarray]:
+        """All that training has changed, by name; names of the network's weights begin with `NETWORK`."""
 
-def make_learner(
-    cg: ComputeGraph, config: TrainConfig, seed: int, data: Cifar10, how: Execution = AUTOMATIC
-) -> Learner:
+    def load_state(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state of the same network and recipe."""
+
+
+def make_learner(cg: ComputeGraph, config: Recipe, seed: int, data: Cifar10, how: Execution = AUTOMATIC) -> Learner:
     """Build a graph's network with fresh weights, ready to be trained in the recipe's framework.
 
     Args:
@@ -90,33 +95,36 @@ def make_learner(
     if config.framework == "TensorFlow":
         from model_src.training.cifar10_tf import KerasLearner
 
-        return KerasLearner(cg, config, seed, data.first(config.train_images), how)
+        return KerasLearner(cg, config, seed, data.split(config.train_images, config.held_out), how)
     from model_src.training.cifar10 import TorchLearner
 
-    return TorchLearner(cg, config, seed, data.first(config.train_images), how)
+    return TorchLearner(cg, config, seed, data.split(config.train_images, config.held_out), how)
 
 
-def check_execution(config: TrainConfig, how: Execution) -> None:
+def check_execution(config: Recipe, how: Execution) -> None:
     """Check framework and device, before hours of work that need them afterwards.
 
     Raises:
-        InputError: There is no such device, or TensorFlow is not installed.
+        InputError: There is no such device, or TensorFlow is not installed or cannot follow the recipe.
     """
     choose_device(how.device)
+    if config.framework == "TensorFlow" and config.name != TrainConfig.name:
+        raise InputError(f"-train_type TensorFlow: the {config.name} recipe is for PyTorch")
     if config.framework == "TensorFlow" and find_spec("tensorflow") is None:
         raise InputError(f"-train_type TensorFlow: {NO_TENSORFLOW}")
 
 
 def train_network(
     cg: ComputeGraph,
-    config: TrainConfig,
+    config: Recipe,
     seed: int,
     data: Cifar10,
     how: Execution = AUTOMATIC,
     progress: bool = False,
     title: str = "",
+    state_path: Path | None = None,
 ) -> RunResult:
-    """Train the network of a graph from scratch.
+    """Train the network of a graph from scratch, or go on with a training that was interrupted.
 
     Args:
         cg: A graph with input (32, 32, 3) and at least ten output channels.
@@ -126,6 +134,8 @@ def train_network(
         how: Where and how to compute.
         progress: Show loss, training accuracy, images per second and time left.
         title: Name of the training, in messages.
+        state_path: Where the training is kept after every epoch and found again, its weights in the end; None for
+            nowhere. The result is the same, interrupted or not.
 
     Raises:
         ValueError: The network cannot be built or does not fit the data.
@@ -133,15 +143,15 @@ def train_network(
         MemoryError: The memory does not hold the network and a single image.
         RuntimeError: Raised by the framework.
     """
-    started = time.perf_counter()
-    loop = TrainingLoop(make_learner(cg, config, seed, data, how), config, seed, title or cg.name)
-    tests = loop.run(progress)
-    if not math.isfinite(tests[-1][0]):
+    identity = {"network": canonical_hash(cg), "recipe": config.content, "seed": seed}
+    file = StateFile(state_path, identity)
+    loop = TrainingLoop(make_learner(cg, config, seed, data, how), config, seed, title or cg.name, file)
+    state = loop.run(progress)
+    if not math.isfinite(state.tests[-1][0]):
         raise TrainingError("the loss on the test images is not a finite number")
-    accuracies = [accuracy for _, accuracy in tests]
-    return RunResult(
-        seed, accuracies[-1], max(accuracies), tests[-1][0], time.perf_counter() - started, loop.learner.device_name
-    )
+    (loss, last), accuracies = state.tests[-1], [accuracy for _, accuracy in state.tests]
+    best, held_out = (last, accuracies[-2]) if config.held_out else (max(accuracies), None)
+    return RunResult(seed, last, best, loss, state.seconds, loop.learner.device_name, held_out)
 
 
 def try_to_train(cg: ComputeGraph, *rest: Any) -> RunResult | str:
@@ -159,37 +169,82 @@ def try_to_train(cg: ComputeGraph, *rest: Any) -> RunResult | str:
 
 
 class TrainingLoop:
-    """Trains a learner; where the memory does not hold a batch, gradients of its parts are added up."""
+    """Trains a learner; where the memory does not hold a batch, gradients of its parts are added up.
 
-    def __init__(self, learner: Learner, config: TrainConfig, seed: int, title: str):
+    Args:
+        learner: The network.
+        config: The recipe.
+        seed: Of order and augmentation.
+        title: Name of the training, in messages.
+        file: Where it is kept after every epoch.
+    """
+
+    def __init__(self, learner: Learner, config: Recipe, seed: int, title: str, file: StateFile = NOWHERE):
         self.learner = learner
-        self._config, self._title = config, title
+        self._config, self._title, self._file = config, title, file
         self._rng = np.random.default_rng(seed)
-        self._step, self._n_steps = 0, config.epochs * math.ceil(learner.n_train / config.batch_size)
+        self._steps_per_epoch = math.ceil(learner.n_train / config.batch_size)
+        self._step, self._n_steps = 0, config.epochs * self._steps_per_epoch
         self._trained, self._tested = Portions(config.batch_size, title), Portions(learner.test_batch_size, title)
 
-    def run(self, progress: bool) -> list[tuple[float, float]]:
-        """Train; returns (loss, accuracy) of every test, the last one after the last epoch.
+    def run(self, progress: bool) -> TrainingState:
+        """Train; returns how it ended. The last test is on the test images, all others on those that are held out.
+
+        Where no images are held out, all tests are on the test images.
 
         Raises:
             TrainingError: The loss is no longer a number.
             MemoryError: The memory does not hold the network and a single image.
         """
-        config, tests = self._config, []
-        total = config.epochs * self.learner.n_train
-        with tqdm(total=total, unit=" images", unit_scale=True, desc=self._title, disable=not progress) as bar:
-            for epoch in range(1, config.epochs + 1):
+        config, state, started = self._config, self._begin(), time.perf_counter()
+        total, done = config.epochs * self.learner.n_train, state.epoch * self.learner.n_train
+        with tqdm(
+            total=total, initial=done, unit=" images", unit_scale=True, desc=self._title, disable=not progress
+        ) as bar:
+            for epoch in range(state.epoch + 1, config.epochs + 1):
                 self._train_epoch(epoch, bar)
-                if epoch % config.epochs_per_test == 0 or epoch == config.epochs:
-                    tests.append(self.test())
-                    bar.set_description_str(f"{self._title} epoch {epoch}, test {tests[-1][1]:.4f}")
+                tests = [*state.tests, *self._tests(epoch)]
+                shown = f", test {tests[-1][1]:.4f}" if tests else ""
+                bar.set_description_str(f"{self._title} epoch {epoch}{shown}")
+                seconds, started = state.seconds + time.perf_counter() - started, time.perf_counter()
+                state = TrainingState(epoch, tests, seconds, self._random(), self._tensors(epoch))
+                self._file.save(state)
+        return state
+
+    def _begin(self) -> TrainingState:
+        """Where an earlier call stopped, or the beginning."""
+        fresh = {name: tensor.shape for name, tensor in self.learner.state().items() if name.startswith(NETWORK)}
+        state = self._file.load(fresh)
+        if state is None:
+            return TrainingState(0, [], 0.0, self._random(), {})
+        if state.epoch < self._config.epochs:
+            self.learner.load_state(state.tensors)
+            self._rng.bit_generator.state = state.random
+            self._step = state.epoch * self._steps_per_epoch
+        return state
+
+    def _random(self) -> dict[str, Any]:
+        return dict(self._rng.bit_generator.state)
+
+    def _tensors(self, epoch: int) -> dict[str, np.ndarray]:
+        """What the state after an epoch holds: in the end there is no optimiser to go on with."""
+        over = epoch == self._config.epochs
+        return {name: one for name, one in self.learner.state().items() if not over or name.startswith(NETWORK)}
+
+    def _tests(self, epoch: int) -> list[tuple[float, float]]:
+        """The tests after an epoch."""
+        held_out, over = self._config.held_out, epoch == self._config.epochs
+        tests = []
+        if held_out and (over or epoch % self._config.epochs_per_test == 0):
+            tests.append(self.test(0, held_out))
+        if over or (not held_out and epoch % self._config.epochs_per_test == 0):
+            tests.append(self.test(held_out, self.learner.n_test))
         return tests
 
-    def test(self) -> tuple[float, float]:
-        """Mean cross-entropy and share of right answers of the test images."""
-        count = self.learner.n_test
-        loss, right = self._tested.sums(self.learner.test, 0, count)
-        return float(loss) / count, float(right) / count
+    def test(self, start: int, stop: int) -> tuple[float, float]:
+        """Mean cross-entropy and share of right answers of these test images."""
+        loss, right = self._tested.sums(self.learner.test, start, stop)
+        return float(loss) / (stop - start), float(right) / (stop - start)
 
     def step(self, start: int, stop: int) -> tuple[Any, Any]:
         """Train on one batch of the epoch's plan; returns sums of loss and of right answers."""
@@ -198,13 +253,13 @@ class TrainingLoop:
             return self.learner.add_gradients(first, last, (last - first) / (stop - start))
 
         sums = self._trained.sums(add, start, stop, self.learner.drop_gradients)
-        self.learner.apply_gradients(learning_rate(self._config, self._step, self._n_steps))
+        self.learner.apply_gradients(self._config.rate(self._step, self._n_steps))
         self._step += 1
         return sums
 
     def _train_epoch(self, epoch: int, bar: "tqdm[Any]") -> None:
         n_train, size = self.learner.n_train, self._config.batch_size
-        self.learner.start_epoch(*epoch_plan(n_train, self._config.zoom, self._rng))
+        self.learner.start_epoch(*self._config.plan(n_train, self._rng))
         loss = right = 0
         for number, start in enumerate(range(0, n_train, size)):
             stop = min(start + size, n_train)
@@ -217,65 +272,3 @@ class TrainingLoop:
                     raise TrainingError(f"the loss is not a finite number in epoch {epoch}")
                 words = f"loss {float(loss) / stop:.4f}, accuracy {float(right) / stop:.4f}"
                 bar.set_postfix_str(words, refresh=False)
-
-
-class Portions:
-    """How many images go through a network at once: fewer, once the memory was too small for them."""
-
-    def __init__(self, size: int, title: str):
-        self._size, self._title = size, title
-
-    def sums(
-        self,
-        work: Callable[[int, int], tuple[Any, Any]],
-        start: int,
-        stop: int,
-        undo: Callable[[], None] = lambda: None,
-    ) -> tuple[Any, Any]:
-        """Do work on a range, in one go or in parts, and add up the pairs that it returns.
-
-        Args:
-            work: Called with start and stop; raises MemoryError where that is too much.
-            start: Of the range.
-            stop: Of the range.
-            undo: Takes back the work on parts before it is done again on smaller ones.
-
-        Raises:
-            MemoryError: A single image is too much.
-        """
-        while True:
-            try:
-                pairs = [work(*part) for part in parts(start, stop, self._size)]
-                return sum(loss for loss, _ in pairs), sum(right for _, right in pairs)
-            except MemoryError:
-                if self._size == 1:
-                    raise
-            undo()
-            size, self._size = self._size, math.ceil(min(self._size, stop - start) / 2)
-            logger.warning(
-                "%s: out of memory with %d images at once; going on with parts of %d, the steps stay the same",
-                self._title, size, self._size,
-            )  # fmt: skip
-
-
-def parts(start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cut a range into parts of at most `most` whose sizes differ by one at most, as pairs of start and stop."""
-    n_parts = math.ceil((stop - start) / most)
-    bounds = [start + (stop - start) * number // n_parts for number in range(n_parts + 1)]
-    return pairwise(bounds)
-
-
-def images_per_second(cg: ComputeGraph, config: TrainConfig, data: Cifar10, how: Execution = AUTOMATIC) -> float:
-    """Measure how fast a network learns from small batches; the first, slow one is not counted.
-
-    Raises:
-        ValueError: The network cannot be built or does not fit the data.
-    """
-    learner = make_learner(cg, config, 0, data, how)
-    count = min(IMAGES_TIMED, learner.n_train)
-    learner.start_epoch(*epoch_plan(learner.n_train, config.zoom, np.random.default_rng(0)))
-    loop = TrainingLoop(learner, config, 0, cg.name)
-    float(loop.step(0, count)[0])
-    started = time.perf_counter()
-    float(loop.step(0, count)[0])
-    return count / (time.perf_counter() - started)

@@ -13,18 +13,25 @@ from tqdm import tqdm
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Outcome, Task, TaskError, TaskPool
 from model_src.training.cifar10_data import Cifar10, load_cifar10
-from model_src.training.recipe import Execution, RunResult, TrainConfig
+from model_src.training.recipe import Execution, Recipe, RunResult
 
 
 class Job(NamedTuple):
-    """A training to do: a network and the seed of weights, order and augmentation."""
+    """A training to do.
+
+    Attributes:
+        graph: The network.
+        seed: Of weights, order and augmentation.
+        state: Where it is kept after every epoch and found again; None for nowhere.
+    """
 
     graph: ComputeGraph
     seed: int
+    state: Path | None = None
 
 
 def train_jobs(
-    jobs: Sequence[Job], config: TrainConfig, data_dir: str | Path, how: Execution, n_jobs: int = 1
+    jobs: Sequence[Job], config: Recipe, data_dir: str | Path, how: Execution, n_jobs: int = 1
 ) -> Iterator[tuple[Job, RunResult | str]]:
     """Do trainings, with a progress bar; yields each as soon as it ends, with its result or why it failed.
 
@@ -49,7 +56,7 @@ def train_jobs(
 
 
 def train_apart(
-    title: str, job: Job, config: TrainConfig, images: Cifar10, how: Execution, progress: bool
+    title: str, job: Job, config: Recipe, images: Cifar10, how: Execution, progress: bool
 ) -> RunResult | str:
     """Do one training; its result or why it failed.
 
@@ -98,10 +105,8 @@ def _task(title: str, job: Job, *how: Any) -> Task:
     return Task(title, _train, (job, title, *how))
 
 
-def _train(
-    images: Cifar10, job: Job, title: str, config: TrainConfig, how: Execution, progress: bool
-) -> RunResult | str:
+def _train(images: Cifar10, job: Job, title: str, config: Recipe, how: Execution, progress: bool) -> RunResult | str:
     from model_src.training.loop import try_to_train
 
     tqdm.set_lock(RLock())  # its own one has semaphores, which are left over where a process is killed
-    return try_to_train(job.graph, config, job.seed, images, how, progress, title)
+    return try_to_train(job.graph, config, job.seed, images, how, progress, title, job.state)

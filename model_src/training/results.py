@@ -7,7 +7,10 @@ from statistics import fmean, stdev
 from typing import Any, Protocol
 
 from model_src.files import InputError
-from model_src.training.recipe import RunResult, TrainConfig
+from model_src.training.recipe import Recipe, RunResult, TrainConfig
+
+# What version 0.1, which had one recipe, did not write.
+_FIRST_RECIPE = {"name": TrainConfig.name, "held_out": TrainConfig.held_out}
 
 
 @dataclass
@@ -72,6 +75,9 @@ class TrainingStore(Protocol):
     def trainings_path(self) -> Path:
         """What messages name."""
 
+    def state_path(self, graph_hash: str, recipe: Mapping[str, Any], seed: int) -> Path:
+        """Where a training is kept after every epoch, and in the end its weights."""
+
     def load_trainings(self) -> Any:
         """The JSON data that was saved last; None where there is none."""
 
@@ -92,8 +98,8 @@ class KeptRuns:
         InputError: The store holds something else.
     """
 
-    def __init__(self, store: TrainingStore, recipe: TrainConfig):
-        self._store, self._recipe = store, asdict(recipe)
+    def __init__(self, store: TrainingStore, recipe: Recipe):
+        self._store, self._recipe = store, recipe.content
         self._earlier = _runs_of(store.load_trainings(), store.trainings_path)
 
     def run_of(self, graph_hash: str, seed: int) -> RunResult | None:
@@ -102,6 +108,10 @@ class KeptRuns:
             if (entry["graph_hash"], entry["recipe"], entry["run"]["seed"]) == (graph_hash, self._recipe, seed):
                 return RunResult(**entry["run"])
         return None
+
+    def state_path(self, graph_hash: str, seed: int) -> Path:
+        """Where a training is kept after every epoch, and in the end its weights."""
+        return self._store.state_path(graph_hash, self._recipe, seed)
 
     def save(self, result: FrontierResult, n_runs: int) -> None:
         """Keep what there is so far."""
@@ -133,6 +143,7 @@ def _runs_of(content: Any, path: Path) -> list[dict[str, Any]]:
         ]
         runs += content["other_runs"]
         for entry in runs:
+            entry["recipe"] = {**_FIRST_RECIPE, **entry["recipe"]}
             asdict(RunResult(**entry["run"])), entry["graph_hash"], entry["recipe"]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a training result ({type(error).__name__}: {error})") from error

@@ -5,7 +5,9 @@ from model_src.labels.measured import Budget, MeasuredTable
 from model_src.labels.table import TRAIN, LabelRow
 
 BUDGET = Budget(epochs=8, images=25_000, batch_size=256)
-HEADER = "config_hash,graph_hash,accuracy,source,epochs,seed,loss,images,batch_size,seconds,device,failure\n"
+HEADER = (
+    "config_hash,graph_hash,accuracy,source,epochs,seed,loss,images,batch_size,seconds,device,failure,recipe,held_out\n"
+)
 
 
 def row(graph_hash, seed, accuracy=0.5, **fields):
@@ -20,8 +22,8 @@ def test_rows_are_on_the_disk_at_once_and_read_back(tmp_path):
         table.append(one)
         assert MeasuredTable(path, BUDGET).rows == table.rows
     assert path.read_text() == (
-        f'{HEADER}{"c" * 16},a,0.710000,train,8,0,1.25,25000,256,12.5,"NVIDIA X, 80 GB",\n'
-        f'{"c" * 16},b,,train,8,0,,25000,256,,,"NaN, here"\n'
+        f'{HEADER}{"c" * 16},a,0.710000,train,8,0,1.25,25000,256,12.5,"NVIDIA X, 80 GB",,published,\n'
+        f'{"c" * 16},b,,train,8,0,,25000,256,,,"NaN, here",published,\n'
     )
 
 
@@ -52,7 +54,7 @@ def test_a_line_that_was_cut_short_is_dropped(tmp_path):
     assert path.read_text() == whole
 
 
-@pytest.mark.parametrize("other", [{"epochs": 9}, {"images": 10}, {"batch_size": 1}])
+@pytest.mark.parametrize("other", [{"epochs": 9}, {"images": 10}, {"batch_size": 1}, {"recipe": "fast"}])
 def test_other_budgets_are_refused(tmp_path, other):
     path = tmp_path / "t.csv"
     MeasuredTable(path, BUDGET).append(row("a", 0))
@@ -64,11 +66,11 @@ def test_other_budgets_are_refused(tmp_path, other):
     ("content", "reason"),
     [
         ("config_hash,graph_hash,accuracy,source,epochs,seed\na,b,0.9,teacher,,7\n", "not a table of measured labels"),
-        (f"{HEADER}a,b,0.9\n", "line 2: 3 cells in a table of 12 columns"),
-        (f"{HEADER}a,b,high,train,8,0,1,25000,256,1,cpu,\n", "line 2: no accuracy in column accuracy"),
-        (f"{HEADER}a,b,0.5,train,many,0,1,25000,256,1,cpu,\n", "line 2: no number in column epochs"),
-        (f"{HEADER}a,b,0.5,train,,0,1,25000,256,1,cpu,\n", "its rows are of None epochs"),
-        (f"{HEADER}a,b,0.5,teacher,8,0,1,25000,256,1,cpu,\n", "its rows are of"),
+        (f"{HEADER}a,b,0.9\n", "line 2: 3 cells in a table of 14 columns"),
+        (f"{HEADER}a,b,high,train,8,0,1,25000,256,1,cpu,,published,\n", "line 2: no accuracy in column accuracy"),
+        (f"{HEADER}a,b,0.5,train,many,0,1,25000,256,1,cpu,,published,\n", "line 2: no number in column epochs"),
+        (f"{HEADER}a,b,0.5,train,,0,1,25000,256,1,cpu,,published,\n", "its rows are of 0 epochs"),
+        (f"{HEADER}a,b,0.5,teacher,8,0,1,25000,256,1,cpu,,published,\n", "its rows are of"),
         (b"\xff\xfe\n", "t.csv"),
     ],
 )
@@ -79,3 +81,13 @@ def test_other_tables_are_refused_and_stay(tmp_path, content, reason):
     with pytest.raises(InputError, match=reason):
         MeasuredTable(path, BUDGET)
     assert path.read_bytes() == content
+
+
+def test_a_table_of_version_0_1_gets_the_new_columns(tmp_path):
+    path = tmp_path / "t.csv"
+    MeasuredTable(path, BUDGET).append(row("a", 0))
+    new = path.read_text()
+    path.write_text("".join(f"{line.rsplit(',', 2)[0]}\n" for line in new.splitlines()))
+    assert path.read_text().splitlines()[0].endswith(",failure")
+    assert MeasuredTable(path, BUDGET).rows == [row("a", 0)]
+    assert path.read_text() == new

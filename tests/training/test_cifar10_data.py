@@ -26,11 +26,11 @@ def test_an_absent_set_says_what_to_put_where(tmp_path):
 
 def test_the_first_images_leave_the_tests_alone(cifar_folder):
     data = load_cifar10(cifar_folder)
-    few = data.first(30)
+    few = data.split(30)
     assert few.train_images.shape == (30, 3, 32, 32)
     assert few.train_labels.tolist() == data.train_labels[:30].tolist()
     assert len(few.test_images) == len(few.test_labels) == 20
-    assert len(data.first(None).train_images) == 100
+    assert len(data.split().train_images) == 100
 
 
 @pytest.mark.parametrize(

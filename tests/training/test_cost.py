@@ -19,6 +19,10 @@ def data(cifar_folder):
     return load_cifar10(cifar_folder)
 
 
+def test_the_speed_is_measured(data):
+    assert cost.images_per_second(classifier(), TrainConfig(epochs=2, batch_size=32), data, CPU) > 1
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(3.4, "3 s"), (119, "119 s"), (600, "10 min"), (7300, "2 h"), (100_000, "28 h"), (200_000, "2 days 8 h")],

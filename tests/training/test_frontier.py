@@ -30,7 +30,7 @@ def calls(monkeypatch, in_this_process):
     """Replaces the training; returns the list of (graph, seed, title) it was asked for. hidden4 fails in run 1."""
     asked = []
 
-    def train_network(cg, config, seed, data, how, progress, title):
+    def train_network(cg, config, seed, data, how, progress, title, state_path):
         asked.append((cg.name, seed, title))
         if (cg.name, seed) == ("hidden4", 1):
             raise TrainingError("the loss is not\na finite number")
@@ -144,7 +144,15 @@ def test_results_are_on_disk_after_every_run(tmp_path, monkeypatch, in_this_proc
     (trained,) = json.loads((tmp_path / "train_result.json").read_text())["trained"]
     assert trained["rank"] == 0
     assert trained["runs"] == [
-        {"seed": 0, "last_accuracy": 0.5, "best_accuracy": 0.6, "last_loss": 1.5, "seconds": 1.0, "device": "cpu"}
+        {
+            "seed": 0,
+            "last_accuracy": 0.5,
+            "best_accuracy": 0.6,
+            "last_loss": 1.5,
+            "seconds": 1.0,
+            "device": "cpu",
+            "held_out_accuracy": None,
+        }
     ]
 
 

@@ -13,15 +13,13 @@ from model_src.files import InputError  # noqa: E402
 from model_src.training import cifar10  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.loop import (  # noqa: E402
-    Portions,
     TrainingLoop,
     check_execution,
-    images_per_second,
-    parts,
     train_network,
     try_to_train,
 )
-from model_src.training.recipe import Execution, TrainConfig, TrainingError  # noqa: E402
+from model_src.training.portions import Portions, parts  # noqa: E402
+from model_src.training.recipe import Execution, FastConfig, TrainConfig, TrainingError  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.training.conftest import classifier, small_network  # noqa: E402
 
@@ -59,6 +57,9 @@ class Recorder:
     def drop_gradients(self):
         self.n_dropped += 1
 
+    def state(self):
+        return {}
+
     def test(self, start, stop):
         if stop - start > self.most:
             raise MemoryError("too many")
@@ -68,7 +69,7 @@ class Recorder:
 
 def test_epochs_steps_and_learning_rates():
     learner = Recorder()
-    tests = TrainingLoop(learner, SHORT, 0, "x").run(progress=False)
+    tests = TrainingLoop(learner, SHORT, 0, "x").run(progress=False).tests
     assert learner.added == [(0, 32), (32, 64), (64, 96), (96, 100)] * 2
     assert learner.shares == [1.0] * 8
     assert learner.rates[0] == 1e-3
@@ -80,7 +81,14 @@ def test_epochs_steps_and_learning_rates():
 
 def test_tests_may_be_rarer_but_the_last_epoch_is_tested():
     config = replace(SHORT, epochs=5, epochs_per_test=2)
-    assert len(TrainingLoop(Recorder(), config, 0, "x").run(progress=False)) == 3
+    assert len(TrainingLoop(Recorder(), config, 0, "x").run(progress=False).tests) == 3
+
+
+def test_images_that_are_held_out_are_for_all_tests_but_the_last():
+    config = replace(SHORT, epochs=5, epochs_per_test=2, held_out=8)
+    learner = Recorder()
+    assert len(TrainingLoop(learner, config, 0, "x").run(progress=False).tests) == 4
+    assert learner.tested == [(0, 8)] * 3 + [(8, 20)]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -100,7 +108,7 @@ def test_a_test_that_gives_no_number_is_no_result(data, monkeypatch):
 def test_a_batch_that_is_too_large_is_halved_for_good(caplog):
     learner = Recorder(most=9)
     with caplog.at_level(logging.WARNING):
-        tests = TrainingLoop(learner, SHORT, 0, "rank 3").run(progress=False)
+        tests = TrainingLoop(learner, SHORT, 0, "rank 3").run(progress=False).tests
     assert learner.added[:4] == [(0, 8), (8, 16), (16, 24), (24, 32)]
     assert learner.added[12:14] == [(96, 100), (0, 8)]
     assert learner.shares[:4] == [0.25] * 4
@@ -196,7 +204,7 @@ def test_real_images_are_learnt(real_images):
 
 def test_the_first_images_are_enough(data):
     few = train_network(classifier(), replace(SHORT, train_images=40), 0, data, CPU)
-    assert few.last_loss == train_network(classifier(), SHORT, 0, data.first(40), CPU).last_loss
+    assert few.last_loss == train_network(classifier(), SHORT, 0, data.split(40), CPU).last_loss
 
 
 @pytest.mark.parametrize(
@@ -233,14 +241,12 @@ def test_a_framework_is_imported_when_it_trains():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_speed_is_measured(data):
-    assert images_per_second(classifier(), SHORT, data, CPU) > 1
-
-
 def test_devices_and_frameworks_are_checked(data, monkeypatch):
     for check in (check_execution, lambda *args: try_to_train(classifier(), args[0], 0, data, args[1])):
         with pytest.raises(InputError, match="-device_str abacus"):
             check(SHORT, Execution("abacus"))
+    with pytest.raises(InputError, match="-train_type TensorFlow: the fast recipe is for PyTorch"):
+        check_execution(FastConfig(framework="TensorFlow"), CPU)
     monkeypatch.setattr("model_src.training.loop.find_spec", lambda _: None)
     check_execution(SHORT, CPU)
     with pytest.raises(InputError, match="-train_type TensorFlow: TensorFlow is not installed"):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model_src.training.recipe import TrainConfig, TrainingError, epoch_plan, learning_rate, reason_of
+from model_src.training.recipe import RECIPES, FastConfig, TrainConfig, TrainingError, reason_of
 
 
 def test_the_defaults_are_the_published_recipe():
@@ -12,13 +12,13 @@ def test_the_defaults_are_the_published_recipe():
 
 
 def test_the_learning_rate_falls_along_a_cosine_to_a_thousandth():
-    rates = [learning_rate(TrainConfig(), step, 100) for step in (0, 50, 100)]
+    rates = [TrainConfig().rate(step, 100) for step in (0, 50, 100)]
     assert rates == [1e-3, pytest.approx((1e-3 + 1e-6) / 2), pytest.approx(1e-6)]
-    assert learning_rate(TrainConfig(), 25, 100) == pytest.approx(1e-6 + 0.999e-3 * (1 + 0.5**0.5) / 2)
+    assert TrainConfig().rate(25, 100) == pytest.approx(1e-6 + 0.999e-3 * (1 + 0.5**0.5) / 2)
 
 
 def test_an_epoch_shows_every_image_once_and_flips_half():
-    order, scales = epoch_plan(2000, 0.2, np.random.default_rng(0))
+    order, scales = TrainConfig().plan(2000, np.random.default_rng(0))
     assert order.tolist() != list(range(2000))
     assert sorted(order) == list(range(2000))
     assert scales.shape == (2000, 2)
@@ -29,8 +29,27 @@ def test_an_epoch_shows_every_image_once_and_flips_half():
     assert (scales[:, 1] > 0).all()
 
 
-def test_a_generator_decides_the_plan():
-    plans = [epoch_plan(50, 0.2, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+def test_the_fast_rate_goes_up_and_down_in_lines():
+    rates = [FastConfig(peak_rate=1.0, warm_up=0.25).rate(step, 8) for step in range(8)]
+    assert rates == pytest.approx([1 / 2, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    assert FastConfig(warm_up=0.0).rate(0, 1) == 0.2
+
+
+def test_a_fast_epoch_moves_every_image_and_flips_half():
+    order, moves = FastConfig(padding=2).plan(2000, np.random.default_rng(0))
+    assert sorted(order) == list(range(2000))
+    assert {tuple(place) for place in moves[:, :2].tolist()} == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
+    assert 0.45 < moves[:, 2].mean() < 0.55
+    assert set(moves[:, 2].tolist()) == {0, 1}
+
+
+def test_recipes_have_names():
+    assert {name: recipe.name for name, recipe in RECIPES.items()} == {"published": "published", "fast": "fast"}
+
+
+@pytest.mark.parametrize("recipe", [TrainConfig(), FastConfig()])
+def test_a_generator_decides_the_plan(recipe):
+    plans = [recipe.plan(50, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert (plans[0][0] == plans[1][0]).all()
     assert (plans[0][1] == plans[1][1]).all()
     assert (plans[0][0] != plans[2][0]).any()

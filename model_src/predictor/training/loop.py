@@ -136,7 +136,7 @@ class Training:
         targets = examples.targets(self._target_normalisers if self._predictor_type == "PSC_predictor" else {})
         goals = Goals.of(examples, self._predictor_type, self._target_normalisers)
         while self.epoch < self._config.epochs:
-            loss = self._run_epoch(examples, goals, sides["train"])
+            loss = self.run_epoch(examples, goals, sides["train"])
             self.epoch += 1
             if not math.isfinite(loss):
                 raise InputError(f"-initial_lr {self._config.initial_lr:g}: the loss of epoch {self.epoch} is {loss}")
@@ -156,7 +156,7 @@ class Training:
             return True
         return value > self.best_value if HIGHER_IS_BETTER[self._config.select] else value < self.best_value
 
-    def _run_epoch(self, examples: Examples, goals: Goals, items: np.ndarray) -> float:
+    def run_epoch(self, examples: Examples, goals: Goals, items: np.ndarray) -> float:
         """One pass over the training networks; the mean loss."""
         config, pack, network = self._config, examples.pack, examples.pack.network[items]
         seed = np.random.SeedSequence([config.seed, self.epoch])  # no state to save: an epoch's draws are its own

@@ -1,0 +1,161 @@
+"""How well predictors rank mutants, which is what a search must do and no NAS benchmark holds: by training them.
+
+From each of two inputs (published and shipped) random mutants are drawn within strata of FLOPs and number of swaps;
+then networks from a search's history, uniformly. Predictions play no part in the draw.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from benchmarks import measuring
+from benchmarks.drawing import Mutant, distinct, random_walks, trainable
+from benchmarks.judge import load_source
+from benchmarks.measuring import LABELS
+from model_src.cli import FlagParser, run_script
+from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import graph_macs
+from model_src.files import save_text
+from model_src.search.config import MutatorFiles, SearchConfig
+from model_src.search.mutator import Mutator
+from model_src.search.rescoring import merit_of
+from model_src.search.session import search
+
+FAMILIES = ("two_path", "hiaml")
+ORIGINS = ("published", "shipped")
+PER_INPUT, OF_HISTORY = 20, 16
+DRAWS, LONGEST = 12_000, 10
+BANDS = (0.25, 0.5, 0.7, 0.9, 1.1)  # shares of the input's FLOPs
+SWAPS = (1, 4, 7, 11)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is known of a network before it is trained.
+
+    Attributes:
+        name: The beginning of its graph's hash, and the name of its file.
+        origin: Which input it comes from, `published` or `shipped`.
+        kind: `input`, `random` or `history`.
+        n_swaps: Swaps between the input and it.
+        flops_share: Its FLOPs, as a share of the input's.
+        prescreen_score: Prediction of the last swap's own split.
+        accepted: Whether a search would accept it.
+    """
+
+    name: str
+    origin: str
+    kind: str
+    n_swaps: int
+    flops_share: float
+    prescreen_score: float
+    accepted: bool
+
+
+def draw(family: str, reference: Path) -> tuple[list[Drawn], dict[str, ComputeGraph]]:
+    """Draw the networks of a family."""
+    drawn: list[Drawn] = []
+    graphs: dict[str, ComputeGraph] = {}
+
+    def add(cg: ComputeGraph, *known: object) -> None:
+        name = canonical_hash(cg)[:12]
+        if name not in graphs:
+            graphs[name] = cg
+            drawn.append(Drawn(name, *known))  # type: ignore[arg-type]
+
+    mutator = MutatorFiles(SearchConfig(family))()
+    for number, origin in enumerate(ORIGINS):
+        source, rng = load_source(f"{origin} {family}", reference), np.random.default_rng(number)
+        start, least = graph_macs(source), _merit(mutator, source)
+        trained = trainable(source)
+        assert trained is not None
+        add(_like(trained, source), origin, "input", 0, 1.0, mutator.baseline(source, rng), False)
+        found = list(distinct(random_walks(source, mutator, LONGEST, rng), DRAWS))
+        shares = np.array([graph_macs(cg) / start for _, cg in found])
+        for at in _stratified(found, shares, rng):
+            mutant, cg = found[at]
+            accepted = _merit(mutator, mutant.graph) > least
+            add(
+                _like(cg, source), origin, "random", mutant.n_swaps, float(shares[at]), mutant.prescreen_score, accepted
+            )
+    source = load_source(f"published {family}", reference)
+    result = search(
+        source, SearchConfig(family, epoch=10, min_flops_decrease_percent=-10, max_flops_decrease_percent=100)
+    )
+    rng = np.random.default_rng(len(ORIGINS))
+    for one in rng.permutation(np.array(result.history, dtype=object)).tolist():
+        if sum(other.kind == "history" for other in drawn) == OF_HISTORY:
+            break
+        if (cg := trainable(one.graph)) is not None:
+            share, accepted = graph_macs(cg) / graph_macs(source), one.merit > result.goal.least
+            add(_like(cg, source), "published", "history", one.n_swaps, share, one.prescreen_score, accepted)
+    return drawn, graphs
+
+
+def _like(cg: ComputeGraph, source: ComputeGraph) -> ComputeGraph:
+    """Under the source's normalisers, so that predictors see it as a search does."""
+    return cg.with_normalisers(source.normalisers)
+
+
+def _merit(mutator: Mutator, cg: ComputeGraph) -> float:
+    return merit_of(mutator.rate([cg])[0], SearchConfig.caution)
+
+
+def _stratified(
+    found: Sequence[tuple[Mutant, ComputeGraph]], shares: np.ndarray, rng: np.random.Generator
+) -> Iterator[int]:
+    """Positions of PER_INPUT mutants: as many of every band of FLOPs, in turn of every range of swaps."""
+    swaps = np.array([mutant.n_swaps for mutant, _ in found])
+    for low, high in pairwise(BANDS):
+        cells = [
+            rng.permutation(
+                np.flatnonzero((shares >= low) & (shares < high) & (swaps >= first) & (swaps < stop))
+            ).tolist()
+            for first, stop in pairwise(SWAPS)
+        ]
+        chosen: list[int] = []
+        while len(chosen) < PER_INPUT // (len(BANDS) - 1) and any(cells):
+            chosen += [cell.pop() for cell in cells if cell]
+        yield from chosen[: PER_INPUT // (len(BANDS) - 1)]
+
+
+def files_of(family: str) -> tuple[Path, Path, Path]:
+    """The table of a family's trainings, what is known of its networks, and the folder of their graphs."""
+    table = LABELS / f"mutants_{family}.csv"
+    return table, table.with_suffix(".json"), table.with_suffix("")
+
+
+def drawn_networks(family: str, reference: Path) -> list[Drawn]:
+    """What is known of a family's networks, which are drawn and kept the first time."""
+    _, known, folder = files_of(family)
+    if not known.exists():
+        drawn, graphs = draw(family, reference)
+        measuring.keep_graphs(graphs, folder)
+        save_text("[\n" + ",\n".join(json.dumps(asdict(one)) for one in drawn) + "\n]\n", known)
+    return [Drawn(**entry) for entry in json.loads(known.read_text(encoding="utf-8"))]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; returns the exit code."""
+    parser = FlagParser(__doc__)
+    measuring.add_measuring_flags(parser.add_argument)
+    parser.add_argument("-family", choices=FAMILIES, default="two_path", help="of the inputs")
+    args = parser.parse_args(argv)
+    drawn = drawn_networks(args.family, args.reference)
+    table, _, folder = files_of(args.family)
+    if not args.report:
+        networks = measuring.kept_graphs((one.name for one in drawn), folder)
+        measuring.train(networks, table, 1, args.n_jobs, args.data_dir)
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
