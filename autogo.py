@@ -3,16 +3,26 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_src.cli import FlagParser, run_script
-from model_src.search.flags import check_input_size, execution, frontier_config, parse_flags, search_config, trains
+from model_src.search.flags import (
+    check_input_size,
+    execution,
+    frontier_config,
+    measurement,
+    parse_flags,
+    search_config,
+    trains,
+)
 from model_src.search.result_folder import ResultFolder
 
 if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.search.config import SearchConfig
-    from model_src.search.session import SearchResult
+    from model_src.search.feedback import Measure
+    from model_src.search.result import SearchResult
     from model_src.search.workers import Workers
     from model_src.training.cifar10_data import Cifar10
     from model_src.training.frontier import FrontierNetwork
@@ -27,19 +37,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parse_flags(FlagParser(__doc__), argv)
 
 
-def run_search(cg: "ComputeGraph", config: "SearchConfig", workers: "Workers") -> "SearchResult":
+def run_search(
+    cg: "ComputeGraph", config: "SearchConfig", workers: "Workers", measure: "Measure | None", table: str | None
+) -> "SearchResult":
     """Run the search with a progress bar."""
     from tqdm import tqdm
 
+    from model_src.search.measuring import read_measured
     from model_src.search.session import Progress, search
 
-    with tqdm(total=config.epoch, unit="iteration", desc="search") as bar:
+    known = read_measured(Path(table)) if table else []
+    with tqdm(total=config.rounds * config.epoch, unit="iteration", desc="search") as bar:
 
         def show(now: Progress) -> None:
             bar.n = now.iteration - 1 + now.parent / now.n_parents
             bar.set_postfix(parent=f"{now.parent}/{now.n_parents}", children=now.n_scored, frontier=now.n_front)
 
-        return search(cg, config, on_progress=show, workers=workers)
+        return search(cg, config, on_progress=show, workers=workers, measure=measure, known=known)
 
 
 def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolder) -> None:
@@ -56,6 +70,8 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     sys.stdout.write(frontier_table(result, pareto_rows(result)) + "\n")
     if result.interrupted:
         sys.stdout.write("Interrupted: these are the results so far.\n")
+        if args.measure:
+            sys.stdout.write(f"Measured networks are kept; go on with -resume {folder.path}\n")
     if not result.networks:
         sys.stdout.write("No network is better than the input inside the window.\n")
     sys.stdout.write(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted\n")
@@ -107,7 +123,7 @@ def resume(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, report, and train the results if asked to; or only train those of a finished search."""
     args = parse_args(argv)
-    if args.resume:
+    if args.resume and not ResultFolder(args.resume).is_unfinished:
         resume(args)
         return 0
 
@@ -115,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.comp_graph.load import load_cg
     from model_src.search.candidates import allowed_ops
     from model_src.search.config import MutatorFiles
+    from model_src.search.measuring import Trainings
     from model_src.search.output import frontier_networks, make_folder
     from model_src.search.workers import Workers
 
@@ -123,17 +140,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
     check_input_size(args, tuple(cg.input_shape[1:]))
     check_formats(args.export)
-    data = training_data(args) if trains(args) else None
+    data = training_data(args) if trains(args) or args.measure else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
-        folder = make_folder(args, cg)
+        folder = ResultFolder(args.resume) if args.resume else make_folder(args, cg)
+        measure = None
+        if data is not None and args.measure:
+            folder.mark_unfinished(True)
+            measure = Trainings(measurement(args, len(data.train_images)), folder.measured_path)
         try:
-            result = run_search(cg, config, workers)
+            result = run_search(cg, config, workers, measure, args.measured_table)
         except BaseException:  # Ctrl-C before the first mutation, too
-            folder.remove()
+            if not folder.measured_path.exists():
+                folder.remove()
             raise
     report(args, result, folder)
-    if data is not None:
+    folder.mark_unfinished(result.interrupted and measure is not None)
+    if data is not None and trains(args):
         train(args, frontier_networks(result), cg, data, folder)
     sys.stdout.write(f"Results are in {folder.path}\n")
     return 0

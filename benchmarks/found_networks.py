@@ -22,7 +22,8 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
 from model_src.files import save_text
 from model_src.search.config import MutatorFiles, SearchConfig
-from model_src.search.session import SearchResult, search
+from model_src.search.result import SearchResult
+from model_src.search.session import search
 
 FAMILIES = ("two_path", "hiaml")
 KINDS = {"two-stage": "caution 0.5", "plain": "plain"}  # the variants of `judge.py`

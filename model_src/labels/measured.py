@@ -11,7 +11,6 @@ from model_src.labels.table import (
     OLD_MEASURED_COLUMNS,
     TRAIN,
     LabelRow,
-    mean_accuracies,
     read_rows,
     write_label_table,
     write_rows,
@@ -68,10 +67,6 @@ class MeasuredTable:
     def has(self, graph_hash: str, seed: int) -> bool:
         """Whether a training is in the table, failed or not."""
         return any(row.graph_hash == graph_hash and row.seed == seed for row in self.rows)
-
-    def accuracies(self) -> dict[str, float]:
-        """Canonical hash -> mean accuracy over the trainings that did not fail."""
-        return mean_accuracies((row.graph_hash, row.accuracy) for row in self.rows)
 
     def append(self, row: LabelRow) -> None:
         """Write a row; when this returns it is on the disk."""

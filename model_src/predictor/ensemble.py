@@ -146,6 +146,13 @@ class Ensemble:
             start += len(own)
         return scores
 
+    def embed_networks(self, networks: Sequence[SegmentedGraph]) -> np.ndarray:
+        """(networks, width) the members' embeddings side by side; networks as for `score_networks`."""
+        batches = network_batches(networks)
+        return np.concatenate(
+            [np.hstack([one.embed_batch(batch) for one in self.members.values()]) for batch in batches]
+        )
+
     def score_networks(
         self, networks: Sequence[SegmentedGraph], family: str | None = None
     ) -> list[tuple[float, float]]:

@@ -108,6 +108,17 @@ class Predictor:
         scores = self._model(batch.to(self.device, torch.float64)).cpu().numpy()
         return (np.bincount(owner, scores) / np.bincount(owner)).round(DECIMALS).tolist()
 
+    @torch.inference_mode()
+    @one_thread()
+    def embed_batch(self, networks: "NetworkBatch") -> np.ndarray:
+        """(networks, width) what the head of the predictor sees of networks; of PSC the mean over all their splits."""
+        batch, owner = networks.seen_by(self._model, self._map_size)
+        parts = self._model.embed(batch.to(self.device, torch.float64)).cpu().numpy()
+        rows = parts.reshape(len(owner), -1)
+        sums = np.zeros((owner.max() + 1, rows.shape[1]))
+        np.add.at(sums, owner, rows)
+        return (sums / np.bincount(owner)[:, None]).round(DECIMALS)
+
     def accuracy(self, score: float, family: str) -> float | None:
         """Turn a score into an accuracy (a fraction, 0 to 1) for networks of a family.
 

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from model_src.comp_graph.segment import Cut, Segment, cut, replace_segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.propagation.milp import Statistics
@@ -53,12 +55,14 @@ class Rating:
         sd: Their calibrated deviation; nan where there is one member.
         members: The score of each.
         known_share: Share (0 to 1) of the network's pieces that networks have from which they learnt; nan if unknown.
+        embedding: (width,) what they see of the network, where that was asked for.
     """
 
     score: float
     sd: float
     members: tuple[float, ...]
     known_share: float = math.nan
+    embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,19 @@ from model_src.search.objectives import FLOPS, Objective, objective_of
 _FILES = vocabulary_files(root=SHIPPED_DIR / "cache_sentence_piece")
 
 
+_COUNTS = (
+    "epoch",
+    "top_k",
+    "max_candidate_per_iter",
+    "max_target_per_iter",
+    "num_consecutive_segs",
+    "n_jobs",
+    "rounds",
+)
+_AMOUNTS = ("seed", "rescore_per_iter", "caution", "segment_sparsity", "measure")
+_LEAST = {**dict.fromkeys(_COUNTS, 1), **dict.fromkeys(_AMOUNTS, 0)}
+
+
 @dataclass(frozen=True)
 class SearchConfig:
     """A search; the attributes are named after autogo.py's flags and have their defaults.
@@ -48,6 +61,8 @@ class SearchConfig:
         n_jobs: Worker processes.
         milp_solver: A solver that Pyomo knows; None is HiGHS in this process.
         device_str: `cpu`, `cuda`, ...; None is a GPU if there is one.
+        rounds: Times that `epoch` iterations are done; what was measured after a round is learnt from in the next one.
+        measure: Results that are measured after each round, in the first one also the input.
     """
 
     model_family: str
@@ -78,6 +93,8 @@ class SearchConfig:
     n_jobs: int = 1
     milp_solver: str | None = None
     device_str: str | None = None
+    rounds: int = 1
+    measure: int = 0
 
     def __post_init__(self) -> None:
         """Check what the flags do not say by themselves.
@@ -87,14 +104,14 @@ class SearchConfig:
         """
         self.limits()
         parse_drop(self.max_score_drop)
-        counts = ("epoch", "top_k", "max_candidate_per_iter", "max_target_per_iter", "num_consecutive_segs", "n_jobs")
-        least = {**dict.fromkeys(counts, 1), "seed": 0, "rescore_per_iter": 0, "caution": 0, "segment_sparsity": 0}
-        for name, number in least.items():
+        for name, number in _LEAST.items():
             value = getattr(self, name)
             if not isinstance(value, int | float) or not number <= value < math.inf:
                 raise InputError(f"-{name}: must be a number from {number} on, got {value!r}")
         if self.segment_sparsity > 1:
             raise InputError(f"-segment_sparsity: must lie between 0 and 1, got {self.segment_sparsity}")
+        if self.measure and not self.rescore_per_iter:
+            raise InputError("-measure: needs -rescore_per_iter above 0, for it learns from scores of whole networks")
         if self.mutation_unit not in ("segment", "op"):
             raise InputError(f"-mutation_unit: segment or op, not {self.mutation_unit!r}")
 

@@ -18,6 +18,7 @@ from model_src.search.result_folder import ResultFolder, flag_words
 if TYPE_CHECKING:
     from model_src.search.config import SearchConfig
     from model_src.training.frontier import FrontierConfig
+    from model_src.training.labels import Measurement
     from model_src.training.recipe import Execution
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
@@ -95,6 +96,10 @@ def _add_search_flags(parser: FlagParser) -> None:
     add("-milp_solver", default=None, help="a solver that Pyomo knows; HiGHS in this process if not given")
     add("-mutation_unit", choices=["segment", "op"], default="segment", help="what is swapped")
     add("-max_visited_architecture", type=positive_int, default=None, help="stop after scoring so many networks")
+    add("-rounds", type=positive_int, default=1, help="times that so many iterations are done")
+    add("-measure", type=non_negative_int, default=0, help="results trained and learnt from after each round")
+    add("-measure_epochs", type=positive_int, default=4, help="epochs of these trainings, by the fast recipe")
+    add("-measured_table", type=_shipped, help="CSV file of accuracies that you measured: columns hash and measured")
     add("-num_consecutive_segs", type=positive_int, default=3, help="most neighbouring segments taken out at once")
     add("-segment_sparsity", type=fraction, default=0.5, help="share of multi-node pieces left out when cutting")
     add("-objective", default="flops", help="what results have less of: flops, params, peak_memory, ...")
@@ -139,7 +144,9 @@ def _check(parser: FlagParser, args: argparse.Namespace) -> None:
         raise InputError(f"-predictor_type: unknown {args.predictor_type!r}; choose {' or '.join(PREDICTOR_TYPES)}")
     if args.num_train_cgs < -1:
         raise InputError(f"-num_train_cgs must be at least -1, got {args.num_train_cgs}")
-    if args.resume and not trains(args):
+    if args.measure and args.measured_table:
+        raise InputError("-measure and -measured_table exclude each other: their accuracies differ in level")
+    if args.resume and not (trains(args) or ResultFolder(args.resume).is_unfinished):
         raise InputError("-resume: nothing is to be trained; give -num_train_cgs or -train_input_cg")
 
 
@@ -153,8 +160,10 @@ def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
     if size != given:
         here, there = ("x".join(map(str, one)) for one in (given, size))
         raise InputError(f"-input_h, -input_w, -input_c: {here} given, the input of {args.model_path} is {there}")
-    if trains(args) and size != (32, 32, 3):
-        raise InputError(f"-num_train_cgs: CIFAR-10 images are 32x32x3, the input of {args.model_path} is not")
+    if (trains(args) or args.measure) and size != (32, 32, 3):
+        raise InputError(
+            f"-num_train_cgs, -measure: CIFAR-10 images are 32x32x3, the input of {args.model_path} is not"
+        )
 
 
 def trains(args: argparse.Namespace) -> bool:
@@ -189,6 +198,22 @@ def frontier_config(args: argparse.Namespace) -> "FrontierConfig":
         args.train_input_cg,
         math.ceil(round(args.epoch * args.iteration_min_percent, 9)),  # 100 * 0.07 is a little more than 7
     )
+
+
+def measurement(args: argparse.Namespace, n_images: int) -> "Measurement":
+    """How results are measured between rounds: a tenth of the training images is held out to choose by."""
+    from model_src.training.labels import Measurement
+    from model_src.training.recipe import FastConfig
+
+    n_images = min(n_images, args.train_images or n_images)
+    recipe = FastConfig(
+        epochs=args.measure_epochs,
+        batch_size=args.train_batch_size,
+        train_images=args.train_images,
+        epochs_per_test=args.measure_epochs,
+        held_out=max(1, n_images // 10),
+    )
+    return Measurement(recipe, 1, args.n_jobs, args.train_data_dir, execution(args))
 
 
 def execution(args: argparse.Namespace) -> "Execution":

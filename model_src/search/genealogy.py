@@ -8,7 +8,7 @@ from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.search.children import Swap
 from model_src.search.pareto import Individual
-from model_src.search.session import SearchResult
+from model_src.search.result import SearchResult
 
 Step = dict[str, Any]
 

@@ -133,8 +133,12 @@ class Mutator:
             for swap, score in zip(swaps, self.score(candidate, swaps), strict=True):
                 yield candidate, swap, score, costs_of
 
-    def rate(self, graphs: Sequence[ComputeGraph]) -> list[Rating]:
+    def rate(self, graphs: Sequence[ComputeGraph], embed: bool = False) -> list[Rating]:
         """Score whole networks at all their segments of the full vocabulary, by all predictors.
+
+        Args:
+            graphs: The networks.
+            embed: Also say what the predictors see of them.
 
         Raises:
             ValueError: There are no predictors of whole networks, or a network has something that they do not know.
@@ -145,10 +149,11 @@ class Mutator:
         networks = [(cg, [nodes for _, nodes in pieces]) for cg, pieces in zip(graphs, cuts, strict=True)]
         known, family = self._known_pieces, self.config.model_family
         scores = self.ensemble.score_members(networks, family)
+        seen = self.ensemble.embed_networks(networks) if embed and networks else [None] * len(networks)
         return [
-            Rating(score, sd, tuple(row), known.share(cg, pieces) if known else math.nan)
-            for cg, pieces, (score, sd), row in zip(
-                graphs, cuts, self.ensemble.summary(scores, family), scores.round(9).tolist(), strict=True
+            Rating(score, sd, tuple(row), known.share(cg, pieces) if known else math.nan, embedding)
+            for cg, pieces, (score, sd), row, embedding in zip(
+                graphs, cuts, self.ensemble.summary(scores, family), scores.round(9).tolist(), seen, strict=True
             )
         ]
 

@@ -15,8 +15,8 @@ from model_src.search.genealogy import genealogy
 from model_src.search.pictures import Groups, draw_networks, draw_pareto
 from model_src.search.provenance import provenance
 from model_src.search.report import history_rows, mutation_text, pareto_rows
+from model_src.search.result import SearchResult
 from model_src.search.result_folder import ResultFolder
-from model_src.search.session import SearchResult
 from model_src.training.cifar10_data import Cifar10
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
 from model_src.training.recipe import Execution
@@ -52,7 +52,8 @@ def _files_read(args: argparse.Namespace) -> dict[str, str]:
     """Flag -> path of every file or folder that a search reads."""
     one_each = ("model_path", "graph_encoder_path", "tokenizer_path", "segment_database_path")
     predictors = {f"predictor_path {number}": path for number, path in enumerate(args.predictor_path, start=1)}
-    return {name: getattr(args, name) for name in one_each} | predictors
+    table = {"measured_table": args.measured_table} if args.measured_table else {}
+    return {name: getattr(args, name) for name in one_each} | predictors | table
 
 
 def write_results(

@@ -12,8 +12,8 @@ from model_src.files import atomic_write
 from model_src.search.changes import changed_segments
 from model_src.search.objectives import FLOPS, Objective
 from model_src.search.report import accuracy
+from model_src.search.result import SearchResult
 from model_src.search.result_folder import ResultFolder
-from model_src.search.session import SearchResult
 
 logger = logging.getLogger(__name__)
 

@@ -40,5 +40,8 @@ class NetworkScorer(Protocol):
     def score_members(self, networks: Sequence[tuple[ComputeGraph, Groups]], family: str | None) -> np.ndarray:
         """(networks, members) scores of whole networks at the given segments."""
 
+    def embed_networks(self, networks: Sequence[tuple[ComputeGraph, Groups]]) -> np.ndarray:
+        """(networks, width) what the predictors see of whole networks."""
+
     def summary(self, scores: np.ndarray, family: str | None) -> list[tuple[float, float]]:
         """Mean and deviation of every row."""

@@ -7,8 +7,8 @@ from model_src.comp_graph.tf_comp_graph_utils import parameter_count
 from model_src.propagation.milp import Statistics
 from model_src.search.objectives import Goal, Window
 from model_src.search.pareto import Individual
+from model_src.search.result import SearchResult
 from model_src.search.result_folder import rank_name
-from model_src.search.session import SearchResult
 from model_src.search.workers import Scorer
 
 _OWN_COLUMNS = ("sd", "change_percent")  # behind `score_`
@@ -22,7 +22,8 @@ def pareto_rows(result: SearchResult) -> list[Row]:
     The published columns come first, then those of objectives other than FLOPs (the value and its change in percent),
     then what is known of the prediction: deviation, prediction of the last swap's own split, accuracy and its deviation
     in percent, parameters, swaps from the input, share (0 to 1) of pieces that networks have from which the predictors
-    learnt, score of every predictor. What is not known is empty.
+    learnt, score of every predictor; where networks were measured, the accuracy in percent and its change in points.
+    What is not known is empty.
     """
     source = result.source
     networks = [("input", "", source, source.graph)]
@@ -45,9 +46,18 @@ def pareto_rows(result: SearchResult) -> list[Row]:
             "swaps": found.n_swaps,
             "known_share": _or_empty(found.rating.known_share if found.rating else math.nan),
             **member_cells(found, result.scorer),
+            **_measured_cells(result, found),
         }
         for rank, file, found, graph in networks
     ]
+
+
+def _measured_cells(result: SearchResult, found: Individual) -> Row:
+    """Measured accuracy and its change against the input, in percent and in points; nothing where none is measured."""
+    if not result.measured:
+        return {}
+    accuracy, start = (result.measured.get(one.identity, math.nan) for one in (found, result.source))
+    return {"measured": _or_empty(100 * accuracy), "measured_change": _or_empty(100 * (accuracy - start))}
 
 
 def _change(window: Window, value: float) -> str:
@@ -125,6 +135,7 @@ def frontier_table(result: SearchResult, rows: Sequence[Row]) -> str:
     units = dict.fromkeys((cost.column, cost.unit) for cost in costs)
     columns = [
         ["rank", *(str(row["rank"]) for row in rows)],
+        *_measured_columns(rows),
         *_prediction_columns(found, result.scorer.accuracy_scale),
         *(cells for column, unit in units for cells in (_cost_cells(rows, column, unit), _change_cells(rows, column))),
         ["parameters", *(f"{int(float(row['params'])):,}" for row in rows)],
@@ -135,7 +146,15 @@ def frontier_table(result: SearchResult, rows: Sequence[Row]) -> str:
     widths = [max(map(len, cells)) for cells in columns]
     lines = zip(*columns, strict=True)
     text = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    return "\n".join([*text, *_legend(found)])
+    return "\n".join([*text, *_legend(found), *([f"measured: {result.lesson}"] if result.lesson else [])])
+
+
+def _measured_columns(rows: Sequence[Row]) -> list[list[str]]:
+    if "measured" not in rows[0]:
+        return []
+    accuracies = [f"{float(row['measured']):.2f} %" if row["measured"] else "-" for row in rows]
+    changes = [f"{float(row['measured_change']):+.2f}" if row["measured_change"] else "" for row in rows]
+    return [["measured", *accuracies], ["points", *changes]]
 
 
 def _prediction_columns(found: Sequence[Individual], scale: tuple[float, float] | None) -> list[list[str]]:

@@ -8,6 +8,7 @@ whole network, at all its splits, decides on everything else.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +23,24 @@ from model_src.search.workers import Workers
 def merit_of(rating: Rating, caution: float) -> float:
     """Mean - caution x deviation; the mean where there is no deviation."""
     return rating.score if math.isnan(rating.sd) else rating.score - caution * rating.sd
+
+
+class Ranking(Protocol):
+    """What networks are ranked by; higher is better."""
+
+    def __call__(self, rating: Rating, mflops: float, n_swaps: int) -> float:
+        """The merit of a network."""
+
+
+@dataclass(frozen=True)
+class ByScore:
+    """Ranks by what the predictors say: mean - caution x deviation."""
+
+    caution: float
+
+    def __call__(self, rating: Rating, mflops: float, n_swaps: int) -> float:
+        """The merit of a network, in the unit of the score."""
+        return merit_of(rating, self.caution)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +60,12 @@ class Rescoring:
 
     Args:
         most: Networks scored per iteration.
-        caution: Deviations taken off the mean.
+        ranking: What they are ranked by.
+        embed: Also ask what the predictors see of them.
     """
 
-    def __init__(self, most: int, caution: float):
-        self._most, self._caution = most, caution
+    def __init__(self, most: int, ranking: Ranking, embed: bool = False):
+        self._most, self.ranking, self.embed = most, ranking, embed
 
     def run(
         self,
@@ -65,7 +85,7 @@ class Rescoring:
             workers: Where networks are scored.
         """
         chosen = self._choose(found, goal, iteration, known)
-        ratings = workers.rate([one.graph for one in chosen])
+        ratings = workers.rate([one.graph for one in chosen], self.embed)
         return [self._individual(*pair, goal, iteration) for pair in zip(chosen, ratings, strict=True)]
 
     def _choose(
@@ -95,13 +115,14 @@ class Rescoring:
         return chosen
 
     def _individual(self, one: Built, rating: Rating, goal: Goal, iteration: int) -> Individual:
+        mflops = one.costs[goal.flops]
         return Individual(
             lambda: one.graph,
             one.identity,
             rating.score,
-            merit_of(rating, self._caution),
+            self.ranking(rating, mflops, one.parent.n_swaps + 1),
             one.costs[: goal.n_objectives],
-            one.costs[goal.flops],
+            mflops,
             iteration,
             one.screened.score,
             Origin(one.parent, one.screened.swap, one.prefix),

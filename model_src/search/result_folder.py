@@ -8,7 +8,9 @@
     rank_{i}.pkl                         the results, best score first
     pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png
     rank_{i}.onnx, ...                   exports
+    measured.csv                         accuracies of networks that were measured during the search
     train_result.json, train_result.txt  trainings of the results
+    unfinished                           there while a search that measures is not at its end
     weights/                             weights of every training, and while it runs what it goes on from
 
 The folder holds all that is needed to go on with it, and can be moved.
@@ -29,6 +31,7 @@ from model_src.files import InputError, atomic_write, load_json, load_pickle, sa
 _PARAMS, _PARAMS_JSON, _INPUT = "params.pkl", "params.json", "input.pkl"
 _TABLE, _HISTORY, _GENEALOGY, _TEXT = "pareto.csv", "history.csv", "genealogy.json", "mutation_result.txt"
 _FRONT_PICTURE, _INPUT_PICTURE = "pareto.png", "input_arch.png"
+_MEASURED, _UNFINISHED = "measured.csv", "unfinished"
 _TRAINED_JSON, _TRAINED_TEXT, _WEIGHTS = "train_result.json", "train_result.txt", "weights"
 
 
@@ -216,6 +219,24 @@ class ResultFolder:
         """Write the trainings as JSON and as the published text."""
         save_text(json.dumps(content, indent=1) + "\n", self.path / _TRAINED_JSON)
         save_text(text, self.path / _TRAINED_TEXT)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether its search is one that can be gone on with, and not at its end."""
+        return (self.path / _UNFINISHED).exists()
+
+    def mark_unfinished(self, unfinished: bool) -> None:
+        """Remember whether the search can be gone on with."""
+        path = self.path / _UNFINISHED
+        if unfinished:
+            save_text("Go on by -resume.\n", path)
+        else:
+            path.unlink(missing_ok=True)
+
+    @property
+    def measured_path(self) -> Path:
+        """The table of networks that were measured during the search."""
+        return self.path / _MEASURED
 
     def state_path(self, graph_hash: str, recipe: Mapping[str, Any], seed: int) -> Path:
         """The weights of a training: its network, its recipe with a hash of all that belongs to it, and its seed."""

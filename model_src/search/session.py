@@ -3,28 +3,29 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids, derived_normalisers
+from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
 from model_src.files import InputError
 from model_src.processes import TaskError
-from model_src.propagation.milp import Statistics
 from model_src.runtime import random_stream
-from model_src.search.children import Mutation, Screened
+from model_src.search.children import Mutation, Rating, Screened
 from model_src.search.config import MutatorFiles, SearchConfig, parse_drop
+from model_src.search.feedback import ByCorrection, Feedback, Measure, MeasuredNetwork, ranked_anew
 from model_src.search.objectives import Goal, Window
 from model_src.search.pareto import Individual, Origin
-from model_src.search.rescoring import Rescoring, merit_of
+from model_src.search.rescoring import ByScore, Rescoring, merit_of
+from model_src.search.result import SearchResult, to_build
 from model_src.search.strategy import ParetoStrategy, Strategy
-from model_src.search.workers import NOBODY, Scorer, Workers
+from model_src.search.workers import Workers
 
 if TYPE_CHECKING:
-    from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -38,74 +39,6 @@ class Progress:
     n_parents: int
     n_scored: int
     n_front: int
-
-
-@dataclass(frozen=True, eq=False)
-class FoundNetwork:
-    """A result of a search.
-
-    Attributes:
-        rank: 0 has the best score.
-        found: The network as the search met it, with score and costs.
-        graph: The network with all sizes inferred anew from the input's, ready to be built.
-        node_ids: Per node of `graph`, the id of the node of `found.graph` that it was made of.
-    """
-
-    rank: int
-    found: Individual
-    graph: ComputeGraph
-    node_ids: list[str]
-
-    def module(self, seed: int = 0) -> "TorchNetwork":
-        """The PyTorch network (NCHW) with seeded fresh weights."""
-        from model_src.comp_graph.exporters.files import network_of
-
-        return network_of(self.graph, seed)
-
-
-@dataclass
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        source: The input, as iteration 0.
-        goal: The limits that children were held against.
-        front: The Pareto set without the input, best score first.
-        visited: (merit, cost, iteration) of the input and of every accepted network, repeats included.
-        n_distinct: Distinct networks among them.
-        n_scored: Networks scored.
-        propagation: Counts and times of the resolution propagation.
-        scorer: Who predicted.
-        history: Every network that was scored as a whole, accepted or not, in order.
-        seconds: Wall time.
-        interrupted: It ended early.
-    """
-
-    source: Individual
-    goal: Goal
-    front: list[Individual] = field(default_factory=list)
-    visited: list[tuple[float, float, int]] = field(default_factory=list)
-    n_distinct: int = 1
-    n_scored: int = 0
-    scorer: Scorer = NOBODY
-    history: list[Individual] = field(default_factory=list)
-    propagation: Statistics = field(default_factory=Statistics)
-    seconds: float = 0.0
-    interrupted: bool = False
-
-    @cached_property
-    def networks(self) -> list[FoundNetwork]:
-        """The results, best score first; one whose sizes cannot be inferred anew stays as it was found."""
-        ranked = []
-        for rank, found in enumerate(self.front):
-            try:
-                graph, node_ids = corrected_with_ids(found.graph, *found.graph.input_shape[1:])
-                graph = graph.with_normalisers(found.graph.normalisers)  # so that it is scored as it was found
-            except ValueError as error:
-                logger.warning("rank %d: kept uncorrected: %s", rank, error)
-                graph, node_ids = found.graph, [node.str_id for node in found.graph.nodes]
-            ranked.append(FoundNetwork(rank, found, graph, node_ids))
-        return ranked
 
 
 def with_run_normalisers(cg: ComputeGraph) -> ComputeGraph:
@@ -125,6 +58,8 @@ def search(
     strategy: Strategy | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     workers: Workers | None = None,
+    measure: Measure | None = None,
+    known: Sequence[MeasuredNetwork] = (),
 ) -> SearchResult:
     """Search for networks that are better and cheaper than `graph`.
 
@@ -137,19 +72,24 @@ def search(
         strategy: Whom to mutate and what to keep; None is the published one.
         on_progress: Called after every mutated network.
         workers: Where mutations run; None makes those of the configuration.
+        measure: Measures results after every round, see `SearchConfig.measure`; None for no measuring.
+        known: Networks whose accuracies are known before, the input among them.
 
     Raises:
         InputError: A file cannot be used, a name is unknown, or no segment of the input may be replaced.
     """
     if workers is None:
         with Workers(MutatorFiles(config), config.n_jobs, config.patience) as own:
-            return search(graph, config, strategy, on_progress, own)
+            return search(graph, config, strategy, on_progress, own, measure, known)
     started = time.perf_counter()
     strategy = strategy or ParetoStrategy(config.top_k, config.max_swaps, config.rescore_per_iter)
     run = _Run(with_run_normalisers(graph), config, strategy, workers, on_progress)
     try:
-        for iteration in range(1, config.epoch + 1):
-            if not run.iterate(iteration):
+        run.learn_from(measure, known)
+        for first in range(1, config.rounds * config.epoch + 1, config.epoch):
+            goes_on = all(run.iterate(iteration) for iteration in range(first, first + config.epoch))
+            run.measure()
+            if not goes_on:
                 break
     except KeyboardInterrupt:
         run.result.interrupted = True
@@ -171,7 +111,10 @@ class _Run:
         on_progress: Callable[[Progress], None],
     ):
         self._config, self._strategy, self._workers, self._on_progress = config, strategy, workers, on_progress
-        self._rescoring = Rescoring(config.rescore_per_iter, config.caution) if config.rescore_per_iter else None
+        self._rescoring: Rescoring | None = None
+        if config.rescore_per_iter:
+            self._rescoring = Rescoring(config.rescore_per_iter, ByScore(config.caution))
+        self._feedback: Feedback | None = None
         limits = config.limits()
         values = [objective.measure(cg) for objective, _, _ in limits]
         for (objective, _, _), value in zip(limits, values, strict=True):
@@ -204,14 +147,15 @@ class _Run:
         return Individual(lambda: cg, identity, score, merit, front_costs, flops, 0, prescreen, rating=rating), goal
 
     def _drop(self) -> float:
-        """How far below the input networks may be, in the unit of the score."""
+        """How far below the input networks may be, in the unit that they are ranked in."""
         drop, in_points = parse_drop(self._config.max_score_drop)
-        if not drop or not in_points:
+        ranks_in_points = self._rescoring is not None and isinstance(self._rescoring.ranking, ByCorrection)
+        if not drop or in_points == ranks_in_points:
             return drop
         scale = self._scorer.accuracy_scale
         if scale is None:
             raise InputError("-max_score_drop: accuracies of this family are not known; give it without `pt`")
-        return drop / 100 / scale[1]
+        return 100 * scale[1] * drop if ranks_in_points else drop / 100 / scale[1]
 
     def iterate(self, iteration: int) -> bool:
         """Mutate the parents and take in their children; False ends the search (the budget is spent)."""
@@ -243,9 +187,64 @@ class _Run:
         self.result.n_distinct += len(accepted)
         return accepted
 
+    def learn_from(self, measure: Measure | None, known: Sequence[MeasuredNetwork]) -> None:
+        """Prepare for measuring, and learn from what is known.
+
+        Raises:
+            InputError: Networks are not scored as a whole, or the accuracy of the input is not among those known.
+        """
+        if not ((measure and self._config.measure) or known):
+            return
+        if self._rescoring is None:
+            raise InputError(
+                "-rescore_per_iter 0: measured networks cannot be learnt from without scores of whole ones"
+            )
+        self._rescoring.embed = True
+
+        def rate(graphs: Sequence[ComputeGraph]) -> list[Rating]:
+            return self._workers.rate([with_run_normalisers(cg) for cg in graphs], embed=True)
+
+        (rating,) = rate([self.result.source.graph])
+        self.result.source = replace(self.result.source, rating=rating)
+        self._strategy.start(self.result.source)
+        self._feedback = Feedback(measure, self._config.measure, known, rate)
+        self.result.measured = self._feedback.accuracies
+        if known:
+            source = self.result.source.identity
+            if source not in self._feedback.accuracies:
+                raise InputError(f"the input (hash {source}) is not among the measured networks: gains are not known")
+            self._learn(self._feedback)
+
+    def measure(self) -> None:
+        """Measure some results, and rank all networks anew by what that teaches."""
+        if self._feedback:
+            source = self.result.source
+            front = [one for one in self._strategy.front if one is not source]
+            self._feedback.measure(source, front, lambda one: to_build(one, one.identity)[0])
+            self._learn(self._feedback)
+
+    def _learn(self, feedback: Feedback) -> None:
+        result, config = self.result, self._config
+        assert self._rescoring is not None
+        result.lesson = lesson = feedback.learn(result.source, result.history)
+        correction = lesson.correction
+        ranking = ByCorrection(correction, config.caution) if correction else ByScore(config.caution)
+        self._rescoring.ranking = ranking
+        result.source, *result.history = ranked_anew([result.source, *result.history], ranking)
+        result.goal = replace(result.goal, threshold=result.source.merit - self._drop())
+        accepted = [one for one in result.history if one.merit > result.goal.least]
+        result.visited = [(one.merit, one.cost, one.iteration) for one in (result.source, *accepted)]
+        result.n_distinct = 1 + len(accepted)
+        self._strategy.start(result.source)
+        self._strategy.take_in(accepted)
+
     def finish(self, seconds: float) -> SearchResult:
         """The result."""
-        self.result.front = [one for one in self._strategy.front if one is not self.result.source]
+        measured = self.result.measured
+        known = [one for one in self.result.history if one.identity in measured]
+        known.sort(key=lambda one: -measured[one.identity])
+        rest = [one for one in self._strategy.front if one is not self.result.source and one.identity not in measured]
+        self.result.front = known + rest
         self.result.seconds = seconds
         return self.result
 

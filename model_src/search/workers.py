@@ -48,8 +48,8 @@ def _screen(mutator: Mutator, cg: ComputeGraph, goal: Goal, most: int, seed: tup
     return mutator.screen(cg, goal, most, random_stream(*seed))
 
 
-def _rate(mutator: Mutator, graphs: list[ComputeGraph]) -> list[Rating]:
-    return mutator.rate(graphs)
+def _rate(mutator: Mutator, graphs: list[ComputeGraph], embed: bool) -> list[Rating]:
+    return mutator.rate(graphs, embed)
 
 
 def _scorer(mutator: Mutator) -> Scorer:
@@ -102,10 +102,10 @@ class Workers:
             for position, cg in enumerate(graphs)
         )
 
-    def rate(self, graphs: Sequence[ComputeGraph]) -> list[Rating]:
+    def rate(self, graphs: Sequence[ComputeGraph], embed: bool = False) -> list[Rating]:
         """Score whole networks (see `Mutator.rate`), in order."""
         tasks = (
-            Task("scores of networks", _rate, (list(graphs[start : start + RATED_AT_ONCE]),))
+            Task("scores of networks", _rate, (list(graphs[start : start + RATED_AT_ONCE]), embed))
             for start in range(0, len(graphs), RATED_AT_ONCE)
         )
         return [rating for ratings in self._run(tasks) for rating in ratings]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.labels.measured import Budget, MeasuredTable
-from model_src.labels.table import DECIMALS, TRAIN, LabelRow
+from model_src.labels.table import DECIMALS, TRAIN, LabelRow, mean_accuracies
 from model_src.search_space.sampling import Drawn, config_hash
 from model_src.training.cifar10_data import CIFAR10_DIR
 from model_src.training.cifar10_download import fetch_cifar10
@@ -50,12 +50,24 @@ class Measurement:
 
 
 def measure(subjects: Sequence[Subject], measurement: Measurement, path: str | Path) -> dict[str, float]:
+    """Train networks, see `trained_rows`.
+
+    Returns:
+        Canonical hash -> mean accuracy (fraction) of the networks that could be trained, now or in an earlier call.
+
+    Raises:
+        InputError: See `trained_rows`.
+    """
+    return mean_accuracies((row.graph_hash, row.accuracy) for row in trained_rows(subjects, measurement, path))
+
+
+def trained_rows(subjects: Sequence[Subject], measurement: Measurement, path: str | Path) -> Iterator[LabelRow]:
     """Train networks; a row per training is in the table when it ends, and what is there already is not repeated.
 
     A training that is interrupted goes on after its last whole epoch.
 
-    Returns:
-        Canonical hash -> mean accuracy (fraction) of the networks that could be trained.
+    Yields:
+        The rows of the table, those of earlier calls first, then each when its training ends.
 
     Raises:
         InputError: There are no images, no such device, or `path` is a table of something else.
@@ -71,12 +83,13 @@ def measure(subjects: Sequence[Subject], measurement: Measurement, path: str | P
         for seed, subject in product(range(measurement.n_runs), subjects)
         if not table.has(subject.graph_hash, seed)
     }
+    yield from list(table.rows)
     say_cost([job.graph for job in left], recipe, data, how)
     for job, outcome in train_jobs(list(left), recipe, measurement.data_dir, how, measurement.n_jobs):
         table.append(_row(left[job], job.seed, budget, outcome))
         if job.state:
             job.state.unlink(missing_ok=True)
-    return table.accuracies()
+        yield table.rows[-1]
 
 
 def measured(drawn: Iterable[Drawn], measurement: Measurement, path: str | Path) -> Iterator[Drawn]:

@@ -27,11 +27,10 @@ def test_rows_are_on_the_disk_at_once_and_read_back(tmp_path):
     )
 
 
-def test_accuracies_are_means_without_failures(tmp_path):
+def test_failures_are_in_the_table_too(tmp_path):
     table = MeasuredTable(tmp_path / "t.csv", BUDGET)
     for one in (row("a", 0, 0.5), row("a", 1, 0.7), row("a", 2, None, failure="x"), row("b", 0, None, failure="x")):
         table.append(one)
-    assert table.accuracies() == {"a": pytest.approx(0.6)}
     assert table.has("a", 2)
     assert table.has("b", 0)
     assert not table.has("b", 1)

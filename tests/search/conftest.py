@@ -41,6 +41,9 @@ class TinyEnsemble:
         ]
         return np.array(shares)
 
+    def embed_networks(self, networks):
+        return np.array([[cg.n_nodes, *self.score_members([(cg, None)], None)[0]] for cg, _ in networks])
+
     _tests = (lambda name: name == "conv2d", lambda name: name != "identity")
 
     def summary(self, scores, family):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,11 +59,23 @@ class WindowAvgPool2d(WindowMaxPool2d):
     def forward(self, x: Tensor) -> Tensor:
         """Pool (N, C, H, W)."""
         padded, padding = _pad(x, self.window)
+        if x.dtype is torch.bfloat16 and x.device.type == "cpu":
+            return self._convolved(x, padded, padding)
         result = functional.avg_pool2d(padded, self.window.kernel, self.window.stride, padding, count_include_pad=False)
         if padded is x:
             return result
         real, _ = _pad(x.new_ones(1, 1, *x.shape[2:]), self.window)
         return result / functional.avg_pool2d(real, self.window.kernel, self.window.stride)
+
+    def _convolved(self, x: Tensor, padded: Tensor, padding: tuple[int, int]) -> Tensor:
+        """The same by convolutions, which in bfloat16 on a CPU take a fifth of the time."""
+        ones = x.new_ones(x.shape[1], 1, *self.window.kernel)
+        real = torch.ones_like(x[:1])  # of all channels: to repeat one of them is slow
+        sums, counts = (
+            functional.conv2d(maps, ones, None, self.window.stride, padding, groups=x.shape[1])
+            for maps in (padded, real if padded is x else _pad(real, self.window)[0])
+        )
+        return sums / counts
 
 
 class PixelLinear(nn.Linear):

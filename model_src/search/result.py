@@ -1,0 +1,98 @@
+"""What a search found."""
+
+import logging
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
+from model_src.predictor.correction import Lesson
+from model_src.propagation.milp import Statistics
+from model_src.search.objectives import Goal
+from model_src.search.pareto import Individual
+from model_src.search.workers import NOBODY, Scorer
+
+if TYPE_CHECKING:
+    from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class FoundNetwork:
+    """A result of a search.
+
+    Attributes:
+        rank: 0 has the best score.
+        found: The network as the search met it, with score and costs.
+        graph: The network with all sizes inferred anew from the input's, ready to be built.
+        node_ids: Per node of `graph`, the id of the node of `found.graph` that it was made of.
+    """
+
+    rank: int
+    found: Individual
+    graph: ComputeGraph
+    node_ids: list[str]
+
+    def module(self, seed: int = 0) -> "TorchNetwork":
+        """The PyTorch network (NCHW) with seeded fresh weights."""
+        from model_src.comp_graph.exporters.files import network_of
+
+        return network_of(self.graph, seed)
+
+
+@dataclass
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        source: The input, as iteration 0.
+        goal: The limits that children were held against.
+        front: The Pareto set without the input, best score first; before it what was measured, best accuracy first.
+        visited: (merit, cost, iteration) of the input and of every accepted network, repeats included.
+        n_distinct: Distinct networks among them.
+        n_scored: Networks scored.
+        propagation: Counts and times of the resolution propagation.
+        scorer: Who predicted.
+        history: Every network that was scored as a whole, accepted or not, in order.
+        measured: Canonical hash -> measured accuracy (a fraction).
+        lesson: What was learnt from these; None where nothing is measured.
+        seconds: Wall time.
+        interrupted: It ended early.
+    """
+
+    source: Individual
+    goal: Goal
+    front: list[Individual] = field(default_factory=list)
+    visited: list[tuple[float, float, int]] = field(default_factory=list)
+    n_distinct: int = 1
+    n_scored: int = 0
+    scorer: Scorer = NOBODY
+    history: list[Individual] = field(default_factory=list)
+    measured: dict[str, float] = field(default_factory=dict)
+    lesson: Lesson | None = None
+    propagation: Statistics = field(default_factory=Statistics)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @cached_property
+    def networks(self) -> list[FoundNetwork]:
+        """The results, best score first; one whose sizes cannot be inferred anew stays as it was found."""
+        return [FoundNetwork(rank, found, *to_build(found, f"rank {rank}")) for rank, found in enumerate(self.front)]
+
+
+def to_build(found: Individual, name: str) -> tuple[ComputeGraph, list[str]]:
+    """A network with all sizes inferred anew, and of every node the id of the one it was made of.
+
+    Args:
+        found: The network as the search met it; if its sizes cannot be inferred, it stays so.
+        name: Its name in messages.
+    """
+    cg = found.graph
+    try:
+        graph, node_ids = corrected_with_ids(cg, *cg.input_shape[1:])
+        return graph.with_normalisers(cg.normalisers), node_ids  # so that it is scored as it was found
+    except ValueError as error:
+        logger.warning("%s: kept uncorrected: %s", name, error)
+        return cg, [node.str_id for node in cg.nodes]
