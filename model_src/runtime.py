@@ -41,6 +41,14 @@ def choose_device(name: str | None = None) -> "torch.device":
     return device
 
 
+def device_names(name: str | None = None) -> list[str | None]:
+    """The devices that separate trainings can share: the named one, or all GPUs if there are several."""
+    import torch
+
+    count = 0 if name else torch.cuda.device_count()
+    return [f"cuda:{number}" for number in range(count)] if count > 1 else [name]
+
+
 def import_tensorflow() -> ModuleType:
     """Import TensorFlow without its greetings.
 

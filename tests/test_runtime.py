@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from model_src.files import InputError
-from model_src.runtime import choose_device, log_to, made_by, random_stream, torch_seed
+from model_src.runtime import choose_device, device_names, log_to, made_by, random_stream, torch_seed
 
 
 def test_devices():
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device() == torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_several_gpus_are_shared_out_unless_one_is_named(monkeypatch):
+    for count, expected in ((0, [None]), (1, [None]), (3, ["cuda:0", "cuda:1", "cuda:2"])):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        assert device_names() == expected
+        assert device_names("cuda:1") == ["cuda:1"]
 
 
 @pytest.mark.parametrize("name", ["abacus", "cuda:99", "cpu:x"])

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Outcome, Task, TaskError, TaskPool
+from model_src.runtime import device_names
 from model_src.training.cifar10_data import Cifar10, load_cifar10
 from model_src.training.recipe import Execution, Recipe, RunResult
 
@@ -39,13 +41,18 @@ def train_jobs(
         jobs: The trainings.
         config: The recipe of all.
         data_dir: Folder of the images.
-        how: Where and how to compute.
-        n_jobs: Trainings at a time.
+        how: Where and how to compute; without a device, on all GPUs in turn.
+        n_jobs: Trainings at a time, at least one on each device.
 
     Raises:
         InputError: The images are damaged.
     """
-    tasks = [_task(f"{job.graph.name}, seed {job.seed}", job, config, how, n_jobs == 1) for job in jobs]
+    devices = device_names(how.device)
+    n_jobs = max(n_jobs, len(devices))
+    tasks = [
+        _task(f"{job.graph.name}, seed {job.seed}", job, config, replace(how, device=device), n_jobs == 1)
+        for job, device in zip(jobs, cycle(devices), strict=False)
+    ]
     with (
         tqdm(total=len(jobs), unit="training", desc="trainings", disable=not jobs) as bar,
         TaskPool(_Images(data_dir, n_jobs), n_jobs, reuse=False) as pool,

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from model_src.processes import TaskPool  # noqa: E402
 from model_src.training import pool  # noqa: E402
 from model_src.training.pool import Job, train_jobs  # noqa: E402
 from model_src.training.recipe import Execution, RunResult, TrainConfig  # noqa: E402
@@ -56,3 +57,14 @@ def test_what_is_left_when_the_reader_stops_is_not_trained(cifar_folder):
     next(running)
     running.close()
     assert not workers()
+
+
+def test_all_gpus_are_used_in_turn_where_none_is_named(monkeypatch):
+    used = []
+    monkeypatch.setattr(pool, "TaskPool", lambda factory, n_jobs, reuse: TaskPool(factory, 1))
+    monkeypatch.setattr(pool, "_train", lambda state, job, title, config, how, progress: used.append(how.device))
+    monkeypatch.setattr(pool, "_Images", lambda *_: State())
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for how in (Execution(), Execution("cuda:1")):
+        list(train_jobs([Job(classifier(4), seed) for seed in range(3)], SHORT, "nowhere", how))
+    assert used == ["cuda:0", "cuda:1", "cuda:0"] + ["cuda:1"] * 3
