@@ -14,11 +14,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+import torch
 
-from benchmarks import measuring
-from benchmarks.drawing import Mutant, distinct, random_walks, trainable
+from benchmarks import drawing, measuring
+from benchmarks.drawing import distinct, random_walks, trainable
 from benchmarks.judge import load_source
 from benchmarks.measuring import LABELS
+from benchmarks.ranking import N_PATTERNS, Mutant, correction_table, ranking_table, ways
 from model_src.cli import FlagParser, run_script
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
@@ -28,6 +30,7 @@ from model_src.search.config import MutatorFiles, SearchConfig
 from model_src.search.mutator import Mutator
 from model_src.search.rescoring import merit_of
 from model_src.search.session import search
+from model_src.training.cifar10_data import load_cifar10
 
 FAMILIES = ("two_path", "hiaml")
 ORIGINS = ("published", "shipped")
@@ -110,7 +113,7 @@ def _merit(mutator: Mutator, cg: ComputeGraph) -> float:
 
 
 def _stratified(
-    found: Sequence[tuple[Mutant, ComputeGraph]], shares: np.ndarray, rng: np.random.Generator
+    found: Sequence[tuple[drawing.Mutant, ComputeGraph]], shares: np.ndarray, rng: np.random.Generator
 ) -> Iterator[int]:
     """Positions of PER_INPUT mutants: as many of every band of FLOPs, in turn of every range of swaps."""
     swaps = np.array([mutant.n_swaps for mutant, _ in found])
@@ -143,17 +146,55 @@ def drawn_networks(family: str, reference: Path) -> list[Drawn]:
     return [Drawn(**entry) for entry in json.loads(known.read_text(encoding="utf-8"))]
 
 
+def measured_mutants(family: str) -> list[Mutant]:
+    """The networks of a family that are trained, with their ratings; none where there is no table."""
+    table, known, folder = files_of(family)
+    rows = {row.config_hash: row for row in measuring.rows_of(table)}
+    drawn = [Drawn(**entry) for entry in json.loads(known.read_text(encoding="utf-8"))] if rows else []
+    drawn = [one for one in drawn if one.name in rows]
+    graphs = measuring.kept_graphs([one.name for one in drawn], folder)
+    ratings = MutatorFiles(SearchConfig(family))().rate(list(graphs.values()), embed=True)
+    return [
+        Mutant(
+            f"{one.origin} {family}",
+            one.kind,
+            graphs[one.name],
+            one.n_swaps,
+            one.prescreen_score,
+            rating,
+            100 * (rows[one.name].held_out or 0.0),
+            100 * (rows[one.name].accuracy or 0.0),
+        )
+        for one, rating in zip(drawn, ratings, strict=True)
+    ]
+
+
+def report(data_dir: Path) -> Iterator[str]:
+    """The tables of all families together and of each, and what a correction learns."""
+    by_family = {family: measured_mutants(family) for family in FAMILIES if files_of(family)[0].exists()}
+    images = torch.from_numpy(load_cifar10(data_dir).train_images[:N_PATTERNS]).float() / 255
+    members = MutatorFiles(SearchConfig(FAMILIES[0]))().ensemble.member_names
+    everything = [one for mutants in by_family.values() for one in mutants]
+    for family, mutants in by_family.items():
+        kinds = [one.kind for one in mutants]
+        counts = ", ".join(f"{kinds.count(kind)} of {kind}" for kind in ("random", "history"))
+        yield f"\n**{family}: {counts}**\n"
+        yield from ranking_table(mutants, ways(mutants, members, images))
+    yield "\n**Learnt corrections**\n"
+    yield from correction_table(everything)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     parser = FlagParser(__doc__)
     measuring.add_measuring_flags(parser.add_argument)
     parser.add_argument("-family", choices=FAMILIES, default="two_path", help="of the inputs")
     args = parser.parse_args(argv)
-    drawn = drawn_networks(args.family, args.reference)
-    table, _, folder = files_of(args.family)
     if not args.report:
-        networks = measuring.kept_graphs((one.name for one in drawn), folder)
-        measuring.train(networks, table, 1, args.n_jobs, args.data_dir)
+        table, _, folder = files_of(args.family)
+        names = [one.name for one in drawn_networks(args.family, args.reference)]
+        measuring.train(measuring.kept_graphs(names, folder), table, 1, args.n_jobs, args.data_dir)
+    sys.stdout.write("\n".join(report(args.data_dir)) + "\n")
     return 0
 
 
