@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from model_src.search.feedback import Measure
     from model_src.search.result import SearchResult
     from model_src.search.workers import Workers
-    from model_src.training.cifar10_data import Cifar10
     from model_src.training.frontier import FrontierNetwork
+    from model_src.training.image_data import ImageData
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -77,7 +77,7 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     sys.stdout.write(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted\n")
 
 
-def training_data(args: argparse.Namespace) -> "Cifar10":
+def training_data(args: argparse.Namespace) -> "ImageData":
     """The images that results are trained on.
 
     Raises:
@@ -94,7 +94,7 @@ def train(
     args: argparse.Namespace,
     networks: "Sequence[FrontierNetwork]",
     source: "ComputeGraph",
-    data: "Cifar10",
+    data: "ImageData",
     folder: ResultFolder,
 ) -> None:
     """Train results, and the input if asked to; after Ctrl-C, say how to go on."""

@@ -22,12 +22,12 @@ PRODUCTS = 25
 def _random_images(count: int):
     import numpy as np
 
-    from model_src.training.cifar10_data import Cifar10
+    from model_src.training.image_data import ImageData
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
     labels = rng.integers(0, 10, count)
-    return Cifar10(images, labels, images[:1], labels[:1])
+    return ImageData(images, labels, images[:1], labels[:1])
 
 
 def _ours(cg, config, data, how) -> Iterator[float]:

@@ -17,8 +17,8 @@ from model_src.search.provenance import provenance
 from model_src.search.report import history_rows, mutation_text, pareto_rows
 from model_src.search.result import SearchResult
 from model_src.search.result_folder import ResultFolder
-from model_src.training.cifar10_data import Cifar10
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
+from model_src.training.image_data import ImageData
 from model_src.training.recipe import Execution
 from model_src.training.results import FrontierResult
 
@@ -121,7 +121,7 @@ def train_results(
     networks: Sequence[FrontierNetwork],
     source: ComputeGraph,
     config: FrontierConfig,
-    data: Cifar10,
+    data: ImageData,
     folder: ResultFolder,
     how: Execution,
 ) -> FrontierResult:

@@ -1,1 +1,1 @@
-"""Training found networks on CIFAR-10."""
+"""Training found networks on images."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
 from model_src.runtime import choose_device
-from model_src.training.cifar10_data import N_CLASSES, Cifar10
+from model_src.training.image_data import ImageData
 from model_src.training.methods import method_of
 from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, Recipe
 from model_src.training.state import NETWORK
@@ -32,7 +32,7 @@ class TorchLearner:
     _order: Tensor  # the plan of the epoch
     _changes: Tensor
 
-    def __init__(self, cg: ComputeGraph, config: Recipe, seed: int, data: Cifar10, how: Execution):
+    def __init__(self, cg: ComputeGraph, config: Recipe, seed: int, data: ImageData, how: Execution):
         self._device = choose_device(how.device)
         self._network = initial_network(cg, seed)
         self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
@@ -41,12 +41,13 @@ class TorchLearner:
         if how.compile:
             mode = "reduce-overhead" if self._device.type == "cuda" else "default"  # the former: CUDA graphs
             self._whole = torch.compile(self._network, dynamic=False, mode=mode)
-        parts = (torch.from_numpy(part).to(self._device) for part in data)
+        parts = (torch.from_numpy(part).to(self._device) for part in data.arrays)
         self._train_images, self._train_labels, self._test_images, self._test_labels = parts
         self._method = method_of(config, self._train_images)
         able = has_bfloat16(self._device) and (self._method.on_cpu or self._device.type != "cpu")
         self._bfloat16 = able if how.bfloat16 is None else how.bfloat16
         self._optimiser = self._method.optimiser(self._network)
+        self._n_classes = data.n_classes
         self.n_train, self.n_test = len(data.train_images), len(data.test_images)
         on_gpu = self._device.type == "cuda"
         self.device_name = torch.cuda.get_device_name(self._device) if on_gpu else "cpu"
@@ -119,9 +120,9 @@ class TorchLearner:
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = network(images)
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < N_CLASSES:
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < self._n_classes:
             shapes = [tuple(output.shape[1:]) for output in (logits if isinstance(logits, list) else [logits])]
-            raise ValueError(f"the network ends in {shapes} per image, not in one vector of {N_CLASSES} classes")
+            raise ValueError(f"the network ends in {shapes} per image, not in one vector of {self._n_classes} classes")
         return logits.float()
 
 

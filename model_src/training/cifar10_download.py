@@ -13,7 +13,8 @@ from urllib.request import urlopen
 from tqdm import tqdm
 
 from model_src.files import InputError
-from model_src.training.cifar10_data import BATCHES, CIFAR10_DIR, Cifar10, is_complete, load_cifar10, what_to_put
+from model_src.training.cifar10_data import BATCHES, CIFAR10_DIR, is_complete, load_cifar10, what_to_put
+from model_src.training.image_data import ImageData
 
 ARCHIVE_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -22,7 +23,7 @@ _CHUNK = 1 << 18
 _MOST_BYTES = 1 << 26  # of an unpacked batch file, which has 31 MB
 
 
-def fetch_cifar10(folder: str | Path = CIFAR10_DIR, url: str = ARCHIVE_URL, checksum: str = ARCHIVE_MD5) -> Cifar10:
+def fetch_cifar10(folder: str | Path = CIFAR10_DIR, url: str = ARCHIVE_URL, checksum: str = ARCHIVE_MD5) -> ImageData:
     """Read the training and test images, after downloading them where they are absent.
 
     Raises:

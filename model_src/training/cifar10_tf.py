@@ -11,7 +11,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.runtime import import_tensorflow
 from model_src.training.cifar10 import initial_network
-from model_src.training.cifar10_data import N_CLASSES, Cifar10
+from model_src.training.image_data import ImageData
 from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, Recipe, TrainConfig
 from model_src.training.state import NETWORK
 
@@ -31,16 +31,16 @@ class KerasLearner:
     _order: tf.Tensor  # the plan of the epoch
     _scales: tf.Tensor
 
-    def __init__(self, cg: ComputeGraph, config: Recipe, seed: int, data: Cifar10, how: Execution):
+    def __init__(self, cg: ComputeGraph, config: Recipe, seed: int, data: ImageData, how: Execution):
         assert isinstance(config, TrainConfig)  # see `check_execution`
         self._device, self.device_name = choose_tf_device(how.device)
         with self._running():
             self._network = tf_twin(cg, initial_network(cg, seed))
-            _check_output(self._network)
+            _check_output(self._network, data.n_classes)
             self._optimiser = keras.optimizers.RMSprop(config.learning_rate, momentum=config.momentum, centered=True)
             self._optimiser.build(self._network.trainable_variables)
-            nhwc = (part.transpose(0, 2, 3, 1) if part.ndim == 4 else part for part in data)
-            self._data = Cifar10(*map(tf.constant, nhwc))
+            nhwc = (part.transpose(0, 2, 3, 1) if part.ndim == 4 else part for part in data.arrays)
+            self._data = [tf.constant(part) for part in nhwc]
         self._gradients: list[tf.Tensor] = []
         self.n_train, self.n_test = len(data.train_images), len(data.test_images)
         self.test_batch_size = CPU_TEST_BATCH if self.device_name == "cpu" else GPU_TEST_BATCH
@@ -144,11 +144,11 @@ def choose_tf_device(name: str | None) -> tuple[str, str]:
     return f"/GPU:{number or 0}", tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
 
 
-def _check_output(network: keras.Model) -> None:
+def _check_output(network: keras.Model, n_classes: int) -> None:
     outputs = network.output if isinstance(network.output, list) else [network.output]
     shapes = [tuple(output.shape[1:]) for output in outputs]
-    if len(shapes) > 1 or len(shapes[0]) > 1 or shapes[0][0] < N_CLASSES:
-        raise ValueError(f"the network ends in {shapes} per image, not in one vector of {N_CLASSES} classes")
+    if len(shapes) > 1 or len(shapes[0]) > 1 or shapes[0][0] < n_classes:
+        raise ValueError(f"the network ends in {shapes} per image, not in one vector of {n_classes} classes")
 
 
 def _n_right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.runtime import choose_device
-from model_src.training.cifar10_data import Cifar10
+from model_src.training.image_data import ImageData
 from model_src.training.loop import TrainingLoop, make_learner
 from model_src.training.recipe import AUTOMATIC, Execution, Recipe
 
@@ -19,7 +19,7 @@ IMAGES_TIMED = 32
 PASSES = 3  # training on an image costs three times a test of it: forward, and backward to maps and to weights
 
 
-def say_cost(trainings: Sequence[ComputeGraph], config: Recipe, data: Cifar10, how: Execution) -> None:
+def say_cost(trainings: Sequence[ComputeGraph], config: Recipe, data: ImageData, how: Execution) -> None:
     """Log how long trainings on a CPU will take: their FLOPs, at the speed of the first network that can be built.
 
     Args:
@@ -45,7 +45,7 @@ def say_cost(trainings: Sequence[ComputeGraph], config: Recipe, data: Cifar10, h
         return
 
 
-def images_per_training(config: Recipe, data: Cifar10) -> float:
+def images_per_training(config: Recipe, data: ImageData) -> float:
     """Images that a training goes through, tested ones counted by their cost."""
     n_tests, n_learnt = (
         -(-config.epochs // config.epochs_per_test),
@@ -64,7 +64,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h" if hours < 48 else f"{hours // 24} days {hours % 24} h"
 
 
-def images_per_second(cg: ComputeGraph, config: Recipe, data: Cifar10, how: Execution = AUTOMATIC) -> float:
+def images_per_second(cg: ComputeGraph, config: Recipe, data: ImageData, how: Execution = AUTOMATIC) -> float:
     """Measure how fast a network learns from small batches; the first, slow one is not counted.
 
     Raises:

@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
-from model_src.training.cifar10_data import Cifar10
 from model_src.training.cost import say_cost
+from model_src.training.head import fitted
+from model_src.training.image_data import ImageData
 from model_src.training.loop import check_execution
 from model_src.training.pool import Job, train_apart
 from model_src.training.recipe import AUTOMATIC, Execution, Recipe, TrainConfig
@@ -49,7 +51,7 @@ def train_frontier(
     networks: Sequence[FrontierNetwork],
     source: ComputeGraph,
     config: FrontierConfig,
-    data: Cifar10,
+    data: ImageData,
     store: TrainingStore,
     how: Execution = AUTOMATIC,
     progress: bool = True,
@@ -73,7 +75,9 @@ def train_frontier(
         InputError: There is no such device or framework, or the store holds something else.
     """
     check_execution(config.recipe, how)
-    kept = KeptRuns(store, config.recipe)
+    kept = KeptRuns(store, config.recipe, data.dataset)
+    networks = [network._replace(graph=_for_data(network.graph, data)) for network in networks]
+    source = _for_data(source, data)
     result = FrontierResult(_untrained(FrontierNetwork(None, source, 0)))
     queue = _queue(networks, source, config)
     _say_cost(queue, kept, config, data, how)
@@ -105,6 +109,13 @@ def train_frontier(
     return result
 
 
+def _for_data(graph: ComputeGraph, data: ImageData) -> ComputeGraph:
+    """A network as it is trained; where it cannot be, unchanged: its training says why."""
+    with suppress(ValueError):
+        return fitted(graph, data)
+    return graph
+
+
 def _queue(networks: Sequence[FrontierNetwork], source: ComputeGraph, config: FrontierConfig) -> list[FrontierNetwork]:
     """The networks that may be trained, the input first."""
     results = sorted(networks, key=lambda network: -1 if network.rank is None else network.rank)
@@ -113,7 +124,7 @@ def _queue(networks: Sequence[FrontierNetwork], source: ComputeGraph, config: Fr
 
 
 def _say_cost(
-    queue: Sequence[FrontierNetwork], kept: KeptRuns, config: FrontierConfig, data: Cifar10, how: Execution
+    queue: Sequence[FrontierNetwork], kept: KeptRuns, config: FrontierConfig, data: ImageData, how: Execution
 ) -> None:
     """Say what the runs cost that are left, if no network fails."""
     most = None if config.n_networks is None else config.n_networks + config.train_input

@@ -15,7 +15,8 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.runtime import NO_TENSORFLOW, choose_device
-from model_src.training.cifar10_data import Cifar10
+from model_src.training.head import fitted
+from model_src.training.image_data import ImageData
 from model_src.training.portions import Portions
 from model_src.training.recipe import (
     AUTOMATIC,
@@ -77,11 +78,12 @@ class Learner(Protocol):
         """Go on from a state of the same network and recipe."""
 
 
-def make_learner(cg: ComputeGraph, config: Recipe, seed: int, data: Cifar10, how: Execution = AUTOMATIC) -> Learner:
+def make_learner(cg: ComputeGraph, config: Recipe, seed: int, data: ImageData, how: Execution = AUTOMATIC) -> Learner:
     """Build a graph's network with fresh weights, ready to be trained in the recipe's framework.
 
     Args:
-        cg: A graph with input (32, 32, 3) and at least ten output channels.
+        cg: A graph whose input has the size of the images; for CIFAR-10 with at least ten output channels, for other
+            data it is given one per class (see `fitted`).
         config: The recipe.
         seed: Seed of the weights, which are the same in every framework.
         data: The images.
@@ -90,15 +92,17 @@ def make_learner(cg: ComputeGraph, config: Recipe, seed: int, data: Cifar10, how
     Raises:
         ValueError: The network cannot be built or does not fit the data.
     """
-    if tuple(cg.input_shape[1:]) != (32, 32, 3):
-        raise ValueError(f"{cg.name}: input {tuple(cg.input_shape[1:])}, but CIFAR-10 images are 32x32x3")
+    if tuple(cg.input_shape[1:]) != data.input_shape:
+        size = "x".join(map(str, data.input_shape))
+        raise ValueError(f"{cg.name}: input {tuple(cg.input_shape[1:])}, but {data.dataset} images are {size}")
+    cg, data = fitted(cg, data), data.split(config.train_images, config.held_out)
     if config.framework == "TensorFlow":
         from model_src.training.cifar10_tf import KerasLearner
 
-        return KerasLearner(cg, config, seed, data.split(config.train_images, config.held_out), how)
+        return KerasLearner(cg, config, seed, data, how)
     from model_src.training.cifar10 import TorchLearner
 
-    return TorchLearner(cg, config, seed, data.split(config.train_images, config.held_out), how)
+    return TorchLearner(cg, config, seed, data, how)
 
 
 def check_execution(config: Recipe, how: Execution) -> None:
@@ -118,7 +122,7 @@ def train_network(
     cg: ComputeGraph,
     config: Recipe,
     seed: int,
-    data: Cifar10,
+    data: ImageData,
     how: Execution = AUTOMATIC,
     progress: bool = False,
     title: str = "",
@@ -127,7 +131,8 @@ def train_network(
     """Train the network of a graph from scratch, or go on with a training that was interrupted.
 
     Args:
-        cg: A graph with input (32, 32, 3) and at least ten output channels.
+        cg: A graph whose input has the size of the images; for CIFAR-10 with at least ten output channels, for other
+            data it is given one per class (see `fitted`).
         config: The recipe.
         seed: Seed of weights, order and augmentation.
         data: The images.
@@ -143,7 +148,7 @@ def train_network(
         MemoryError: The memory does not hold the network and a single image.
         RuntimeError: Raised by the framework.
     """
-    identity = {"network": canonical_hash(cg), "recipe": config.content, "seed": seed}
+    identity = {"network": canonical_hash(cg), "recipe": config.content_on(data.dataset), "seed": seed}
     file = StateFile(state_path, identity)
     loop = TrainingLoop(make_learner(cg, config, seed, data, how), config, seed, title or cg.name, file)
     state = loop.run(progress)

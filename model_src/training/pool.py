@@ -14,7 +14,8 @@ from tqdm import tqdm
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Outcome, Task, TaskError, TaskPool
 from model_src.runtime import device_names
-from model_src.training.cifar10_data import Cifar10, load_cifar10
+from model_src.training.cifar10_data import load_cifar10
+from model_src.training.image_data import ImageData
 from model_src.training.recipe import Execution, Recipe, RunResult
 
 
@@ -63,7 +64,7 @@ def train_jobs(
 
 
 def train_apart(
-    title: str, job: Job, config: Recipe, images: Cifar10, how: Execution, progress: bool
+    title: str, job: Job, config: Recipe, images: ImageData, how: Execution, progress: bool
 ) -> RunResult | str:
     """Do one training; its result or why it failed.
 
@@ -95,7 +96,7 @@ class _Images:
     data_dir: str | Path
     n_jobs: int
 
-    def __call__(self) -> Cifar10:
+    def __call__(self) -> ImageData:
         if self.n_jobs > 1:
             import torch
 
@@ -103,7 +104,7 @@ class _Images:
         return load_cifar10(self.data_dir)
 
 
-def _given(images: Cifar10) -> Cifar10:
+def _given(images: ImageData) -> ImageData:
     return images
 
 
@@ -112,7 +113,7 @@ def _task(title: str, job: Job, *how: Any) -> Task:
     return Task(title, _train, (job, title, *how))
 
 
-def _train(images: Cifar10, job: Job, title: str, config: Recipe, how: Execution, progress: bool) -> RunResult | str:
+def _train(images: ImageData, job: Job, title: str, config: Recipe, how: Execution, progress: bool) -> RunResult | str:
     from model_src.training.loop import try_to_train
 
     tqdm.set_lock(RLock())  # its own one has semaphores, which are left over where a process is killed

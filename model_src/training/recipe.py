@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from model_src.training.image_data import CIFAR10
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -38,6 +40,10 @@ class Recipe:
     def content(self) -> dict[str, Any]:
         """All of it, as JSON data."""
         return {"name": self.name, **asdict(self)}
+
+    def content_on(self, dataset: str) -> dict[str, Any]:
+        """What tells a training on a data set from others, as JSON data; without `dataset`, it is CIFAR-10."""
+        return self.content if dataset == CIFAR10 else {**self.content, "dataset": dataset}
 
     def rate(self, step: int, n_steps: int) -> float:
         """Learning rate of a step, counted from 0."""

@@ -93,17 +93,18 @@ class KeptRuns:
     Args:
         store: Where they are kept.
         recipe: Of the runs to come.
+        dataset: What they learn from.
 
     Raises:
         InputError: The store holds something else.
     """
 
-    def __init__(self, store: TrainingStore, recipe: Recipe):
-        self._store, self._recipe = store, recipe.content
+    def __init__(self, store: TrainingStore, recipe: Recipe, dataset: str):
+        self._store, self._recipe = store, recipe.content_on(dataset)
         self._earlier = _runs_of(store.load_trainings(), store.trainings_path)
 
     def run_of(self, graph_hash: str, seed: int) -> RunResult | None:
-        """The run of an earlier call with the same recipe; None where there is none."""
+        """The run of an earlier call with the same recipe and data set; None where there is none."""
         for entry in self._earlier:
             if (entry["graph_hash"], entry["recipe"], entry["run"]["seed"]) == (graph_hash, self._recipe, seed):
                 return RunResult(**entry["run"])

@@ -14,7 +14,8 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph, WeightedNode
 from model_src.processes import TaskPool
 from model_src.runtime import one_thread
 from model_src.training import pool
-from model_src.training.cifar10_data import BATCHES, Cifar10
+from model_src.training.cifar10_data import BATCHES
+from model_src.training.image_data import ImageData
 from tests.conftest import ROOT, conv, regular
 
 CIFAR10 = os.environ.get("AUTOGO_CIFAR10", ROOT.parent / "shared" / "cifar10" / "cifar10_jpeg.tar.xz")
@@ -80,7 +81,7 @@ def cifar_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def real_images() -> Cifar10:
+def real_images() -> ImageData:
     """2,000 training and 500 test images of the real data set, as many of each class; skips where there are none."""
     if not os.path.exists(CIFAR10):
         pytest.skip(f"no real CIFAR-10 images: {os.path.basename(CIFAR10)} is not beside the repository")
@@ -94,7 +95,7 @@ def real_images() -> Cifar10:
                 pixels = np.asarray(image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB"))
                 parts[split].append((pixels.transpose(2, 0, 1), CLASSES.index(label)))
     assert [len(parts[split]) for split in parts] == [2000, 500]
-    return Cifar10(*(np.stack(column) for split in parts for column in zip(*parts[split], strict=True)))
+    return ImageData(*(np.stack(column) for split in parts for column in zip(*parts[split], strict=True)))
 
 
 def classifier(c_hidden: int = 8, n_classes: int = 10) -> ComputeGraph:
@@ -107,6 +108,11 @@ def classifier(c_hidden: int = 8, n_classes: int = 10) -> ComputeGraph:
         regular("4", "output", 2, 1, n_classes),
     ]
     return ComputeGraph.from_nodes(f"hidden{c_hidden}", (1, 32, 32, 3), nodes, [(i, i + 1) for i in range(4)])
+
+
+def of_classes(n_classes: int, dataset: str) -> ImageData:
+    """Data with so many classes and no images."""
+    return ImageData(*(np.zeros(0, np.uint8),) * 4, dataset, n_classes)
 
 
 def small_network() -> ComputeGraph:

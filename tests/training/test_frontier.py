@@ -11,9 +11,10 @@ from model_src.search.result_folder import ResultFolder  # noqa: E402
 from model_src.training import frontier, loop, pool  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier  # noqa: E402
+from model_src.training.image_data import CIFAR10  # noqa: E402
 from model_src.training.recipe import Execution, RunResult, TrainConfig, TrainingError  # noqa: E402
 from tests.tasks import train_or_die  # noqa: E402
-from tests.training.conftest import classifier  # noqa: E402
+from tests.training.conftest import classifier, of_classes  # noqa: E402
 
 SOURCE = classifier(16)
 NETWORKS = [
@@ -21,6 +22,7 @@ NETWORKS = [
     FrontierNetwork(0, classifier(8), 2),
     FrontierNetwork(1, classifier(4), 3),
 ]
+IMAGES = of_classes(10, CIFAR10)  # nobody looks at them
 CPU = Execution("cpu")
 FAIRLY_SHORT = FrontierConfig(TrainConfig(epochs=1, batch_size=50), n_runs=2)
 
@@ -53,7 +55,7 @@ def lines(folder):
 
 def test_networks_are_trained_in_rank_order_and_reported(calls, tmp_path):
     result = train_frontier(
-        NETWORKS, SOURCE, replace(FAIRLY_SHORT, train_input=True), None, ResultFolder(tmp_path / "out")
+        NETWORKS, SOURCE, replace(FAIRLY_SHORT, train_input=True), IMAGES, ResultFolder(tmp_path / "out")
     )
     order = ["hidden16"] * 2 + ["hidden8"] * 2 + ["hidden4"] * 2 + ["hidden12"] * 2
     assert calls[0] == order
@@ -77,57 +79,57 @@ def test_networks_are_trained_in_rank_order_and_reported(calls, tmp_path):
 
 def test_a_failure_is_replaced_by_the_next_and_early_results_are_left_out(calls, tmp_path):
     train_frontier(
-        NETWORKS, SOURCE, replace(FAIRLY_SHORT, n_networks=1, first_iteration=2), None, ResultFolder(tmp_path)
+        NETWORKS, SOURCE, replace(FAIRLY_SHORT, n_networks=1, first_iteration=2), IMAGES, ResultFolder(tmp_path)
     )
     assert calls[0] == ["hidden8"] * 2
     assert {call[0] for call in calls[1:]} == {"hidden8"}
     train_frontier(
-        NETWORKS[1:], SOURCE, replace(FAIRLY_SHORT, n_networks=1, first_iteration=3), None, ResultFolder(tmp_path)
+        NETWORKS[1:], SOURCE, replace(FAIRLY_SHORT, n_networks=1, first_iteration=3), IMAGES, ResultFolder(tmp_path)
     )
     assert lines(tmp_path)[:2] == ["[None, [[-1.0, -1.0]]]", "None"]
 
 
 def test_nothing_to_train_still_gives_a_report(calls, tmp_path):
-    assert train_frontier([], SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path)).best is None
+    assert train_frontier([], SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path)).best is None
     assert lines(tmp_path) == ["[None, []]", "None"]
     assert not calls
 
 
 def test_finished_runs_are_not_repeated_and_failed_ones_are(calls, tmp_path):
-    train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+    train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
     before = (tmp_path / "train_result.json").read_text()
     calls.clear()
-    train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+    train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
     assert calls == [["hidden4"], ("hidden4", 1, "rank 1")]
     assert (tmp_path / "train_result.json").read_text() == before
     calls.clear()
-    train_frontier(NETWORKS[1:2], SOURCE, replace(FAIRLY_SHORT, n_runs=3), None, ResultFolder(tmp_path))
+    train_frontier(NETWORKS[1:2], SOURCE, replace(FAIRLY_SHORT, n_runs=3), IMAGES, ResultFolder(tmp_path))
     assert calls == [["hidden8"], ("hidden8", 2, "rank 0")]
 
 
 def test_another_recipe_starts_anew_and_loses_nothing(calls, tmp_path):
-    train_frontier(NETWORKS[1:2], SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+    train_frontier(NETWORKS[1:2], SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
     for other in (TrainConfig(epochs=2), TrainConfig(epochs=1, batch_size=50, framework="TensorFlow")):
         calls.clear()
-        train_frontier(NETWORKS[1:2], SOURCE, replace(FAIRLY_SHORT, recipe=other), None, ResultFolder(tmp_path))
+        train_frontier(NETWORKS[1:2], SOURCE, replace(FAIRLY_SHORT, recipe=other), IMAGES, ResultFolder(tmp_path))
         assert len(trained(calls)) == 2
     calls.clear()
-    train_frontier(NETWORKS[1:2], SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+    train_frontier(NETWORKS[1:2], SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
     assert not calls
     assert len(json.loads((tmp_path / "train_result.json").read_text())["other_runs"]) == 4
 
 
 def test_runs_that_are_not_reached_again_stay_in_the_file(calls, tmp_path, monkeypatch):
-    train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+    train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "train_network", interrupted)
     with pytest.raises(KeyboardInterrupt):  # in the third run of rank 0; rank 2 was not reached
-        train_frontier(NETWORKS[:2], SOURCE, replace(FAIRLY_SHORT, n_runs=3), None, ResultFolder(tmp_path))
+        train_frontier(NETWORKS[:2], SOURCE, replace(FAIRLY_SHORT, n_runs=3), IMAGES, ResultFolder(tmp_path))
     calls.clear()
-    train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+    train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
     assert not calls
 
 
@@ -140,7 +142,7 @@ def test_results_are_on_disk_after_every_run(tmp_path, monkeypatch, in_this_proc
     monkeypatch.setattr(loop, "train_network", train_network)
     monkeypatch.setattr(frontier, "say_cost", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
-        train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+        train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
     (trained,) = json.loads((tmp_path / "train_result.json").read_text())["trained"]
     assert trained["rank"] == 0
     assert trained["runs"] == [
@@ -162,7 +164,7 @@ def test_results_are_on_disk_after_every_run(tmp_path, monkeypatch, in_this_proc
 def test_a_foreign_result_file_is_refused(tmp_path, content):
     (tmp_path / "train_result.json").write_text(content)
     with pytest.raises(InputError, match=r"train_result\.json: not a training result"):
-        train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+        train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
 
 
 def test_networks_that_cannot_be_built_do_not_stop_the_others(cifar_folder, tmp_path, caplog):
@@ -186,7 +188,7 @@ def test_a_training_that_is_killed_again_and_again_costs_its_network_alone(tmp_p
     """That of seed 1; the next network takes its place. What was trained before is kept."""
     monkeypatch.setattr(pool, "_train", train_or_die)
     monkeypatch.setattr(frontier, "say_cost", lambda *_: None)
-    result = train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path))
+    result = train_frontier(NETWORKS[:2], SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path))
     assert [one.failure for one in result.trained] == ["its process was killed, perhaps for its memory"] * 2
     assert caplog.messages[:3] == [
         *("rank 0: its process was killed, perhaps for its memory; it is done again",) * 2,
@@ -199,5 +201,5 @@ def test_a_training_that_is_killed_again_and_again_costs_its_network_alone(tmp_p
 
 def test_a_device_that_is_not_there_ends_everything(tmp_path):
     with pytest.raises(InputError, match="-device_str abacus"):
-        train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, None, ResultFolder(tmp_path), Execution("abacus"))
+        train_frontier(NETWORKS, SOURCE, FAIRLY_SHORT, IMAGES, ResultFolder(tmp_path), Execution("abacus"))
     assert not list(tmp_path.iterdir())
