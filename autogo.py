@@ -11,6 +11,7 @@ from model_src.search.flags import (
     check_input_size,
     execution,
     frontier_config,
+    images_folder,
     measurement,
     parse_flags,
     search_config,
@@ -77,16 +78,21 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     sys.stdout.write(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted\n")
 
 
-def training_data(args: argparse.Namespace) -> "ImageData":
-    """The images that results are trained on.
+def training_data(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageData":
+    """The images that results are trained on, for a search from this network.
 
     Raises:
-        InputError: They are not there and cannot be downloaded, or framework or device are not there.
+        InputError: They are not there and cannot be downloaded, are damaged or do not fit the network, or framework or
+            device are not there.
     """
     from model_src.training.cifar10_download import fetch_cifar10
     from model_src.training.loop import check_execution
 
     check_execution(frontier_config(args).recipe, execution(args))
+    if folder := images_folder(args):
+        from model_src.training.image_folder import images_for
+
+        return images_for(cg, folder)
     return fetch_cifar10(args.train_data_dir)
 
 
@@ -117,7 +123,7 @@ def resume(args: argparse.Namespace) -> None:
 
     folder = ResultFolder(args.resume)
     source, networks = stored_search(folder, args.model_path)
-    train(args, networks, source, training_data(args), folder)
+    train(args, networks, source, training_data(args, source), folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
     check_input_size(args, tuple(cg.input_shape[1:]))
     check_formats(args.export)
-    data = training_data(args) if trains(args) or args.measure else None
+    data = training_data(args, cg) if trains(args) or args.measure else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
         folder = ResultFolder(args.resume) if args.resume else make_folder(args, cg)

@@ -101,7 +101,7 @@ def test_the_first_iteration_is_a_share_rounded_up(tmp_path, epoch, share, first
         ({"train_batch_size": "many"}, "-train_batch_size: invalid"),
         ({"train_images": 0}, "-train_images: must be at least 1"),
         ({"train_type": "JAX"}, "-train_type: invalid choice"),
-        ({"train_dataset": "CIFAR100"}, "-train_dataset: invalid choice"),
+        ({"train_dataset": "CIFAR100"}, "-train_dataset: must be CIFAR10 or folder:PATH, got CIFAR100"),
         ({"iteration_min_percent": 50}, "-iteration_min_percent: must lie between 0 and 1"),
     ],
 )

@@ -59,6 +59,13 @@ def _shipped(text: str) -> str:
     return str(shipped_path(text))
 
 
+def _dataset(text: str) -> str:
+    """Parse `CIFAR10` or `folder:PATH`, as argparse's `type`."""
+    if text != "CIFAR10" and (not text.startswith("folder:") or text == "folder:"):
+        raise argparse.ArgumentTypeError(f"must be CIFAR10 or folder:PATH, got {text}")
+    return text
+
+
 def _add_input_flags(parser: FlagParser) -> None:
     """Add the flags that say where to begin, with which predictors and files, and where to write."""
     add, shipped = parser.add_argument, vocabulary_files()
@@ -121,7 +128,7 @@ def _add_training_flags(parser: FlagParser) -> None:
     add = parser.add_argument
     add("-resume", metavar="FOLDER", help="no search: train what is left to train of the results in this folder")
     add("-iteration_min_percent", type=fraction, default=0.0, help="train only results of later iterations")
-    add("-num_train_cgs", type=int, default=0, help="results to train on CIFAR-10 afterwards; -1: all")
+    add("-num_train_cgs", type=int, default=0, help="results to train afterwards; -1: all")
     add("-num_runs_cg", type=positive_int, default=3, help="trainings of each")
     add("-train_input_cg", action="store_true", help="also train the input")
     add("-train_recipe", choices=RECIPE_NAMES, default="published", help="fast: a few epochs, in bfloat16")
@@ -129,9 +136,9 @@ def _add_training_flags(parser: FlagParser) -> None:
     add("-train_batch_size", type=positive_int, default=256, help="images per step")
     add("-train_images", type=positive_int, default=None, help="train on the first so many images only")
     add("-train_type", choices=["PyTorch", "TensorFlow"], default="PyTorch", help="framework of the training")
-    add("-train_dataset", choices=["CIFAR10"], default="CIFAR10", help="data set of the training")
+    add("-train_dataset", type=_dataset, default="CIFAR10", help="CIFAR10, or folder:PATH with train/ and val/")
     images = constants.DATA_DIR / "cifar-10-batches-py"
-    add("-train_data_dir", default=str(images), help="its folder; downloaded if absent")
+    add("-train_data_dir", default=str(images), help="folder of CIFAR-10; downloaded if absent")
     add("-train_compile", action="store_true", help="PyTorch: compile networks, for long trainings on a GPU")
 
 
@@ -151,7 +158,7 @@ def _check(parser: FlagParser, args: argparse.Namespace) -> None:
 
 
 def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
-    """Refuse sizes that contradict the network's (H, W, C), and a training of one that CIFAR-10 does not fit.
+    """Refuse sizes that contradict the network's (H, W, C), and a training on CIFAR-10 of one that it does not fit.
 
     Raises:
         InputError: They do.
@@ -160,7 +167,9 @@ def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
     if size != given:
         here, there = ("x".join(map(str, one)) for one in (given, size))
         raise InputError(f"-input_h, -input_w, -input_c: {here} given, the input of {args.model_path} is {there}")
-    if (trains(args) or args.measure) and size != (32, 32, 3):
+    if args.measure and images_folder(args):
+        raise InputError("-measure trains on CIFAR-10, so it excludes -train_dataset folder:PATH")
+    if (trains(args) or args.measure) and images_folder(args) is None and size != (32, 32, 3):
         raise InputError(
             f"-num_train_cgs, -measure: CIFAR-10 images are 32x32x3, the input of {args.model_path} is not"
         )
@@ -169,6 +178,11 @@ def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
 def trains(args: argparse.Namespace) -> bool:
     """Whether the flags ask for training."""
     return bool(args.num_train_cgs or args.train_input_cg)
+
+
+def images_folder(args: argparse.Namespace) -> str | None:
+    """The folder of images to train on; None for CIFAR-10."""
+    return args.train_dataset.partition(":")[2] or None
 
 
 def search_config(args: argparse.Namespace) -> "SearchConfig":
