@@ -11,7 +11,7 @@ from model_src.search.flags import (
     check_input_size,
     execution,
     frontier_config,
-    images_folder,
+    image_source,
     measurement,
     parse_flags,
     search_config,
@@ -85,15 +85,10 @@ def training_data(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageData":
         InputError: They are not there and cannot be downloaded, are damaged or do not fit the network, or framework or
             device are not there.
     """
-    from model_src.training.cifar10_download import fetch_cifar10
     from model_src.training.loop import check_execution
 
     check_execution(frontier_config(args).recipe, execution(args))
-    if folder := images_folder(args):
-        from model_src.training.image_folder import images_for
-
-        return images_for(cg, folder)
-    return fetch_cifar10(args.train_data_dir)
+    return image_source(args, cg)()
 
 
 def train(
@@ -153,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         measure = None
         if data is not None and args.measure:
             folder.mark_unfinished(True)
-            measure = Trainings(measurement(args, len(data.train_images)), folder.measured_path)
+            measure = Trainings(measurement(args, image_source(args, cg), len(data.train_images)), folder.measured_path)
         try:
             result = run_search(cg, config, workers, measure, args.measured_table)
         except BaseException:  # Ctrl-C before the first mutation, too

@@ -6,6 +6,7 @@ last 5,000 training images are for choices; the test images are for the tables t
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import save_pickle
 from model_src.labels.table import LabelRow, read_rows
 from model_src.predictor.training.metrics import spearman
-from model_src.training.cifar10_data import CIFAR10_DIR
+from model_src.training.cifar10_data import CIFAR10_DIR, load_cifar10
 from model_src.training.labels import Measurement, Subject, measure
 from model_src.training.recipe import FastConfig
 
@@ -37,7 +38,7 @@ def train(
     """Train named networks, all with seed 0 first; what is in the table is not repeated."""
     recipe = FastConfig(epochs=epochs, epochs_per_test=epochs, held_out=HELD_OUT)
     subjects = [Subject(cg, name, canonical_hash(cg)) for name, cg in networks.items()]
-    measure(subjects, Measurement(recipe, n_runs, n_jobs, data_dir), table)
+    measure(subjects, Measurement(recipe, n_runs, n_jobs, partial(load_cifar10, data_dir)), table)
 
 
 def rows_of(table: Path) -> list[LabelRow]:

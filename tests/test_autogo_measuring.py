@@ -56,10 +56,10 @@ def finished(tmp_path_factory, cifar_folder):  # noqa: F811
 def test_flags_become_a_measurement(tmp_path):
     args = autogo.parse_args(loop(tmp_path, "images", n_jobs=2, measure_epochs=None, train_images=None))
     expected = FastConfig(batch_size=25, held_out=5000, epochs_per_test=4)
-    found = measurement(args, 50_000)
+    found = measurement(args, "images", 50_000)
     assert found.recipe == expected
-    assert (found.n_runs, found.n_jobs, str(found.data_dir), found.how) == (1, 2, "images", Execution("cpu"))
-    few = measurement(autogo.parse_args(loop(tmp_path, "images")), 50_000)
+    assert (found.n_runs, found.n_jobs, found.images, found.how) == (1, 2, "images", Execution("cpu"))
+    few = measurement(autogo.parse_args(loop(tmp_path, "images")), "images", 50_000)
     assert (few.recipe.train_images, few.recipe.held_out, few.recipe.epochs) == (50, 5, 1)
 
 

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import constants
@@ -16,8 +17,10 @@ from model_src.predictor.settings import add_ignored_flags
 from model_src.search.result_folder import ResultFolder, flag_words
 
 if TYPE_CHECKING:
+    from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.search.config import SearchConfig
     from model_src.training.frontier import FrontierConfig
+    from model_src.training.image_data import ImageSource
     from model_src.training.labels import Measurement
     from model_src.training.recipe import Execution
 
@@ -167,8 +170,6 @@ def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
     if size != given:
         here, there = ("x".join(map(str, one)) for one in (given, size))
         raise InputError(f"-input_h, -input_w, -input_c: {here} given, the input of {args.model_path} is {there}")
-    if args.measure and images_folder(args):
-        raise InputError("-measure trains on CIFAR-10, so it excludes -train_dataset folder:PATH")
     if (trains(args) or args.measure) and images_folder(args) is None and size != (32, 32, 3):
         raise InputError(
             f"-num_train_cgs, -measure: CIFAR-10 images are 32x32x3, the input of {args.model_path} is not"
@@ -210,12 +211,31 @@ def frontier_config(args: argparse.Namespace) -> "FrontierConfig":
         None if args.num_train_cgs == -1 else args.num_train_cgs,
         args.num_runs_cg,
         args.train_input_cg,
-        math.ceil(round(args.epoch * args.iteration_min_percent, 9)),  # 100 * 0.07 is a little more than 7
+        math.ceil(
+            round(args.rounds * args.epoch * args.iteration_min_percent, 9)
+        ),  # 100 * 0.07 is a little more than 7
     )
 
 
-def measurement(args: argparse.Namespace, n_images: int) -> "Measurement":
-    """How results are measured between rounds: a tenth of the training images is held out to choose by."""
+def image_source(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageSource":
+    """What reads the images to train on, for a search from this network."""
+    if folder := images_folder(args):
+        from model_src.training.image_folder import images_for
+
+        return partial(images_for, cg, folder)
+    from model_src.training.cifar10_download import fetch_cifar10
+
+    return partial(fetch_cifar10, args.train_data_dir)
+
+
+def measurement(args: argparse.Namespace, images: "ImageSource", n_images: int) -> "Measurement":
+    """How results are measured between rounds: a tenth of the training images is held out to choose by.
+
+    Args:
+        args: The flags.
+        images: Reads the images.
+        n_images: Number of training images there are.
+    """
     from model_src.training.labels import Measurement
     from model_src.training.recipe import FastConfig
 
@@ -227,7 +247,7 @@ def measurement(args: argparse.Namespace, n_images: int) -> "Measurement":
         epochs_per_test=args.measure_epochs,
         held_out=max(1, n_images // 10),
     )
-    return Measurement(recipe, 1, args.n_jobs, args.train_data_dir, execution(args))
+    return Measurement(recipe, 1, args.n_jobs, images, execution(args))
 
 
 def execution(args: argparse.Namespace) -> "Execution":
@@ -247,6 +267,7 @@ def _resumed(parser: FlagParser, args: argparse.Namespace, argv: Sequence[str]) 
         raise InputError(f"{path}: {error}") from error
     resumed = parser.parse_args([*line, *argv])
     for name, value in vars(resumed).items():
-        if value != stored[name] and name != "resume" and not name.startswith(_MAY_CHANGE):
+        may_change = name.startswith(_MAY_CHANGE) and not (name == "train_dataset" and resumed.measure)
+        if value != stored[name] and name != "resume" and not may_change:
             raise InputError(f"-resume {args.resume}: its search had -{name} {stored[name]}, not {value}")
     return resumed

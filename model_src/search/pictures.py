@@ -23,12 +23,14 @@ Groups = Sequence[Sequence[int]]
 def draw_pareto(result: SearchResult, path: Path) -> None:
     """Write a picture of every accepted network and the front over cost and what they are ranked by.
 
-    That is in percent of accuracy where it is known, otherwise in the unit of the score.
+    That is in percent of accuracy where it is known, otherwise in the unit of the score; where measured networks have
+    corrected the scores, in points of accuracy above the input.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    source, scale = result.source, result.scorer.accuracy_scale
+    corrected = result.lesson is not None and result.lesson.correction is not None
+    source, scale = result.source, None if corrected else result.scorer.accuracy_scale
     figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     merits, costs, iterations = zip(*result.visited, strict=True)
@@ -41,7 +43,9 @@ def draw_pareto(result: SearchResult, path: Path) -> None:
         [source.cost], [_on_axis(source.merit, scale)], marker="*", s=160, color="black", zorder=3, label="input"
     )
     label = "predicted score" if scale is None else "predicted accuracy (%)"
-    if any(one.merit != one.score for one in (source, *front)):
+    if corrected:
+        label = "gain that measured networks let expect (points) - caution × deviation"
+    elif any(one.merit != one.score for one in (source, *front)):
         label += " - caution × deviation"
         means = [_on_axis(one.score, scale) for one in (source, *front)]
         axes.scatter([source.cost, *xs], means, s=24, facecolors="none", edgecolors="#555555", label="without caution")

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,7 @@ def _contradictions(args: argparse.Namespace) -> Iterator[tuple[object, str]]:
 def label_source(args: argparse.Namespace) -> "LabelSource":
     """Where the flags want accuracies to come from."""
     from model_src.training.cifar10_data import CIFAR10_DIR
+    from model_src.training.cifar10_download import fetch_cifar10
     from model_src.training.labels import Measurement
     from model_src.training.recipe import RECIPES, Execution, TrainConfig
     from model_src.training.sources import LabelSource
@@ -78,7 +80,7 @@ def label_source(args: argparse.Namespace) -> "LabelSource":
         replace(recipe, epochs=epochs, epochs_per_test=epochs),
         args.runs or 1,
         args.n_jobs or 1,
-        args.train_data_dir or CIFAR10_DIR,
+        partial(fetch_cifar10, args.train_data_dir or CIFAR10_DIR),
         Execution(args.device_str),
     )
     teacher = args.teacher_path, args.encoder_path, args.tokenizer_path

@@ -1,5 +1,6 @@
 """Images with their classes, in memory, as trainings take them. Needs no PyTorch."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -62,3 +63,7 @@ class ImageData(NamedTuple):
             test_images=np.concatenate([self.train_images[left:], self.test_images]),
             test_labels=np.concatenate([self.train_labels[left:], self.test_labels]),
         )
+
+
+# Reads images, in whichever process it is called; picklable.
+ImageSource = Callable[[], ImageData]

@@ -12,9 +12,9 @@ from model_src.files import InputError
 from model_src.labels.measured import Budget, MeasuredTable
 from model_src.labels.table import DECIMALS, TRAIN, LabelRow, mean_accuracies
 from model_src.search_space.sampling import Drawn, config_hash
-from model_src.training.cifar10_data import CIFAR10_DIR
 from model_src.training.cifar10_download import fetch_cifar10
 from model_src.training.cost import say_cost
+from model_src.training.image_data import ImageSource
 from model_src.training.loop import check_execution
 from model_src.training.pool import Job, train_jobs
 from model_src.training.recipe import AUTOMATIC, Execution, Recipe, RunResult
@@ -38,14 +38,14 @@ class Measurement:
         recipe: Of every training.
         n_runs: Trainings of each network, with seeds 0, 1, ...
         n_jobs: Trainings at a time.
-        data_dir: Folder of the images.
+        images: Reads the images.
         how: Where and how to compute.
     """
 
     recipe: Recipe
     n_runs: int = 1
     n_jobs: int = 1
-    data_dir: str | Path = CIFAR10_DIR
+    images: ImageSource = fetch_cifar10
     how: Execution = AUTOMATIC
 
 
@@ -74,7 +74,7 @@ def trained_rows(subjects: Sequence[Subject], measurement: Measurement, path: st
     """
     recipe, how = measurement.recipe, measurement.how
     check_execution(recipe, how)
-    data = fetch_cifar10(measurement.data_dir)
+    data = measurement.images()
     n_images = len(data.split(recipe.train_images, recipe.held_out).train_images)
     budget = Budget(recipe.epochs, n_images, recipe.batch_size, recipe.name)
     table, states = MeasuredTable(path, budget), Path(path).with_suffix(".states")
@@ -85,7 +85,7 @@ def trained_rows(subjects: Sequence[Subject], measurement: Measurement, path: st
     }
     yield from list(table.rows)
     say_cost([job.graph for job in left], recipe, data, how)
-    for job, outcome in train_jobs(list(left), recipe, measurement.data_dir, how, measurement.n_jobs):
+    for job, outcome in train_jobs(list(left), recipe, measurement.images, how, measurement.n_jobs):
         table.append(_row(left[job], job.seed, budget, outcome))
         if job.state:
             job.state.unlink(missing_ok=True)

@@ -14,8 +14,7 @@ from tqdm import tqdm
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Outcome, Task, TaskError, TaskPool
 from model_src.runtime import device_names
-from model_src.training.cifar10_data import load_cifar10
-from model_src.training.image_data import ImageData
+from model_src.training.image_data import ImageData, ImageSource
 from model_src.training.recipe import Execution, Recipe, RunResult
 
 
@@ -34,14 +33,14 @@ class Job(NamedTuple):
 
 
 def train_jobs(
-    jobs: Sequence[Job], config: Recipe, data_dir: str | Path, how: Execution, n_jobs: int = 1
+    jobs: Sequence[Job], config: Recipe, images: ImageSource, how: Execution, n_jobs: int = 1
 ) -> Iterator[tuple[Job, RunResult | str]]:
     """Do trainings, with a progress bar; yields each as soon as it ends, with its result or why it failed.
 
     Args:
         jobs: The trainings.
         config: The recipe of all.
-        data_dir: Folder of the images.
+        images: Reads the images.
         how: Where and how to compute; without a device, on all GPUs in turn.
         n_jobs: Trainings at a time, at least one on each device.
 
@@ -56,7 +55,7 @@ def train_jobs(
     ]
     with (
         tqdm(total=len(jobs), unit="training", desc="trainings", disable=not jobs) as bar,
-        TaskPool(_Images(data_dir, n_jobs), n_jobs, reuse=False) as pool,
+        TaskPool(_Images(images, n_jobs), n_jobs, reuse=False) as pool,
     ):
         for outcome in pool.as_finished(tasks):
             bar.update()
@@ -93,7 +92,7 @@ def _result(outcome: Outcome) -> RunResult | str:
 class _Images:
     """Reads the images, in whichever process it is called, and lets that use its share of the processor."""
 
-    data_dir: str | Path
+    images: ImageSource
     n_jobs: int
 
     def __call__(self) -> ImageData:
@@ -101,7 +100,7 @@ class _Images:
             import torch
 
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.n_jobs))
-        return load_cifar10(self.data_dir)
+        return self.images()
 
 
 def _given(images: ImageData) -> ImageData:

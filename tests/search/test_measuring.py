@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -5,6 +7,7 @@ torch = pytest.importorskip("torch")
 from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
 from model_src.files import InputError, save_pickle  # noqa: E402
 from model_src.search.measuring import Trainings, read_measured  # noqa: E402
+from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.labels import Measurement  # noqa: E402
 from model_src.training.recipe import Execution, FastConfig  # noqa: E402
 from tests.training.conftest import cifar_folder, classifier, in_this_process  # noqa: E402, F401
@@ -65,7 +68,9 @@ def test_a_table_must_be_there(tmp_path):
 
 def test_trainings_give_accuracies_of_held_out_images_and_are_not_repeated(tmp_path, cifar_folder, monkeypatch):  # noqa: F811
     recipe = FastConfig(epochs=1, batch_size=50, held_out=10)
-    trainings = Trainings(Measurement(recipe, data_dir=cifar_folder, how=Execution("cpu")), tmp_path / "measured.csv")
+    trainings = Trainings(
+        Measurement(recipe, images=partial(load_cifar10, cifar_folder), how=Execution("cpu")), tmp_path / "measured.csv"
+    )
     networks = {"a": classifier(4), "b": classifier(8), "bad": classifier(6, n_classes=4)}
     found = dict(trainings(networks))
     assert found.keys() == networks.keys()

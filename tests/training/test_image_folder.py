@@ -391,10 +391,19 @@ def test_an_input_without_such_an_end_shows_before_the_search(tmp_path, folder):
     assert not (tmp_path / "out").exists()
 
 
-def test_networks_are_measured_on_cifar10_alone(tmp_path, folder):
-    with pytest.raises(InputError, match="-measure trains on CIFAR-10, so it excludes -train_dataset folder:PATH"):
-        autogo.main(arguments(tmp_path, measure=1, rescore_per_iter=10, train_dataset=f"folder:{folder}"))
-    assert not (tmp_path / "out").exists()
+@pytest.mark.usefixtures("in_this_process")
+def test_a_search_measures_on_a_folder(tmp_path, folder, cifar_folder):  # noqa: F811
+    search = {"epoch": 1, "rescore_per_iter": 3, "max_score_drop": 99, "measure": 1, "measure_epochs": 1}
+    autogo.main(arguments(tmp_path, **search, train_batch_size=9, device_str="cpu", train_dataset=f"folder:{folder}"))
+    found = result_folder(tmp_path)
+    lines = (found / "measured.csv").read_text().splitlines()
+    assert len(lines) == 3
+    n_train = len(list((folder / "train").glob("*/*")))
+    n_held_out = max(1, n_train // 10)
+    assert {line.split(",")[7] for line in lines[1:]} == {str(n_train - n_held_out)}
+    (found / "unfinished").touch()
+    with pytest.raises(InputError, match=r"-resume .*: its search had -train_dataset folder:.*, not CIFAR10"):
+        autogo.main(["-resume", str(found), "-train_dataset", "CIFAR10", "-train_data_dir", str(cifar_folder)])
 
 
 def test_the_images_of_a_folder_follow_the_input(tmp_path, folder):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -28,7 +29,7 @@ SUBJECTS = [subject(classifier(4), "four"), subject(classifier(8), "eight")]
 
 @pytest.fixture
 def measurement(cifar_folder):
-    return Measurement(RECIPE, n_runs=2, data_dir=cifar_folder, how=CPU)
+    return Measurement(RECIPE, n_runs=2, images=partial(load_cifar10, cifar_folder), how=CPU)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -8,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from model_src.processes import TaskPool  # noqa: E402
 from model_src.training import pool  # noqa: E402
+from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.pool import Job, train_jobs  # noqa: E402
 from model_src.training.recipe import Execution, RunResult, TrainConfig  # noqa: E402
 from tests.children import workers  # noqa: E402
@@ -20,7 +22,7 @@ SHORT = TrainConfig(epochs=1, batch_size=50)
 
 def test_results_come_one_by_one(cifar_folder, capfd):
     jobs = [Job(classifier(4), 0), Job(classifier(8), 3)]
-    outcomes = list(train_jobs(jobs, SHORT, cifar_folder, CPU))
+    outcomes = list(train_jobs(jobs, SHORT, partial(load_cifar10, cifar_folder), CPU))
     assert [job for job, _ in outcomes] == jobs
     assert [isinstance(outcome, RunResult) and outcome.seed for _, outcome in outcomes] == [0, 3]
     text = capfd.readouterr().err
@@ -43,7 +45,7 @@ def test_a_training_that_is_killed_again_and_again_fails_alone(monkeypatch, n_jo
 @pytest.mark.slow
 def test_a_killed_training_is_done_again(cifar_folder):
     jobs = [Job(classifier(), seed) for seed in range(3)]
-    running = train_jobs(jobs, replace(SHORT, epochs=40), cifar_folder, CPU, n_jobs=2)
+    running = train_jobs(jobs, replace(SHORT, epochs=40), partial(load_cifar10, cifar_folder), CPU, n_jobs=2)
     first, _ = next(running)
     os.kill(workers()[0], signal.SIGKILL)
     outcomes = dict(running)
@@ -53,7 +55,9 @@ def test_a_killed_training_is_done_again(cifar_folder):
 
 @pytest.mark.slow
 def test_what_is_left_when_the_reader_stops_is_not_trained(cifar_folder):
-    running = train_jobs([Job(classifier(), seed) for seed in range(40)], SHORT, cifar_folder, CPU, 2)
+    running = train_jobs(
+        [Job(classifier(), seed) for seed in range(40)], SHORT, partial(load_cifar10, cifar_folder), CPU, 2
+    )
     next(running)
     running.close()
     assert not workers()
