@@ -145,18 +145,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
         folder = ResultFolder(args.resume) if args.resume else make_folder(args, cg)
-        measure = None
-        if data is not None and args.measure:
-            folder.mark_unfinished(True)
-            measure = Trainings(measurement(args, image_source(args, cg), len(data.train_images)), folder.measured_path)
+        folder.mark_unfinished(bool(args.measure))
+        measure = Trainings(measurement(args, cg, data), folder.measured_path) if data and args.measure else None
         try:
             result = run_search(cg, config, workers, measure, args.measured_table)
         except BaseException:  # Ctrl-C before the first mutation, too
-            if not folder.measured_path.exists():
+            if not (args.resume or folder.measured_path.exists()):
                 folder.remove()
             raise
     report(args, result, folder)
-    folder.mark_unfinished(result.interrupted and measure is not None)
+    folder.mark_unfinished(bool(result.interrupted and measure))
     if data is not None and trains(args):
         train(args, frontier_networks(result), cg, data, folder)
     sys.stdout.write(f"Results are in {folder.path}\n")

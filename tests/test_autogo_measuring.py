@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -11,10 +12,12 @@ torch = pytest.importorskip("torch")
 import autogo  # noqa: E402
 from model_src.files import InputError  # noqa: E402
 from model_src.search.flags import measurement  # noqa: E402
+from model_src.training.image_data import ImageData  # noqa: E402
 from model_src.training.recipe import Execution, FastConfig  # noqa: E402
 from tests.test_autogo import ROOT, arguments, result_folder  # noqa: E402
 from tests.training.conftest import (  # noqa: E402
     cifar_folder,  # noqa: F401
+    classifier,
     in_this_process,  # noqa: F401
     one_thread_per_test_process,  # noqa: F401
 )
@@ -54,12 +57,14 @@ def finished(tmp_path_factory, cifar_folder):  # noqa: F811
 
 
 def test_flags_become_a_measurement(tmp_path):
+    cg, images = classifier(8), np.zeros((50_000, 3, 1, 1), np.uint8)
+    data = ImageData(images, np.zeros(50_000, np.int64), images[:1], np.zeros(1, np.int64))
     args = autogo.parse_args(loop(tmp_path, "images", n_jobs=2, measure_epochs=None, train_images=None))
-    expected = FastConfig(batch_size=25, held_out=5000, epochs_per_test=4)
-    found = measurement(args, "images", 50_000)
-    assert found.recipe == expected
-    assert (found.n_runs, found.n_jobs, found.images, found.how) == (1, 2, "images", Execution("cpu"))
-    few = measurement(autogo.parse_args(loop(tmp_path, "images")), "images", 50_000)
+    found = measurement(args, cg, data)
+    assert found.recipe == FastConfig(batch_size=25, held_out=5000, epochs_per_test=4)
+    assert (found.n_runs, found.n_jobs, found.how) == (1, 2, Execution("cpu"))
+    assert found.images.args == ("images",)
+    few = measurement(autogo.parse_args(loop(tmp_path, "images")), cg, data)
     assert (few.recipe.train_images, few.recipe.held_out, few.recipe.epochs) == (50, 5, 1)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.search.config import SearchConfig
     from model_src.training.frontier import FrontierConfig
-    from model_src.training.image_data import ImageSource
+    from model_src.training.image_data import ImageData, ImageSource
     from model_src.training.labels import Measurement
     from model_src.training.recipe import Execution
 
@@ -228,18 +228,18 @@ def image_source(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageSource":
     return partial(fetch_cifar10, args.train_data_dir)
 
 
-def measurement(args: argparse.Namespace, images: "ImageSource", n_images: int) -> "Measurement":
-    """How results are measured between rounds: a tenth of the training images is held out to choose by.
+def measurement(args: argparse.Namespace, cg: "ComputeGraph", data: "ImageData") -> "Measurement":
+    """How results of a search are measured between rounds: a tenth of the training images is held out to choose by.
 
     Args:
         args: The flags.
-        images: Reads the images.
-        n_images: Number of training images there are.
+        cg: The network that the search starts from.
+        data: The images.
     """
     from model_src.training.labels import Measurement
     from model_src.training.recipe import FastConfig
 
-    n_images = min(n_images, args.train_images or n_images)
+    n_images = min(len(data.train_images), args.train_images or len(data.train_images))
     recipe = FastConfig(
         epochs=args.measure_epochs,
         batch_size=args.train_batch_size,
@@ -247,7 +247,7 @@ def measurement(args: argparse.Namespace, images: "ImageSource", n_images: int) 
         epochs_per_test=args.measure_epochs,
         held_out=max(1, n_images // 10),
     )
-    return Measurement(recipe, 1, args.n_jobs, images, execution(args))
+    return Measurement(recipe, 1, args.n_jobs, image_source(args, cg), execution(args))
 
 
 def execution(args: argparse.Namespace) -> "Execution":
