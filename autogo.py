@@ -21,6 +21,7 @@ from model_src.search.result_folder import ResultFolder
 
 if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
+    from model_src.comp_graph.weights import WeightedGraph
     from model_src.search.config import SearchConfig
     from model_src.search.feedback import Measure
     from model_src.search.result import SearchResult
@@ -39,7 +40,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run_search(
-    cg: "ComputeGraph", config: "SearchConfig", workers: "Workers", measure: "Measure | None", table: str | None
+    source: "WeightedGraph", config: "SearchConfig", workers: "Workers", measure: "Measure | None", table: str | None
 ) -> "SearchResult":
     """Run the search with a progress bar."""
     from tqdm import tqdm
@@ -54,7 +55,7 @@ def run_search(
             bar.n = now.iteration - 1 + now.parent / now.n_parents
             bar.set_postfix(parent=f"{now.parent}/{now.n_parents}", children=now.n_scored, frontier=now.n_front)
 
-        return search(cg, config, on_progress=show, workers=workers, measure=measure, known=known)
+        return search(source.graph, config, None, show, workers, measure, known, source.weights)
 
 
 def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolder) -> None:
@@ -129,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     from model_src.comp_graph.exporters.files import check_formats
-    from model_src.comp_graph.load import load_cg
+    from model_src.comp_graph.load import load_network
     from model_src.search.candidates import allowed_ops
     from model_src.search.config import MutatorFiles
     from model_src.search.measuring import Trainings
@@ -138,17 +139,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     config = search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
-    cg = load_cg(args.model_path, args.input_h, args.input_w, args.input_c)
+    source = load_network(args.model_path, args.input_h, args.input_w, args.input_c)
+    cg = source.graph
     check_input_size(args, tuple(cg.input_shape[1:]))
     check_formats(args.export)
     data = training_data(args, cg) if trains(args) or args.measure else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
-        folder = ResultFolder(args.resume) if args.resume else make_folder(args, cg)
+        folder = ResultFolder(args.resume) if args.resume else make_folder(args, source)
         folder.mark_unfinished(bool(args.measure))
         measure = Trainings(measurement(args, cg, data), folder.measured_path) if data and args.measure else None
         try:
-            result = run_search(cg, config, workers, measure, args.measured_table)
+            result = run_search(source, config, workers, measure, args.measured_table)
         except BaseException:  # Ctrl-C before the first mutation, too
             if not (args.resume or folder.measured_path.exists()):
                 folder.remove()

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from benchmarks.measuring import interval, resampled, table_lines
+from model_src.comp_graph.networks.initial import initial_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import parameter_count
 from model_src.predictor.correction import Facts, learn
@@ -26,7 +27,6 @@ from model_src.search.children import Rating
 from model_src.search.feedback import facts_of
 from model_src.search.objectives import FLOPS, graph_flops
 from model_src.search.rescoring import merit_of
-from model_src.training.cifar10 import initial_network
 
 DEFAULT = "ensemble, caution 0.5"
 CAUTIONS = (0.0, 0.5, 1.0, 2.0)

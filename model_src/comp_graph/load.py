@@ -1,12 +1,16 @@
 """One door for every file that holds a computation graph."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
+from model_src.comp_graph.weights import WeightedGraph, load_weights
 from model_src.files import InputError, load_json, load_pickle, naming
+
+logger = logging.getLogger(__name__)
 
 _HOME = "model_src.comp_graph.tf_comp_graph"
 CG_CLASSES: dict[tuple[str, str], Any] = {
@@ -14,7 +18,7 @@ CG_CLASSES: dict[tuple[str, str], Any] = {
     (_HOME, "RegularNode"): RegularNode,
     (_HOME, "WeightedNode"): WeightedNode,
 }
-Reader = Callable[[Path, int | None, int | None, int | None], ComputeGraph]
+Reader = Callable[[Path, int | None, int | None, int | None], WeightedGraph]
 
 
 def load_cg(
@@ -34,60 +38,86 @@ def load_cg(
         InputError: (a ValueError) The file is missing, of another kind or damaged, names a foreign class, or its graph
             has a cycle, loose parts, not one input and one output, or an operation that nobody registered.
     """
+    return load_network(path, input_h, input_w, input_c).graph
+
+
+def load_network(
+    path: str | Path, input_h: int | None = None, input_w: int | None = None, input_c: int | None = None
+) -> WeightedGraph:
+    """Read a network as a computation graph with its weights, if it has any.
+
+    An `.onnx` model has, and a `.pkl` or `.json` graph with a `.safetensors` file of the same name beside it.
+
+    Args:
+        path: As for `load_cg`; likewise the sizes.
+        input_h: Input height in pixels.
+        input_w: Input width in pixels.
+        input_c: Input channels.
+
+    Raises:
+        InputError: As for `load_cg`; or the weights are damaged or of another graph.
+    """
     path = Path(path)
     reader = _load_saved_model if path.is_dir() else _READERS.get(path.suffix)
     if reader is None:
         kinds = ", ".join(_READERS)
         raise InputError(f"{path}: unknown kind of file {path.suffix!r}; expected {kinds} or a SavedModel folder")
-    graph = reader(path, input_h, input_w, input_c)
+    found = reader(path, input_h, input_w, input_c)
+    graph = found.graph
     with naming(path):
         topological_order(graph)
         _ = graph.input_index, graph.output_index, [node.operation for node in graph.nodes]
     if loose := [node.str_id for i, node in enumerate(graph.nodes) if not graph.predecessors[i] + graph.successors[i]]:
         raise InputError(f"{path}: node {loose[0]!r} is connected to nothing")
-    return graph
+    return found
 
 
-def _load_pkl(path: Path, *_: int | None) -> ComputeGraph:
+def _load_pkl(path: Path, *_: int | None) -> WeightedGraph:
     graph = load_pickle(path, CG_CLASSES)
     if not isinstance(graph, ComputeGraph):
         raise InputError(f"{path}: holds a {type(graph).__name__}, not a computation graph")
-    return graph
+    return WeightedGraph(graph, load_weights(path, graph))
 
 
-def _load_json(path: Path, *_: int | None) -> ComputeGraph:
+def _load_json(path: Path, *_: int | None) -> WeightedGraph:
     state = load_json(path)
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds a {type(state).__name__}, not a computation graph")
     with naming(path):
-        return ComputeGraph.from_state_dict(state)
+        graph = ComputeGraph.from_state_dict(state)
+    return WeightedGraph(graph, load_weights(path, graph))
 
 
 # What follows needs TensorFlow or ONNX, which are imported only then.
 
 
-def _load_pb(path: Path, h: int | None, w: int | None, c: int | None) -> ComputeGraph:
+def _load_pb(path: Path, h: int | None, w: int | None, c: int | None) -> WeightedGraph:
     from model_src.comp_graph.importers.tensorflow.frozen import load_pb
 
-    return load_pb(path, h, w, c)
+    return WeightedGraph(load_pb(path, h, w, c))
 
 
-def _load_keras(path: Path, h: int | None, w: int | None, c: int | None) -> ComputeGraph:
+def _load_keras(path: Path, h: int | None, w: int | None, c: int | None) -> WeightedGraph:
     from model_src.comp_graph.importers.tensorflow.saved import load_keras
 
-    return load_keras(path, h, w, c)
+    return WeightedGraph(load_keras(path, h, w, c))
 
 
-def _load_saved_model(path: Path, h: int | None, w: int | None, c: int | None) -> ComputeGraph:
+def _load_saved_model(path: Path, h: int | None, w: int | None, c: int | None) -> WeightedGraph:
     from model_src.comp_graph.importers.tensorflow.saved import load_saved_model
 
-    return load_saved_model(path, h, w, c)
+    return WeightedGraph(load_saved_model(path, h, w, c))
 
 
-def _load_onnx(path: Path, h: int | None, w: int | None, c: int | None) -> ComputeGraph:
+def _load_onnx(path: Path, h: int | None, w: int | None, c: int | None) -> WeightedGraph:
     from model_src.comp_graph.importers.onnx.reader import load_onnx
 
-    return load_onnx(path, h, w, c).graph
+    found = load_onnx(path, h, w, c)
+    try:
+        return found.weighted()
+    except ValueError as error:
+        logger.warning("%s: its weights are left behind: %s", path, error)
+        return WeightedGraph(found.graph)
 
 
 _READERS: dict[str, Reader] = {

@@ -10,6 +10,7 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
+from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 from model_src.search.genealogy import genealogy
 from model_src.search.pictures import Groups, draw_networks, draw_pareto
@@ -25,7 +26,7 @@ from model_src.training.results import FrontierResult
 logger = logging.getLogger(__name__)
 
 
-def make_folder(args: argparse.Namespace, cg: ComputeGraph) -> ResultFolder:
+def make_folder(args: argparse.Namespace, source: WeightedGraph) -> ResultFolder:
     """Make the result folder, with the parameters and the input in it, and a copy of the former in `-logs_dir`.
 
     Raises:
@@ -39,7 +40,9 @@ def make_folder(args: argparse.Namespace, cg: ComputeGraph) -> ResultFolder:
     try:
         folder = ResultFolder.create(args.output_dir, name, args.logs_dir)
         folder.save_params(args, provenance(_files_read(args)))
-        folder.save_input(cg)
+        folder.save_input(source.graph)
+        if source.weights is not None:
+            folder.save_weights(None, source.state())
         folder.copy_params()
     except OSError as error:
         if folder:
@@ -75,6 +78,8 @@ def write_results(
         folder.save_history(history_rows(result))
     for one in result.networks:
         folder.save_graph(one.rank, one.graph)
+        if one.inherited:
+            folder.save_weights(one.rank, {name: value.numpy() for name, value in one.module().state_dict().items()})
     folder.save_genealogy(genealogy(result))
     folder.save_report(mutation_text(result))
     draw_pareto(result, folder.front_picture)
@@ -89,7 +94,7 @@ def _export(result: SearchResult, folder: ResultFolder, formats: Sequence[str]) 
 
     for one in result.networks:
         try:
-            export_network(one.graph, folder.export_stem(one.rank), formats)
+            export_network(one.graph, folder.export_stem(one.rank), formats, one.module())
         except ValueError as error:
             logger.warning("rank %d is not exported: %s", one.rank, error)
 

@@ -22,7 +22,8 @@ def pareto_rows(result: SearchResult) -> list[Row]:
     The published columns come first, then those of objectives other than FLOPs (the value and its change in percent),
     then what is known of the prediction: deviation, prediction of the last swap's own split, accuracy and its deviation
     in percent, parameters, swaps from the input, share (0 to 1) of pieces that networks have from which the predictors
-    learnt, score of every predictor; where networks were measured, the accuracy in percent and its change in points.
+    learnt, score of every predictor; where the input came with weights, how many layers inherit and how many do not;
+    where networks were measured, the accuracy in percent and its change in points.
     What is not known is empty.
     """
     source = result.source
@@ -47,9 +48,20 @@ def pareto_rows(result: SearchResult) -> list[Row]:
             "known_share": _or_empty(found.rating.known_share if found.rating else math.nan),
             **member_cells(found, result.scorer),
             **_measured_cells(result, found),
+            **inherited,
         }
-        for rank, file, found, graph in networks
+        for (rank, file, found, graph), inherited in zip(networks, _inherited_cells(result), strict=True)
     ]
+
+
+def _inherited_cells(result: SearchResult) -> list[Row]:
+    """Layers that have the input's weights, and those that do not, where the input came with weights."""
+    if result.weights is None:
+        return [{}] * (1 + len(result.networks))
+    source: Row = {"inherited": len(result.weights), "not_inherited": 0}
+    found = [one.inherited for one in result.networks if one.inherited]
+    rows: list[Row] = [{"inherited": len(one.weights), "not_inherited": len(one.new)} for one in found]
+    return [source, *rows]
 
 
 def _measured_cells(result: SearchResult, found: Individual) -> Row:
@@ -142,11 +154,19 @@ def frontier_table(result: SearchResult, rows: Sequence[Row]) -> str:
         ["nodes", *(str(row["nodes"]) for row in rows)],
         ["iteration", *(str(row["iteration"]) for row in rows)],
         ["swaps", *(str(row["swaps"]) for row in rows)],
+        *_inherited_columns(rows),
     ]
     widths = [max(map(len, cells)) for cells in columns]
     lines = zip(*columns, strict=True)
     text = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     return "\n".join([*text, *_legend(found), *([f"measured: {result.lesson}"] if result.lesson else [])])
+
+
+def _inherited_columns(rows: Sequence[Row]) -> list[list[str]]:
+    if "inherited" not in rows[0]:
+        return []
+    layers = [(int(row["inherited"]), int(row["not_inherited"])) for row in rows]
+    return [["layers inherited", *(f"{kept} of {kept + new}" for kept, new in layers)]]
 
 
 def _measured_columns(rows: Sequence[Row]) -> list[list[str]]:

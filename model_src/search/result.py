@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from model_src.comp_graph.inheritance import Inheritance, inherit
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
+from model_src.comp_graph.weights import NodeWeights, WeightedGraph
 from model_src.predictor.correction import Lesson
 from model_src.propagation.milp import Statistics
 from model_src.search.objectives import Goal
@@ -28,18 +30,25 @@ class FoundNetwork:
         found: The network as the search met it, with score and costs.
         graph: The network with all sizes inferred anew from the input's, ready to be built.
         node_ids: Per node of `graph`, the id of the node of `found.graph` that it was made of.
+        inherited: What it has of the input's weights; None where the input came without any.
     """
 
     rank: int
     found: Individual
     graph: ComputeGraph
     node_ids: list[str]
+    inherited: Inheritance | None = None
 
     def module(self, seed: int = 0) -> "TorchNetwork":
-        """The PyTorch network (NCHW) with seeded fresh weights."""
+        """The PyTorch network (NCHW), ready for inference: inherited weights, and seeded fresh ones."""
         from model_src.comp_graph.exporters.files import network_of
+        from model_src.comp_graph.networks.initial import draw_weights, take_weights
 
-        return network_of(self.graph, seed)
+        network = network_of(self.graph, seed)
+        if self.inherited:
+            draw_weights(network, seed)
+            take_weights(network, self.graph, self.inherited)
+        return network
 
 
 @dataclass
@@ -56,6 +65,7 @@ class SearchResult:
         propagation: Counts and times of the resolution propagation.
         scorer: Who predicted.
         history: Every network that was scored as a whole, accepted or not, in order.
+        weights: Of the input, by node id; None where it came without any.
         measured: Canonical hash -> measured accuracy (a fraction).
         lesson: What was learnt from these; None where nothing is measured.
         seconds: Wall time.
@@ -70,6 +80,7 @@ class SearchResult:
     n_scored: int = 0
     scorer: Scorer = NOBODY
     history: list[Individual] = field(default_factory=list)
+    weights: NodeWeights | None = None
     measured: dict[str, float] = field(default_factory=dict)
     lesson: Lesson | None = None
     propagation: Statistics = field(default_factory=Statistics)
@@ -79,7 +90,14 @@ class SearchResult:
     @cached_property
     def networks(self) -> list[FoundNetwork]:
         """The results, best score first; one whose sizes cannot be inferred anew stays as it was found."""
-        return [FoundNetwork(rank, found, *to_build(found, f"rank {rank}")) for rank, found in enumerate(self.front)]
+        return [self._network(rank, found) for rank, found in enumerate(self.front)]
+
+    def _network(self, rank: int, found: Individual) -> FoundNetwork:
+        graph, node_ids = to_build(found, f"rank {rank}")
+        if self.weights is None:
+            return FoundNetwork(rank, found, graph, node_ids)
+        source = WeightedGraph(self.source.graph, self.weights)
+        return FoundNetwork(rank, found, graph, node_ids, inherit(graph, node_ids, source))
 
 
 def to_build(found: Individual, name: str) -> tuple[ComputeGraph, list[str]]:

@@ -6,6 +6,7 @@
     history.csv                          every network that was scored as a whole
     genealogy.json                       how every result came about, swap by swap
     rank_{i}.pkl                         the results, best score first
+    input.safetensors, rank_{i}.safetensors   their weights, where the input came with any
     pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png
     rank_{i}.onnx, ...                   exports
     measured.csv                         accuracies of networks that were measured during the search
@@ -134,6 +135,12 @@ class ResultFolder:
     def save_graph(self, rank: int, graph: Any) -> None:
         """Write the graph of a result."""
         save_pickle(graph, self.path / rank_name(rank))
+
+    def save_weights(self, rank: int | None, state: Mapping[str, Any]) -> None:
+        """Write the weights (arrays by name) of a result, or of the input."""
+        from model_src.comp_graph.weights import save_state
+
+        save_state(state, self.path / (_INPUT if rank is None else rank_name(rank)))
 
     def save_table(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write the table of results, the input first."""

@@ -11,6 +11,7 @@ from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
+from model_src.comp_graph.weights import NodeWeights
 from model_src.files import InputError
 from model_src.processes import TaskError
 from model_src.runtime import random_stream
@@ -60,6 +61,7 @@ def search(
     workers: Workers | None = None,
     measure: Measure | None = None,
     known: Sequence[MeasuredNetwork] = (),
+    weights: NodeWeights | None = None,
 ) -> SearchResult:
     """Search for networks that are better and cheaper than `graph`.
 
@@ -74,16 +76,18 @@ def search(
         workers: Where mutations run; None makes those of the configuration.
         measure: Measures results after every round, see `SearchConfig.measure`; None for no measuring.
         known: Networks whose accuracies are known before, the input among them.
+        weights: Of the input, by node id (see `WeightedGraph`); results inherit them.
 
     Raises:
         InputError: A file cannot be used, a name is unknown, or no segment of the input may be replaced.
     """
     if workers is None:
         with Workers(MutatorFiles(config), config.n_jobs, config.patience) as own:
-            return search(graph, config, strategy, on_progress, own, measure, known)
+            return search(graph, config, strategy, on_progress, own, measure, known, weights)
     started = time.perf_counter()
     strategy = strategy or ParetoStrategy(config.top_k, config.max_swaps, config.rescore_per_iter)
     run = _Run(with_run_normalisers(graph), config, strategy, workers, on_progress)
+    run.result.weights = weights
     try:
         run.learn_from(measure, known)
         for first in range(1, config.rounds * config.epoch + 1, config.epoch):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_src.comp_graph.networks.initial import initial_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
 from model_src.runtime import choose_device
 from model_src.training.image_data import ImageData
 from model_src.training.methods import method_of
@@ -145,22 +145,3 @@ def _memory_errors() -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and not any(words in message for words in _OUT_OF_MEMORY):
             raise
     raise MemoryError(message)
-
-
-def initial_network(cg: ComputeGraph, seed: int) -> TorchNetwork:
-    """The network of a graph with weights as the published TensorFlow network draws them.
-
-    He for convolutions, Glorot for dense layers, zero biases; drawn on the CPU, so that every device has the same.
-
-    Raises:
-        ValueError: The network cannot be built.
-    """
-    network, generator = build_torch_network(cg, seed=seed), torch.Generator().manual_seed(seed)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
-        elif isinstance(layer, nn.Linear):
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-    return network

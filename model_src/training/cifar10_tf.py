@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_src.comp_graph.exporters.tensorflow import tf_twin
+from model_src.comp_graph.networks.initial import initial_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.runtime import import_tensorflow
-from model_src.training.cifar10 import initial_network
 from model_src.training.image_data import ImageData
 from model_src.training.recipe import CPU_TEST_BATCH, GPU_TEST_BATCH, Execution, Recipe, TrainConfig
 from model_src.training.state import NETWORK

@@ -2,7 +2,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from model_src.training.cifar10 import TorchLearner, initial_network  # noqa: E402
+from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
+from model_src.training.cifar10 import TorchLearner  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.loop import train_network  # noqa: E402
 from model_src.training.recipe import Execution, TrainConfig  # noqa: E402

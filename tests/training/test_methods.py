@@ -6,8 +6,9 @@ torch = pytest.importorskip("torch")
 from dataclasses import replace  # noqa: E402
 
 from model_src.comp_graph.load import load_cg  # noqa: E402
+from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork  # noqa: E402
-from model_src.training.cifar10 import TorchLearner, has_bfloat16, initial_network  # noqa: E402
+from model_src.training.cifar10 import TorchLearner, has_bfloat16  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.loop import train_network  # noqa: E402
 from model_src.training.methods import FastMethod, PublishedMethod, moved, zoom  # noqa: E402

@@ -20,6 +20,7 @@ from model_src.comp_graph.importers.onnx.windows import is_part_of_a_window
 from model_src.comp_graph.importers.options import completed_normalisers, given_size
 from model_src.comp_graph.networks.plan import plan_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
+from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 
 
@@ -43,13 +44,24 @@ class ImportedNetwork:
         Raises:
             ValueError: The network joins channels in another order, and the weights cannot make up for it.
         """
-        plan = plan_network(self.graph)
-        weights = in_running_order(plan, self.operands, self.weights)
-        return {
-            f"layers.{step.name}.{name}": value
-            for step in plan.steps
-            for name, value in weights[step.node.str_id].items()
-        }
+        return self.weighted().state()
+
+    def weighted(self) -> WeightedGraph:
+        """The graph and its weights in the order that its networks take.
+
+        Raises:
+            ValueError: See `state`.
+        """
+        weights = in_running_order(plan_network(self.graph), self.operands, self.weights)
+        return WeightedGraph(self.graph, {node: own for node, own in weights.items() if own})
+
+    def save(self, path: str | Path) -> None:
+        """Write the graph as a pickle, which `-model_path` takes, and its weights beside it.
+
+        Raises:
+            ValueError: See `state`; or the file's name does not end in `.pkl`.
+        """
+        self.weighted().save(path)
 
 
 def load_onnx(

@@ -1,0 +1,64 @@
+"""The weights that a PyTorch network begins with: fresh ones, and those that it inherits."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from model_src.comp_graph.inheritance import Inheritance
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
+from model_src.comp_graph.weights import WeightedGraph
+
+
+def initial_network(cg: ComputeGraph, seed: int, inherited: Inheritance | None = None, **options: Any) -> TorchNetwork:
+    """The network of a graph with the weights that it begins a training with.
+
+    Args:
+        cg: The graph.
+        seed: Of the weights that are drawn, see `draw_weights`.
+        inherited: Weights that it has from elsewhere, see `take_weights`.
+        **options: As for `TorchNetwork`.
+
+    Raises:
+        ValueError: The network cannot be built, or the weights have other shapes than the network's.
+    """
+    network = build_torch_network(cg, seed=seed, **options)
+    draw_weights(network, seed)
+    if inherited is not None:
+        take_weights(network, cg, inherited)
+    return network
+
+
+def draw_weights(network: TorchNetwork, seed: int) -> None:
+    """Give a network weights as the published TensorFlow network draws them.
+
+    He for convolutions, Glorot for dense layers, zero biases; drawn on the CPU, so that every device has the same.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def take_weights(network: TorchNetwork, cg: ComputeGraph, inherited: Inheritance) -> None:
+    """Give the network of a graph what it inherits; branches that are new and end in a sum add nothing at first.
+
+    Raises:
+        ValueError: The weights have other shapes than the network's.
+    """
+    state = WeightedGraph(cg, inherited.weights).state()
+    own = network.state_dict()
+    for name, values in state.items():
+        if name not in own or own[name].shape != values.shape:
+            wanted = tuple(own[name].shape) if name in own else "no such parameter"
+            raise ValueError(f"{cg.name}: the weights of {name} have shape {values.shape}, the network has {wanted}")
+    network.load_state_dict({name: torch.from_numpy(values) for name, values in state.items()}, strict=False)
+    for step in network.plan.steps:
+        if step.node.str_id in inherited.harmless:
+            for parameter in network.layers[step.name].parameters():
+                nn.init.zeros_(parameter)

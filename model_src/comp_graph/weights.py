@@ -1,0 +1,83 @@
+"""The weights that a graph came with, in a file beside the graph's own: numbers by the id of their node."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from model_src.comp_graph.networks.plan import plan_network
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.files import InputError, atomic_write, save_pickle
+
+SUFFIX = ".safetensors"
+
+LayerWeights = Mapping[str, np.ndarray]  # by PyTorch's name of the parameter
+NodeWeights = Mapping[str, LayerWeights]  # by the id of the node
+
+
+class WeightedGraph(NamedTuple):
+    """A graph, and the parameters of its layers where it came with any.
+
+    Attributes:
+        graph: The graph.
+        weights: By node id, for the order in which the graph's networks join channels; None where there are none.
+    """
+
+    graph: ComputeGraph
+    weights: NodeWeights | None = None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The weights as `TorchNetwork.load_state_dict` takes them, once they are tensors."""
+        weights = self.weights or {}
+        return {
+            f"layers.{step.name}.{name}": value
+            for step in plan_network(self.graph).steps
+            for name, value in weights.get(step.node.str_id, {}).items()
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the graph as a pickle, which `-model_path` takes, and its weights beside it.
+
+        Raises:
+            ValueError: The file's name does not end in `.pkl`.
+        """
+        path = Path(path)
+        if path.suffix != ".pkl":
+            raise ValueError(f"{path}: the name of a graph's file must end in .pkl")
+        save_pickle(self.graph, path)
+        if self.weights is not None:
+            save_state(self.state(), path)
+
+
+def save_state(state: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write weights by the names of a `TorchNetwork` beside a graph's file; an interruption leaves the old file."""
+    with atomic_write(path.with_suffix(SUFFIX)) as file:
+        file.write(save({name: np.asarray(one, order="C") for name, one in state.items()}))
+
+
+def load_weights(path: Path, graph: ComputeGraph) -> NodeWeights | None:
+    """The weights beside a graph's file; None where there are none.
+
+    Raises:
+        InputError: The file is damaged, or holds weights of another graph or ones that are no numbers.
+    """
+    path = path.with_suffix(SUFFIX)
+    if not path.exists():
+        return None
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    nodes = {f"layers.{step.name}": step.node.str_id for step in plan_network(graph).steps}
+    weights: dict[str, dict[str, np.ndarray]] = {}
+    for key, values in state.items():
+        layer, _, name = key.rpartition(".")
+        if layer not in nodes:
+            raise InputError(f"{path}: has weights of {layer!r}, which the graph beside it does not have")
+        if not np.isfinite(values).all():
+            raise InputError(f"{path}: {key} is not all numbers")
+        weights.setdefault(nodes[layer], {})[name] = values
+    return weights

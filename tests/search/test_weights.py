@@ -1,0 +1,127 @@
+"""Weights that the input of a search comes with: results inherit them, folders and exports carry them."""
+
+import csv
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.numpy import load_file  # noqa: E402
+from torch import nn  # noqa: E402
+
+import autogo  # noqa: E402
+from model_src.comp_graph.importers.torch import from_torch  # noqa: E402
+from model_src.comp_graph.load import load_network  # noqa: E402
+from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork  # noqa: E402
+from model_src.search.config import SearchConfig  # noqa: E402
+from model_src.search.report import frontier_table, pareto_rows  # noqa: E402
+from model_src.search.session import search  # noqa: E402
+from model_src.search.workers import Workers  # noqa: E402
+from tests.search.conftest import TinyFactory  # noqa: E402
+from tests.test_autogo import arguments, result_folder  # noqa: E402
+
+CONFIG = SearchConfig(
+    "nb201", epoch=1, min_flops_decrease_percent=-10, max_flops_decrease_percent=100, rescore_per_iter=12
+)
+
+
+@pytest.fixture(scope="module")
+def weights(source):
+    """Of nb201_best: every number tells its layer."""
+    network = initial_network(source, 0)
+    layers = {step.name: step.node.str_id for step in network.plan.steps}
+    found = {}
+    for number, (key, values) in enumerate(network.state_dict().items()):
+        layer, _, name = key.removeprefix("layers.").rpartition(".")
+        if values.ndim:
+            found.setdefault(layers[layer], {})[name] = np.full(values.shape, number / 1000, np.float32)
+    return found
+
+
+@pytest.fixture(scope="module")
+def result(source, weights):
+    with Workers(TinyFactory(), 1) as workers:
+        return search(source, CONFIG, workers=workers, weights=weights)
+
+
+def test_layers_that_no_swap_brought_in_inherit(result, weights):
+    assert result.networks
+    for one in result.networks:
+        origins = dict(zip([node.str_id for node in one.graph.nodes], one.node_ids, strict=True))
+        kept = {name for name, origin in origins.items() if origin in weights}
+        assert one.inherited.weights.keys() <= kept
+        assert len(one.inherited.weights) > 0.5 * len(kept) > 0
+        assert all(one.inherited.weights[name] is weights[origins[name]] for name in one.inherited.weights)
+        brought = {name for name, origin in origins.items() if origin.startswith("1.")}
+        assert not brought & one.inherited.weights.keys()
+        assert one.inherited.new & brought
+
+
+def test_modules_have_the_inherited_weights_and_seeded_others(result, weights):
+    one = result.networks[0]
+    first, second, other = (one.module(seed).state_dict() for seed in (0, 0, 1))
+    steps = {step.name: step.node.str_id for step in one.module().plan.steps}
+    differ = set()
+    for key in first:
+        assert torch.equal(first[key], second[key])
+        if not torch.equal(first[key], other[key]):
+            differ.add(steps[key.removeprefix("layers.").rpartition(".")[0]])
+    assert differ <= one.inherited.new
+    assert not one.module().training
+
+
+def test_the_report_counts_them(result):
+    rows = pareto_rows(result)
+    for row, one in zip(rows[1:], result.networks, strict=True):
+        assert (row["inherited"], row["not_inherited"]) == (len(one.inherited.weights), len(one.inherited.new))
+    assert rows[0]["not_inherited"] == 0
+    table = frontier_table(result, rows).splitlines()
+    assert table[0].endswith("layers inherited")
+    assert table[2].endswith(result.networks[0].inherited.summary)
+
+
+def test_without_weights_nothing_is_said(source):
+    with Workers(TinyFactory(), 1) as workers:
+        plain = search(source, CONFIG, workers=workers)
+    assert all(one.inherited is None for one in plain.networks)
+    assert "inherited" not in pareto_rows(plain)[0]
+
+
+def block(c_in, c_out, stride):
+    return nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU()
+
+
+def test_a_trained_network_comes_in_and_leaves_with_its_weights(tmp_path):
+    torch.manual_seed(0)
+    blocks = (*block(3, 32, 1), *block(32, 64, 2), *block(64, 64, 1), *block(64, 128, 2), *block(128, 128, 1))
+    module = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)).eval()
+    from_torch(module, torch.zeros(1, 3, 32, 32), "mine").save(tmp_path / "mine.pkl")
+    flags = {"model_path": tmp_path / "mine.pkl", "model_family": "generic", "rescore_per_iter": 20, "export": "torch"}
+    autogo.main(arguments(tmp_path, **flags, max_score_drop=9))
+    folder = result_folder(tmp_path)
+    with (folder / "pareto.csv").open(newline="") as file:
+        source, *results = csv.DictReader(file)
+    assert results
+    assert source["inherited"] == "11"
+    images = torch.randn(2, 3, 32, 32)
+    own = load_network(folder / "input.pkl")
+    restored = TorchNetwork(own.graph)
+    restored.load_state_dict({name: torch.from_numpy(one) for name, one in own.state().items()}, strict=False)
+    with torch.inference_mode():
+        torch.testing.assert_close(restored.eval()(images), module(images), rtol=1e-5, atol=1e-5)
+    trained = [layer.weight for layer in module if isinstance(layer, nn.Conv2d)]
+    for row in results:
+        found = load_network(folder / row["file"])
+        network = TorchNetwork(found.graph)
+        saved = load_file(folder / row["file"].replace(".pkl", ".safetensors"))
+        network.load_state_dict({name: torch.from_numpy(one) for name, one in saved.items()})
+        kernels = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+        n_same = sum(
+            any(one.shape == kernel.shape and torch.equal(one, kernel) for kernel in kernels) for one in trained
+        )
+        assert n_same >= 1
+        exported = torch.load(folder / row["file"].replace(".pkl", ".pt"), weights_only=True)
+        assert any(values.shape == trained[0].shape for values in exported.values())
+        assert int(row["inherited"]) >= 2
