@@ -95,7 +95,7 @@ def training_data(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageData":
 def train(
     args: argparse.Namespace,
     networks: "Sequence[FrontierNetwork]",
-    source: "ComputeGraph",
+    source: "WeightedGraph",
     data: "ImageData",
     folder: ResultFolder,
 ) -> None:
@@ -103,7 +103,7 @@ def train(
     from model_src.search.output import train_results
 
     try:
-        train_results(networks, source, frontier_config(args), data, folder, execution(args))
+        train_results(networks, source, frontier_config(args), data, folder, execution(args), args.from_scratch)
     except KeyboardInterrupt:
         sys.stdout.write(f"Finished trainings are kept; go on with the same training flags and -resume {folder.path}\n")
         raise
@@ -119,7 +119,7 @@ def resume(args: argparse.Namespace) -> None:
 
     folder = ResultFolder(args.resume)
     source, networks = stored_search(folder, args.model_path)
-    train(args, networks, source, training_data(args, source), folder)
+    train(args, networks, source, training_data(args, source.graph), folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.search.candidates import allowed_ops
     from model_src.search.config import MutatorFiles
     from model_src.search.measuring import Trainings
-    from model_src.search.output import frontier_networks, make_folder
+    from model_src.search.output import make_folder, stored_search
     from model_src.search.workers import Workers
 
     config = search_config(args)
@@ -148,7 +148,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         workers.prepare()
         folder = ResultFolder(args.resume) if args.resume else make_folder(args, source)
         folder.mark_unfinished(bool(args.measure))
-        measure = Trainings(measurement(args, cg, data), folder.measured_path) if data and args.measure else None
+        measure = (
+            Trainings(measurement(args, cg, data), folder.measured_path, args.from_scratch)
+            if data and args.measure
+            else None
+        )
         try:
             result = run_search(source, config, workers, measure, args.measured_table)
         except BaseException:  # Ctrl-C before the first mutation, too
@@ -158,7 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     report(args, result, folder)
     folder.mark_unfinished(bool(result.interrupted and measure))
     if data is not None and trains(args):
-        train(args, frontier_networks(result), cg, data, folder)
+        source, networks = stored_search(folder, args.model_path)
+        train(args, networks, source, data, folder)
     sys.stdout.write(f"Results are in {folder.path}\n")
     return 0
 

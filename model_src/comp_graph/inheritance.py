@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from model_src.comp_graph.networks.plan import NetworkPlan, Step, plan_network
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
-from model_src.comp_graph.weights import LayerWeights, WeightedGraph
+from model_src.comp_graph.weights import LayerWeights, NodeWeights, WeightedGraph
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inheritance:
     """The weights of a network that are those of its origin.
 
@@ -27,6 +27,20 @@ class Inheritance:
     def summary(self) -> str:
         """How many layers inherit."""
         return f"{len(self.weights)} of {len(self.weights) + len(self.new)}"
+
+
+def all_of(weights: NodeWeights) -> Inheritance:
+    """The weights of a network that has them all."""
+    return Inheritance(weights, frozenset(), frozenset())
+
+
+def for_changed(inherited: Inheritance, before: ComputeGraph, after: ComputeGraph) -> Inheritance:
+    """What is left to inherit where a network's nodes were changed: layers that are still the same."""
+    old = {node.str_id: node for node in before.nodes}
+    kept = {node.str_id for node in after.nodes if node.str_id in old and _same_layer(node, old[node.str_id])}
+    lost = inherited.weights.keys() - kept
+    weights = {name: own for name, own in inherited.weights.items() if name in kept}
+    return Inheritance(weights, inherited.new | lost, inherited.harmless)
 
 
 def inherit(graph: ComputeGraph, origins: Sequence[str], source: WeightedGraph) -> Inheritance:

@@ -4,9 +4,11 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from model_src.comp_graph.inheritance import Inheritance
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.correction import Correction, Facts, Lesson, learn
 from model_src.search.children import Rating
@@ -15,9 +17,17 @@ from model_src.search.pareto import Individual
 
 logger = logging.getLogger(__name__)
 
+
+class Subject(NamedTuple):
+    """A network to be measured, with what it inherits; None where the input came without weights."""
+
+    graph: ComputeGraph
+    inherited: Inheritance | None = None
+
+
 # Measures networks, given by their canonical hashes; yields the hash of each when that is done, with its accuracy (a
 # fraction), or None where it failed.
-Measure = Callable[[Mapping[str, ComputeGraph]], Iterator[tuple[str, float | None]]]
+Measure = Callable[[Mapping[str, Subject]], Iterator[tuple[str, float | None]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +95,7 @@ class Feedback:
         }
 
     def measure(
-        self, source: Individual, front: Sequence[Individual], to_train: Callable[[Individual], ComputeGraph]
+        self, source: Individual, front: Sequence[Individual], to_train: Callable[[Individual], Subject]
     ) -> None:
         """Measure results that spread over the front, and the input if that was not done yet.
 

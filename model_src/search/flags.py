@@ -31,6 +31,7 @@ _REQUIRED = ("model_path", "model_family", "predictor_path", "predictor_type", "
 # What may differ when the training of a finished search goes on: how to train, and where files are.
 _MAY_CHANGE = (
     "train_",
+    "from_scratch",
     "num_train_cgs",
     "num_runs_cg",
     "iteration_min_percent",
@@ -134,6 +135,7 @@ def _add_training_flags(parser: FlagParser) -> None:
     add("-num_train_cgs", type=int, default=0, help="results to train afterwards; -1: all")
     add("-num_runs_cg", type=positive_int, default=3, help="trainings of each")
     add("-train_input_cg", action="store_true", help="also train the input")
+    add("-from_scratch", action="store_true", help="train with fresh weights, also where the input came with weights")
     add("-train_recipe", choices=RECIPE_NAMES, default="published", help="fast: a few epochs, in bfloat16")
     add("-train_epochs", type=positive_int, default=None, help="epochs of a training; 200, or 4 by the fast recipe")
     add("-train_batch_size", type=positive_int, default=256, help="images per step")

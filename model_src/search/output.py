@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model_src.comp_graph.graph_ops import canonical_hash
-from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.inheritance import all_of, inherit
+from model_src.comp_graph.load import load_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
+from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 from model_src.search.genealogy import genealogy
@@ -99,13 +100,8 @@ def _export(result: SearchResult, folder: ResultFolder, formats: Sequence[str]) 
             logger.warning("rank %d is not exported: %s", one.rank, error)
 
 
-def frontier_networks(result: SearchResult) -> list[FrontierNetwork]:
-    """The results, ready to be trained."""
-    return [FrontierNetwork(one.rank, one.graph, one.found.iteration) for one in result.networks]
-
-
-def stored_search(folder: ResultFolder, model_path: str) -> tuple[ComputeGraph, list[FrontierNetwork]]:
-    """The input and the results of a finished search.
+def stored_search(folder: ResultFolder, model_path: str) -> tuple[WeightedGraph, list[FrontierNetwork]]:
+    """The input and the results of a finished search, with their weights if the input came with any.
 
     Args:
         folder: Of the search.
@@ -116,19 +112,25 @@ def stored_search(folder: ResultFolder, model_path: str) -> tuple[ComputeGraph, 
     """
     source_hash, stored = folder.load_table()
     path = folder.input_path if folder.input_path.exists() else Path(model_path)
-    source = load_cg(path)
-    if canonical_hash(source) != source_hash:
+    source = load_network(path)
+    if canonical_hash(source.graph) != source_hash:
         raise InputError(f"{folder.path}: its search started from another network than {path} is")
-    return source, [FrontierNetwork(one.rank, load_cg(one.path), one.iteration) for one in stored]
+    networks = []
+    for one in stored:
+        graph, weights = load_network(one.path)
+        inherited = None if weights is None else all_of(weights)
+        networks.append(FrontierNetwork(one.rank, graph, one.iteration, inherited))
+    return source, networks
 
 
 def train_results(
     networks: Sequence[FrontierNetwork],
-    source: ComputeGraph,
+    source: WeightedGraph,
     config: FrontierConfig,
     data: ImageData,
     folder: ResultFolder,
     how: Execution,
+    from_scratch: bool = False,
 ) -> FrontierResult:
     """Train results of a search, and its input if asked to; what is in the folder is not repeated.
 
@@ -139,9 +141,13 @@ def train_results(
         data: The images.
         folder: Where trainings are kept.
         how: Where and how to compute.
+        from_scratch: Begin with fresh weights, also where there are inherited ones.
 
     Raises:
         InputError: See `train_frontier`.
     """
-    corrected = correct_cg_for_downstream(source, *source.input_shape[1:])
-    return train_frontier(networks, corrected, config, data, folder, how)
+    corrected, ids = corrected_with_ids(source.graph, *source.graph.input_shape[1:])
+    own = inherit(corrected, ids, source) if source.weights is not None and not from_scratch else None
+    if own is None:
+        networks = [network._replace(inherited=None) for network in networks]
+    return train_frontier(networks, corrected, config, data, folder, how, source_weights=own)

@@ -90,17 +90,18 @@ class SearchResult:
     @cached_property
     def networks(self) -> list[FoundNetwork]:
         """The results, best score first; one whose sizes cannot be inferred anew stays as it was found."""
-        return [self._network(rank, found) for rank, found in enumerate(self.front)]
+        return [self.built(found, rank, f"rank {rank}") for rank, found in enumerate(self.front)]
 
-    def _network(self, rank: int, found: Individual) -> FoundNetwork:
-        graph, node_ids = to_build(found, f"rank {rank}")
+    def built(self, found: Individual, rank: int, name: str) -> FoundNetwork:
+        """An individual as a result, ready to be built; `name` is what messages call it."""
+        graph, node_ids = _to_build(found, name)
         if self.weights is None:
             return FoundNetwork(rank, found, graph, node_ids)
         source = WeightedGraph(self.source.graph, self.weights)
         return FoundNetwork(rank, found, graph, node_ids, inherit(graph, node_ids, source))
 
 
-def to_build(found: Individual, name: str) -> tuple[ComputeGraph, list[str]]:
+def _to_build(found: Individual, name: str) -> tuple[ComputeGraph, list[str]]:
     """A network with all sizes inferred anew, and of every node the id of the one it was made of.
 
     Args:

@@ -17,11 +17,11 @@ from model_src.processes import TaskError
 from model_src.runtime import random_stream
 from model_src.search.children import Mutation, Rating, Screened
 from model_src.search.config import MutatorFiles, SearchConfig, parse_drop
-from model_src.search.feedback import ByCorrection, Feedback, Measure, MeasuredNetwork, ranked_anew
+from model_src.search.feedback import ByCorrection, Feedback, Measure, MeasuredNetwork, Subject, ranked_anew
 from model_src.search.objectives import Goal, Window
 from model_src.search.pareto import Individual, Origin
 from model_src.search.rescoring import ByScore, Rescoring, merit_of
-from model_src.search.result import SearchResult, to_build
+from model_src.search.result import SearchResult
 from model_src.search.strategy import ParetoStrategy, Strategy
 from model_src.search.workers import Workers
 
@@ -224,8 +224,12 @@ class _Run:
         if self._feedback:
             source = self.result.source
             front = [one for one in self._strategy.front if one is not source]
-            self._feedback.measure(source, front, lambda one: to_build(one, one.identity)[0])
+            self._feedback.measure(source, front, self._to_measure)
             self._learn(self._feedback)
+
+    def _to_measure(self, one: Individual) -> Subject:
+        built = self.result.built(one, 0, one.identity)
+        return Subject(built.graph, built.inherited)
 
     def _learn(self, feedback: Feedback) -> None:
         result, config = self.result, self._config

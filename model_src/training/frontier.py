@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.inheritance import Inheritance, for_changed
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
 from model_src.training.cost import say_cost
@@ -21,11 +22,19 @@ logger = logging.getLogger(__name__)
 
 
 class FrontierNetwork(NamedTuple):
-    """A network to train: its rank (0 is best, None the search's input), graph and the iteration that found it."""
+    """A network to train.
+
+    Attributes:
+        rank: 0 is best, None the search's input.
+        graph: Its graph.
+        iteration: The iteration that found it.
+        inherited: Weights that it begins with; None for fresh ones.
+    """
 
     rank: int | None
     graph: ComputeGraph
     iteration: int
+    inherited: Inheritance | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ def train_frontier(
     store: TrainingStore,
     how: Execution = AUTOMATIC,
     progress: bool = True,
+    source_weights: Inheritance | None = None,
 ) -> FrontierResult:
     """Train a search's results in rank order and keep everything in the store after every run.
 
@@ -70,16 +80,16 @@ def train_frontier(
         store: Where trainings are kept.
         how: Where and how to compute.
         progress: Show a bar per run.
+        source_weights: Weights that the input begins with; None for fresh ones.
 
     Raises:
         InputError: There is no such device or framework, or the store holds something else.
     """
     check_execution(config.recipe, how)
-    kept = KeptRuns(store, config.recipe, data.dataset)
-    networks = [network._replace(graph=_for_data(network.graph, data)) for network in networks]
-    source = _for_data(source, data)
-    result = FrontierResult(_untrained(FrontierNetwork(None, source, 0)))
-    queue = _queue(networks, source, config)
+    kept = KeptRuns(store, config.recipe, data.dataset, source_weights is not None)
+    first, *networks = [_for_data(one, data) for one in (FrontierNetwork(None, source, 0, source_weights), *networks)]
+    result = FrontierResult(_untrained(first))
+    queue = _queue(networks, first, config)
     _say_cost(queue, kept, config, data, how)
     for network in queue:
         if network.rank is not None and _n_successes(result) == config.n_networks:
@@ -89,7 +99,7 @@ def train_frontier(
         for seed in range(config.n_runs):
             run = kept.run_of(record.graph_hash, seed) or train_apart(
                 record.title,
-                Job(network.graph, seed, kept.state_path(record.graph_hash, seed)),
+                Job(network.graph, seed, kept.state_path(record.graph_hash, seed), network.inherited),
                 config.recipe,
                 data,
                 how,
@@ -109,18 +119,21 @@ def train_frontier(
     return result
 
 
-def _for_data(graph: ComputeGraph, data: ImageData) -> ComputeGraph:
+def _for_data(network: FrontierNetwork, data: ImageData) -> FrontierNetwork:
     """A network as it is trained; where it cannot be, unchanged: its training says why."""
     with suppress(ValueError):
-        return fitted(graph, data)
-    return graph
+        graph, inherited = fitted(network.graph, data), network.inherited
+        return network._replace(graph=graph, inherited=inherited and for_changed(inherited, network.graph, graph))
+    return network
 
 
-def _queue(networks: Sequence[FrontierNetwork], source: ComputeGraph, config: FrontierConfig) -> list[FrontierNetwork]:
+def _queue(
+    networks: Sequence[FrontierNetwork], source: FrontierNetwork, config: FrontierConfig
+) -> list[FrontierNetwork]:
     """The networks that may be trained, the input first."""
     results = sorted(networks, key=lambda network: -1 if network.rank is None else network.rank)
     recent = [network for network in results if network.iteration >= config.first_iteration]
-    return [FrontierNetwork(None, source, 0)] * config.train_input + recent
+    return [source] * config.train_input + recent
 
 
 def _say_cost(
@@ -143,6 +156,6 @@ def _n_successes(result: FrontierResult) -> int:
 
 
 def _untrained(network: FrontierNetwork) -> TrainedNetwork:
-    rank, graph, iteration = network
+    rank, graph, iteration, _ = network
     mflops = compute_cg_flops(graph, OP2I().build_from_file(), allow_zero=True)
     return TrainedNetwork(rank, graph.name, canonical_hash(graph), mflops, graph.n_nodes, iteration)

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from model_src.comp_graph.inheritance import Inheritance
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.labels.measured import Budget, MeasuredTable
@@ -23,11 +24,19 @@ logger = logging.getLogger(__name__)
 
 
 class Subject(NamedTuple):
-    """A network to measure: its graph, the hash of what it was built from, and the canonical hash of the graph."""
+    """A network to measure.
+
+    Attributes:
+        graph: Its graph.
+        config_hash: The hash of what it was built from.
+        graph_hash: The canonical hash of the graph.
+        inherited: Weights that it begins with; None for fresh ones.
+    """
 
     graph: ComputeGraph
     config_hash: str
     graph_hash: str
+    inherited: Inheritance | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ def trained_rows(subjects: Sequence[Subject], measurement: Measurement, path: st
     budget = Budget(recipe.epochs, n_images, recipe.batch_size, recipe.name)
     table, states = MeasuredTable(path, budget), Path(path).with_suffix(".states")
     left = {
-        Job(subject.graph, seed, states / f"{subject.graph_hash}_{seed}.safetensors"): subject
+        Job(subject.graph, seed, states / f"{subject.graph_hash}_{seed}.safetensors", subject.inherited): subject
         for seed, subject in product(range(measurement.n_runs), subjects)
         if not table.has(subject.graph_hash, seed)
     }

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.inheritance import Inheritance, for_changed
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.runtime import NO_TENSORFLOW, choose_device
@@ -78,7 +79,14 @@ class Learner(Protocol):
         """Go on from a state of the same network and recipe."""
 
 
-def make_learner(cg: ComputeGraph, config: Recipe, seed: int, data: ImageData, how: Execution = AUTOMATIC) -> Learner:
+def make_learner(
+    cg: ComputeGraph,
+    config: Recipe,
+    seed: int,
+    data: ImageData,
+    how: Execution = AUTOMATIC,
+    inherited: Inheritance | None = None,
+) -> Learner:
     """Build a graph's network with fresh weights, ready to be trained in the recipe's framework.
 
     Args:
@@ -88,6 +96,7 @@ def make_learner(cg: ComputeGraph, config: Recipe, seed: int, data: ImageData, h
         seed: Seed of the weights, which are the same in every framework.
         data: The images.
         how: Where and how to compute.
+        inherited: Weights that the network begins with; None for fresh ones.
 
     Raises:
         ValueError: The network cannot be built or does not fit the data.
@@ -95,14 +104,15 @@ def make_learner(cg: ComputeGraph, config: Recipe, seed: int, data: ImageData, h
     if tuple(cg.input_shape[1:]) != data.input_shape:
         size = "x".join(map(str, data.input_shape))
         raise ValueError(f"{cg.name}: input {tuple(cg.input_shape[1:])}, but {data.dataset} images are {size}")
-    cg, data = fitted(cg, data), data.split(config.train_images, config.held_out)
+    whole, cg, data = cg, fitted(cg, data), data.split(config.train_images, config.held_out)
+    inherited = inherited and for_changed(inherited, whole, cg)
     if config.framework == "TensorFlow":
         from model_src.training.cifar10_tf import KerasLearner
 
-        return KerasLearner(cg, config, seed, data, how)
+        return KerasLearner(cg, config, seed, data, how, inherited)
     from model_src.training.cifar10 import TorchLearner
 
-    return TorchLearner(cg, config, seed, data, how)
+    return TorchLearner(cg, config, seed, data, how, inherited)
 
 
 def check_execution(config: Recipe, how: Execution) -> None:
@@ -127,6 +137,7 @@ def train_network(
     progress: bool = False,
     title: str = "",
     state_path: Path | None = None,
+    inherited: Inheritance | None = None,
 ) -> RunResult:
     """Train the network of a graph from scratch, or go on with a training that was interrupted.
 
@@ -141,6 +152,7 @@ def train_network(
         title: Name of the training, in messages.
         state_path: Where the training is kept after every epoch and found again, its weights in the end; None for
             nowhere. The result is the same, interrupted or not.
+        inherited: Weights that it begins with; None for fresh ones.
 
     Raises:
         ValueError: The network cannot be built or does not fit the data.
@@ -148,9 +160,13 @@ def train_network(
         MemoryError: The memory does not hold the network and a single image.
         RuntimeError: Raised by the framework.
     """
-    identity = {"network": canonical_hash(cg), "recipe": config.content_on(data.dataset), "seed": seed}
+    identity = {
+        "network": canonical_hash(cg),
+        "recipe": config.content_on(data.dataset, inherited is not None),
+        "seed": seed,
+    }
     file = StateFile(state_path, identity)
-    loop = TrainingLoop(make_learner(cg, config, seed, data, how), config, seed, title or cg.name, file)
+    loop = TrainingLoop(make_learner(cg, config, seed, data, how, inherited), config, seed, title or cg.name, file)
     state = loop.run(progress)
     if not math.isfinite(state.tests[-1][0]):
         raise TrainingError("the loss on the test images is not a finite number")

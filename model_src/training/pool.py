@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from model_src.comp_graph.inheritance import Inheritance
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Outcome, Task, TaskError, TaskPool
 from model_src.runtime import device_names
@@ -25,11 +26,13 @@ class Job(NamedTuple):
         graph: The network.
         seed: Of weights, order and augmentation.
         state: Where it is kept after every epoch and found again; None for nowhere.
+        inherited: Weights that it begins with; None for fresh ones.
     """
 
     graph: ComputeGraph
     seed: int
     state: Path | None = None
+    inherited: Inheritance | None = None
 
 
 def train_jobs(
@@ -116,4 +119,4 @@ def _train(images: ImageData, job: Job, title: str, config: Recipe, how: Executi
     from model_src.training.loop import try_to_train
 
     tqdm.set_lock(RLock())  # its own one has semaphores, which are left over where a process is killed
-    return try_to_train(job.graph, config, job.seed, images, how, progress, title, job.state)
+    return try_to_train(job.graph, config, job.seed, images, how, progress, title, job.state, job.inherited)

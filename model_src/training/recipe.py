@@ -41,9 +41,15 @@ class Recipe:
         """All of it, as JSON data."""
         return {"name": self.name, **asdict(self)}
 
-    def content_on(self, dataset: str) -> dict[str, Any]:
-        """What tells a training on a data set from others, as JSON data; without `dataset`, it is CIFAR-10."""
-        return self.content if dataset == CIFAR10 else {**self.content, "dataset": dataset}
+    def content_on(self, dataset: str, inherits: bool = False) -> dict[str, Any]:
+        """What tells a training from others, as JSON data.
+
+        Args:
+            dataset: The data set; CIFAR-10 is left out.
+            inherits: Whether it begins with inherited weights; fresh ones are left out.
+        """
+        others = {"dataset": dataset} if dataset != CIFAR10 else {}
+        return {**self.content, **others, **({"weights": "inherited"} if inherits else {})}
 
     def rate(self, step: int, n_steps: int) -> float:
         """Learning rate of a step, counted from 0."""

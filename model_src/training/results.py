@@ -94,13 +94,14 @@ class KeptRuns:
         store: Where they are kept.
         recipe: Of the runs to come.
         dataset: What they learn from.
+        inherits: Whether they begin with inherited weights.
 
     Raises:
         InputError: The store holds something else.
     """
 
-    def __init__(self, store: TrainingStore, recipe: Recipe, dataset: str):
-        self._store, self._recipe = store, recipe.content_on(dataset)
+    def __init__(self, store: TrainingStore, recipe: Recipe, dataset: str, inherits: bool = False):
+        self._store, self._recipe = store, recipe.content_on(dataset, inherits)
         self._earlier = _runs_of(store.load_trainings(), store.trainings_path)
 
     def run_of(self, graph_hash: str, seed: int) -> RunResult | None:

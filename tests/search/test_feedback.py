@@ -36,7 +36,8 @@ class Measured:
 
     def __call__(self, networks):
         self.asked.append(list(networks))
-        for number, (identity, graph) in enumerate(networks.items()):
+        for number, (identity, (graph, inherited)) in enumerate(networks.items()):
+            assert inherited is None
             if self.n_done == self.stop_after:
                 raise KeyboardInterrupt
             self.n_done += 1
@@ -210,4 +211,4 @@ def test_the_search_measures_what_can_be_built(source):
 
     run(source, measure, rounds=1)
     assert len(graphs) == 3
-    assert all(graph.normalisers == source.normalisers for graph in graphs.values())
+    assert all(graph.normalisers == source.normalisers for graph, _ in graphs.values())

@@ -1,6 +1,7 @@
 """Weights that the input of a search comes with: results inherit them, folders and exports carry them."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from model_src.search.session import search  # noqa: E402
 from model_src.search.workers import Workers  # noqa: E402
 from tests.search.conftest import TinyFactory  # noqa: E402
 from tests.test_autogo import arguments, result_folder  # noqa: E402
+from tests.training.conftest import cifar_folder, in_this_process  # noqa: E402, F401
 
 CONFIG = SearchConfig(
     "nb201", epoch=1, min_flops_decrease_percent=-10, max_flops_decrease_percent=100, rescore_per_iter=12
@@ -93,7 +95,7 @@ def block(c_in, c_out, stride):
     return nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU()
 
 
-def test_a_trained_network_comes_in_and_leaves_with_its_weights(tmp_path):
+def test_a_trained_network_comes_in_and_leaves_with_its_weights(tmp_path, cifar_folder):  # noqa: F811
     torch.manual_seed(0)
     blocks = (*block(3, 32, 1), *block(32, 64, 2), *block(64, 64, 1), *block(64, 128, 2), *block(128, 128, 1))
     module = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)).eval()
@@ -125,3 +127,20 @@ def test_a_trained_network_comes_in_and_leaves_with_its_weights(tmp_path):
         exported = torch.load(folder / row["file"].replace(".pkl", ".pt"), weights_only=True)
         assert any(values.shape == trained[0].shape for values in exported.values())
         assert int(row["inherited"]) >= 2
+    _check_trainings(folder, cifar_folder)
+
+
+def _check_trainings(folder, images):
+    """Trainings begin with what is inherited, unless fresh weights are asked for; both are kept."""
+    flags = {"num_train_cgs": 1, "num_runs_cg": 1, "train_epochs": 1, "train_images": 20, "train_batch_size": 10}
+    argv = ["-resume", str(folder), "-train_input_cg", "-train_data_dir", str(images), "-device_str", "cpu"]
+    argv += [f"-{name}={value}" for name, value in flags.items()]
+    recipes = []
+    for more in ([], ["-from_scratch"]):
+        autogo.main([*argv, *more])
+        content = json.loads((folder / "train_result.json").read_text())
+        recipes.append(content["recipe"].get("weights"))
+        assert [one["rank"] for one in content["trained"]] == [None, 0]
+    assert recipes == ["inherited", None]
+    assert [entry["recipe"].get("weights") for entry in content["other_runs"]] == ["inherited"] * 2
+    assert len(list((folder / "weights").iterdir())) == 4

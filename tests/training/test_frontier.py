@@ -32,7 +32,7 @@ def calls(monkeypatch, in_this_process):
     """Replaces the training; returns the list of (graph, seed, title) it was asked for. hidden4 fails in run 1."""
     asked = []
 
-    def train_network(cg, config, seed, data, how, progress, title, state_path):
+    def train_network(cg, config, seed, data, how, progress, title, state_path, inherited):
         asked.append((cg.name, seed, title))
         if (cg.name, seed) == ("hidden4", 1):
             raise TrainingError("the loss is not\na finite number")

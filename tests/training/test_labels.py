@@ -38,7 +38,7 @@ def titles(monkeypatch, in_this_process):
     titles, train = [], loop.train_network
 
     def train_network(*args):
-        titles.append(args[-2])
+        titles.append(args[-3])
         return train(*args)
 
     monkeypatch.setattr(loop, "train_network", train_network)

@@ -9,12 +9,15 @@ torch = pytest.importorskip("torch")
 
 from dataclasses import replace  # noqa: E402
 
+from model_src.comp_graph.inheritance import all_of  # noqa: E402
+from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
 from model_src.files import InputError  # noqa: E402
 from model_src.training import cifar10  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.loop import (  # noqa: E402
     TrainingLoop,
     check_execution,
+    make_learner,
     train_network,
     try_to_train,
 )
@@ -251,3 +254,44 @@ def test_devices_and_frameworks_are_checked(data, monkeypatch):
     check_execution(SHORT, CPU)
     with pytest.raises(InputError, match="-train_type TensorFlow: TensorFlow is not installed"):
         check_execution(replace(SHORT, framework="TensorFlow"), CPU)
+
+
+def test_a_training_begins_with_what_is_inherited(data):
+    graph, config = small_network(), replace(SHORT, epochs=1)
+    layers = {step.name: step.node.str_id for step in initial_network(graph, 0).plan.steps}
+    weights: dict = {}
+    for key, values in initial_network(graph, 7).state_dict().items():
+        layer, _, name = key.removeprefix("layers.").rpartition(".")
+        weights.setdefault(layers[layer], {})[name] = values.numpy()
+    learners = [
+        make_learner(graph, config, seed, data, CPU, inherited) for seed, inherited in ((0, all_of(weights)), (7, None))
+    ]
+    assert learners[0].test(0, 20) == learners[1].test(0, 20)
+    assert learners[0].test(0, 20) != make_learner(graph, config, 0, data, CPU).test(0, 20)
+    runs = [train_network(graph, config, seed, data, CPU, inherited=all_of(weights)) for seed in (0, 1)]
+    assert runs[0].last_loss != runs[1].last_loss  # another order
+
+
+def test_a_state_with_inherited_weights_is_another_training(data, tmp_path, caplog):
+    weights: dict = {}
+    for inherited in (None, all_of(weights)):
+        train_network(small_network(), SHORT, 0, data, CPU, state_path=tmp_path / "t.safetensors", inherited=inherited)
+    (message,) = caplog.messages
+    assert "it is of another training" in message
+
+
+def test_a_head_for_other_classes_does_not_inherit(data):
+    labels = {"train_labels": data.train_labels % 4, "test_labels": data.test_labels % 4}
+    few = data._replace(dataset="colours", n_classes=4, **labels)
+    graph, made = small_network(), initial_network(small_network(), 7)
+    weights = {
+        step.node.str_id: {name: value.numpy() for name, value in layer.state_dict().items()}
+        for step, layer in zip(made.plan.steps, made.layers.values(), strict=True)
+        if layer.state_dict()
+    }
+    learner = make_learner(graph, SHORT, 0, few, CPU, all_of(weights))
+    state = learner.state()
+    kernel = next(name for name in state if name.endswith("op_1/conv.weight"))
+    assert (state[kernel] == weights["1"]["weight"]).all()
+    head = next(name for name in state if "matmul" in name and name.endswith("weight"))
+    assert state[head].shape == (4, 64)
