@@ -16,11 +16,11 @@ import numpy as np
 from benchmarks import measuring
 from benchmarks.drawing import distinct, random_walks, scaled, trainable
 from benchmarks.judge import VARIANTS, load_source
-from benchmarks.measuring import LABELS, accuracies, table_lines
-from model_src.cli import FlagParser, run_script
+from benchmarks.measuring import EPOCHS, LABELS, accuracies, table_lines
+from model_src.cli import FlagParser, positive_int, run_script
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
-from model_src.files import save_text
+from model_src.files import InputError, save_text
 from model_src.search.config import MutatorFiles, SearchConfig
 from model_src.search.result import SearchResult
 from model_src.search.session import search
@@ -28,6 +28,7 @@ from model_src.search.session import search
 FAMILIES = ("two_path", "hiaml")
 KINDS = {"two-stage": "caution 0.5", "plain": "plain"}  # the variants of `judge.py`
 PER_SEARCH, N_SEEDS = 3, 3
+LONGER = (8, 16)  # epochs with which some of the networks are trained, too
 DRAWS, LONGEST = 12_000, 20
 NEAREST = 5  # mutants, by FLOPs, of which one is drawn
 
@@ -80,6 +81,12 @@ def files_of(family: str) -> tuple[Path, Path, Path]:
     return table, table.with_suffix(".json"), table.with_suffix("")
 
 
+def table_for(family: str, epochs: int) -> Path:
+    """The table of a family's trainings of so many epochs."""
+    table = files_of(family)[0]
+    return table if epochs == EPOCHS else table.with_stem(f"{table.stem}_{epochs}")
+
+
 def kept_networks(family: str, reference: Path) -> tuple[dict[str, ComputeGraph], dict[str, dict[str, float]]]:
     """The networks, which are searched and drawn the first time, and what the searches say of theirs."""
     _, known, folder = files_of(family)
@@ -116,6 +123,15 @@ def report(family: str, reference: Path) -> Iterator[str]:
             )
         )
     yield from table_lines(("network", "× FLOPs", "claimed gain", "accuracy, %", "against the input", "seeds"), rows)
+    for epochs in LONGER:
+        longer = accuracies(table_for(family, epochs))
+        if longer:
+            yield f"\n{epochs} epochs\n"
+            rows = [
+                (name, f"{mean(measured[name]):.2f}", f"{mean(values):.2f}", len(values))
+                for name, values in longer.items()
+            ]
+            yield from table_lines(("network", f"{EPOCHS} epochs, %", f"{epochs} epochs, %", "seeds"), rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,10 +139,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = FlagParser(__doc__)
     measuring.add_measuring_flags(parser.add_argument)
     parser.add_argument("-family", choices=FAMILIES, default="two_path", help="of the input")
+    parser.add_argument("-epochs", type=positive_int, default=EPOCHS, help="of a training")
+    parser.add_argument("-seeds", type=positive_int, default=N_SEEDS, help="trainings of each network")
+    parser.add_argument("-only", nargs="+", help="networks to train, by their names; all if not given")
     args = parser.parse_args(argv)
     found, _ = kept_networks(args.family, args.reference)
+    if unknown := set(args.only or ()) - found.keys():
+        raise InputError(f"-only: unknown networks {', '.join(sorted(unknown))}; there are {', '.join(found)}")
     if not args.report:
-        measuring.train(found, files_of(args.family)[0], N_SEEDS, args.n_jobs, args.data_dir)
+        chosen = {name: cg for name, cg in found.items() if args.only is None or name in args.only}
+        table = table_for(args.family, args.epochs)
+        measuring.train(chosen, table, args.seeds, args.n_jobs, args.data_dir, args.epochs)
     sys.stdout.write("\n".join(report(args.family, args.reference)) + "\n")
     return 0
 
