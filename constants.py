@@ -38,8 +38,8 @@ OPS = {
     "nb201": _COMMON_OPS | {"avgpool", "fusedbatchnorm", "zero"},
     "nb101": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
     "two_path": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
-    "inception": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat", "depthwise"},
-    "generic": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat", "depthwise"},
+    "inception": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat", "depthwise", "grouped_conv"},
+    "generic": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat", "depthwise", "grouped_conv"},
     "generic_noDW": _COMMON_OPS | {"avgpool", "maxpool", "fusedbatchnorm", "concat"},
     "edsr": _COMMON_OPS | {"concat"},
 }

@@ -68,7 +68,7 @@ def conv(str_id, h, c_in, c_out, stride=1, kernel=3, w=None, **metadata) -> Weig
     w = w or h
     return WeightedNode(
         str_id=str_id,
-        label="conv2d",
+        label="grouped_conv" if "groups" in metadata else "conv2d",
         op_type_idx=3,
         resolution=(h, -(-h // s_h), w, -(-w // s_w), c_in, c_out),
         strides=(1, s_h, s_w, 1),

@@ -255,5 +255,7 @@ OPERATIONS = OperationTable([
     # Further operations. Predictors see them as one of the published ones or as `reserved1` to `reserved5`.
     Operation("conv2d_transpose", _WEIGHTED, cost.conv_macs, channels=Channels.CHOSEN, size=sizes.as_recorded,
               parameters=cost.conv_parameters, is_mutable=False, seen_as="conv", backends=_ONLY_READ),
+    Operation("grouped_conv", _WEIGHTED, cost.grouped_macs, channels=Channels.CHOSEN, size=sizes.under_window,
+              parameters=cost.grouped_parameters, seen_as="conv"),
 ])
 # fmt: on

@@ -88,7 +88,7 @@ class RegularNode:
         op_type_idx: Index in the operation vocabulary.
         resolution: (H_in, H_out, W_in, W_out, C_in, C_out).
         strides: (1, s_h, s_w, 1), or None.
-        metadata: `padding`, `ksize`, `use_bias`, ...; treat it as read-only. None where there is none.
+        metadata: `padding`, `ksize`, `use_bias`, `groups`, ...; treat it as read-only. None where there is none.
     """
 
     str_id: str
@@ -147,6 +147,18 @@ class RegularNode:
         return bool((self.metadata or {}).get("use_bias"))
 
     @property
+    def groups(self) -> int:
+        """In how many parts, side by side, a convolution takes its input and output channels.
+
+        Raises:
+            ValueError: They are not so many equal parts.
+        """
+        groups, channels = (self.metadata or {}).get("groups", 1), self.resolution[4:]
+        if type(groups) is not int or groups < 1 or any(count % groups for count in channels):
+            raise self.error(f"{channels[0]} input and {channels[1]} output channels are not {groups} equal groups")
+        return groups
+
+    @property
     def kernel(self) -> KernelShape:
         """The shape of the kernel.
 
@@ -197,7 +209,7 @@ class WeightedNode(RegularNode):
     """An operation with a kernel: convolution, depthwise convolution or dense.
 
     Attributes:
-        shape: (C_in, C_out, k_h, k_w); depthwise (C, 1, k_h, k_w); dense (C_in, C_out, 0, 0).
+        shape: (C_in, C_out, k_h, k_w), in however many groups; depthwise (C, 1, k_h, k_w); dense (C_in, C_out, 0, 0).
     """
 
     shape: KernelShape = (0, 0, 0, 0)

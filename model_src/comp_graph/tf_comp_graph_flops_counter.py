@@ -46,6 +46,11 @@ def conv_macs(node: "Node") -> int:
     return k_h * k_w * c_in * c_out * h_out * w_out + _bias_macs(node)
 
 
+def grouped_macs(node: "Node") -> int:
+    """A window over the input channels of one group for every number of the result."""
+    return (conv_macs(node) - _bias_macs(node)) // node.groups + _bias_macs(node)
+
+
 def depthwise_macs(node: "Node") -> int:
     """A window over one channel for every number of the result."""
     _, h_out, _, w_out, c_in, _ = node.resolution
@@ -70,6 +75,13 @@ def conv_parameters(node: "Node") -> int:
     *_, c_in, c_out = node.resolution
     k_h, k_w = node.kernel[2:]
     return k_h * k_w * c_in * c_out + node.use_bias * c_out
+
+
+def grouped_parameters(node: "Node") -> int:
+    """A kernel for every pair of channels of a group, and the bias."""
+    *_, c_in, c_out = node.resolution
+    k_h, k_w = node.kernel[2:]
+    return k_h * k_w * c_in * c_out // node.groups + node.use_bias * c_out
 
 
 def depthwise_parameters(node: "Node") -> int:

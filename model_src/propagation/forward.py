@@ -86,6 +86,10 @@ def _forward_one(node: Node, operands: Sequence[Shape], is_source: bool) -> Node
         return node.resolution
     if operation.has_window:
         s_h, s_w = integer_strides(node.strides)
+        if c % node.groups:
+            raise PropagationError(
+                f"node {node.str_id} ({node.label}): {c} channels are not {node.groups} equal groups"
+            )
         return (h, -(-h // s_h), w, -(-w // s_w), c, c)
     try:
         h_out, w_out = operation.size(node, h, w)

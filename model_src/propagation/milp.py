@@ -81,10 +81,14 @@ def resolution_propagate(
 
 def _solve(problem: ResolutionProblem, solver: Any) -> tuple[str, list[Shape] | None]:
     if solver is None:
-        return solve_in_process(problem)
-    from model_src.propagation.milp_pyomo import solve_with_pyomo
+        status, shapes = solve_in_process(problem)
+    else:
+        from model_src.propagation.milp_pyomo import solve_with_pyomo
 
-    return solve_with_pyomo(problem, solver)
+        status, shapes = solve_with_pyomo(problem, solver)
+    if shapes is not None and not problem.keeps_groups(shapes):  # which no solver is told of
+        return INFEASIBLE, None
+    return status, shapes
 
 
 def _found(solver: Any) -> Any:

@@ -5,7 +5,7 @@ of every node; what each node reads, its strides and the objective follow from t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -55,6 +55,7 @@ class ResolutionProblem:
         resolutions: Per node, its resolution after forward propagation.
         strides: Per node, (s_h, s_w).
         required: Node -> the (H, W, C) that it must give.
+        groups: Node -> the number that must divide the channels that it reads and gives, where that is not 1.
     """
 
     kinds: tuple[str, ...]
@@ -63,6 +64,7 @@ class ResolutionProblem:
     resolutions: tuple[NodeResolution, ...]
     strides: tuple[tuple[int, int], ...]
     required: Mapping[int, Shape]
+    groups: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def order(self) -> tuple[int, ...]:
@@ -136,6 +138,11 @@ class ResolutionProblem:
                 total += weight * (loss + abs(sum(out) - sum(before)) + inputs[H] + inputs[W] - out[H] - out[W])
         return total
 
+    def keeps_groups(self, shapes: Sequence[Shape]) -> bool:
+        """Whether groups divide the channels, where `shapes` are the outputs of all nodes."""
+        sizes = ((self.resolution(node, shapes)[4:], groups) for node, groups in self.groups.items())
+        return not any(count % groups for channels, groups in sizes for count in channels)
+
     def resolution(self, node: int, shapes: Sequence[Shape]) -> NodeResolution:
         """A node's resolution, where `shapes` are the outputs of all nodes."""
         operands = self.operands(node, shapes)
@@ -180,6 +187,7 @@ def problem_of_segment(
         resolutions=tuple(resolutions),
         strides=tuple(integer_strides(node.strides) for node in nodes),
         required=dict(zip(segment.outputs, output_shapes, strict=True)),
+        groups=_groups([node.metadata for node in nodes]),
     )
 
 
@@ -218,7 +226,13 @@ def problem_of_graph(graph: nx.DiGraph, required: Mapping[object, Shape]) -> Res
         resolutions=resolutions,
         strides=tuple(integer_strides(node.get("strides")) for node in attributes),
         required={index[node_id]: (int(h), int(w), int(c)) for node_id, (h, w, c) in required.items()},
+        groups=_groups([node.get("metadata") for node in attributes]),
     )
+
+
+def _groups(metadata: Sequence[Mapping[str, Any] | None]) -> dict[int, int]:
+    """The groups of convolutions that have several."""
+    return {node: entries["groups"] for node, entries in enumerate(metadata) if entries and "groups" in entries}
 
 
 def _whole_resolution(numbers: Sequence[float]) -> NodeResolution:

@@ -170,6 +170,18 @@ def test_costs_of_one_node(op2i):
     assert cost.node_macs(regular("g", "gelu", 17, 4, 3)) == 0
 
 
+def test_a_grouped_convolution_costs_its_share_and_is_seen_as_a_convolution(op2i):
+    whole, grouped = (conv("g", 8, 6, 4, use_bias=True, **more) for more in ({}, {"groups": 2}))
+    assert cost.node_macs(grouped) == 9 * 6 * 4 * 64 // 2 + 4 * 64
+    assert cost.node_macs(whole) == 9 * 6 * 4 * 64 + 4 * 64
+    assert op2i[grouped.label] == grouped.op_type_idx == whole.op_type_idx
+    assert (grouped.op_name, grouped.groups, whole.groups) == ("grouped_conv", 2, 1)
+    assert grouped.digest != whole.digest != conv("g", 8, 6, 4, use_bias=True, groups=1).digest
+    for groups in (4, 3, 0, -2, "2", 1.5):
+        with pytest.raises(ValueError, match=r"node g \(grouped_conv\): 6 input and 4 output .* are not .* equal"):
+            cost.node_macs(conv("g", 8, 6, 4, groups=groups))
+
+
 def test_a_merge_with_a_single_input_costs_nothing(op2i):
     nodes = [conv("c", 8, 3, 8), regular("i", "input", 1, 8, 3), regular("m", "mul", 10, 8, 8)]
     graph = ComputeGraph.from_nodes("single", (1, 8, 8, 3), nodes, [(1, 0), (0, 2)])
@@ -184,8 +196,9 @@ def test_parameters_of_nodes():
         replace(conv("m", 1, 6, 10), label="matmul", op_type_idx=8, shape=(6, 10, 0, 0)),
         regular("n", "fusedbatchnormv3", 5, 8, 7),
         regular("r", "relu", 6, 8, 7),
+        conv("g", 8, 6, 4, groups=2, use_bias=True),
     ]
-    expected = [25 * 24, 3 * 24 + 8, 15 * 6, 60 + 10, 14, 0]
+    expected = [25 * 24, 3 * 24 + 8, 15 * 6, 60 + 10, 14, 0, 9 * 24 // 2 + 4]
     assert [node.operation.parameters(node) for node in nodes] == expected
     graph = ComputeGraph.from_nodes("all", (1, 8, 8, 3), nodes, [])
     assert parameter_count(graph) == sum(expected)

@@ -99,6 +99,18 @@ def test_published_networks_survive_freezing(reference, tmp_path, name):
     assert same_topology(load_pb(path, normalisers=cg.normalisers), cg)
 
 
+def test_a_frozen_grouped_convolution_reads_back(tmp_path):
+    nodes = [
+        conv("g", 8, 4, 6, 2, groups=2, use_bias=True),
+        regular("i", "input", 1, 8, 4),
+        regular("o", "output", 2, 4, 6),
+    ]
+    cg = ComputeGraph.from_nodes("grouped", (1, 8, 8, 4), nodes, [(1, 0), (0, 2)])
+    back = load_pb(cg_to_pb(cg, tmp_path, build_tf_network(cg, squeeze_output=False)))
+    assert same_topology(cg, back)
+    assert back.nodes[0].metadata["groups"] == 2
+
+
 def test_a_frozen_network_keeps_the_weights_and_has_an_input_and_an_output(tmp_path, tiny_graph):
     network = build_tf_network(tiny_graph, squeeze_output=False)
     graph_def = tf.compat.v1.GraphDef()

@@ -32,6 +32,7 @@ def everything() -> ComputeGraph:
             (8, 1, 3, 3),
         ),
         "dilated": conv("dilated", 3, 4, 8, dil_rate=2),
+        "grouped": conv("grouped", 3, 8, 8, use_bias=True, groups=4),
         "sigmoid": regular("sigmoid", "sigmoid", 14, 3, 8),
         "mul": regular("mul", "mul", 10, 3, 8),
         "zero": regular("zero", "zero", 26, 3, 8),
@@ -49,7 +50,8 @@ def everything() -> ComputeGraph:
     edges = (
         "in conv, conv bn, bn relu, relu relu6, conv relu6, relu6 max, relu avg, max dw, avg dilated, dw sigmoid, "
         "sigmoid mul, dilated mul, mul zero, mul gelu, zero add, gelu swish, dw tanh, tanh add, dilated add, "
-        "swish concat, add concat, avg concat, concat identity, identity pad, pad mean, mean fc, fc out"
+        "avg grouped, grouped add, swish concat, add concat, avg concat, concat identity, identity pad, pad mean, "
+        "mean fc, fc out"
     )
     names = list(nodes)
     pairs = [tuple(map(names.index, edge.split())) for edge in edges.split(", ")]
@@ -72,8 +74,8 @@ def copy_weights(source: TorchNetwork, target) -> None:
     for step in source.plan.steps:
         layer = source.layers[step.name]
         weights = [parameter.detach().numpy() for parameter in layer.parameters()]
-        if step.op in ("conv", "depthwise"):
-            weights[0] = weights[0].transpose((2, 3, 1, 0) if step.op == "conv" else (2, 3, 0, 1))
+        if step.op in ("conv", "grouped_conv", "depthwise"):
+            weights[0] = weights[0].transpose((2, 3, 0, 1) if step.op == "depthwise" else (2, 3, 1, 0))
         elif step.op == "matmul":
             weights[0] = weights[0].T
         elif step.op == "batchnorm":

@@ -6,10 +6,13 @@ import highspy
 import networkx as nx
 import pytest
 
+from model_src.comp_graph.segment import segment_from_subgraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.propagation.forward import forward_propagate
 from model_src.propagation.milp import Propagator, Statistics, Tally, resolution_propagate
 from model_src.propagation.milp_highs import solve_in_process
 from model_src.propagation.problem import problem_of_graph, smallest_stride
+from tests.conftest import conv
 from tests.propagation.cases import (
     by_id,
     make_node,
@@ -138,6 +141,29 @@ def test_depthwise_keeps_its_channels_and_strides():
         "shape": (16, 1, 3, 3),
     }
     assert resolution_propagate(graph, {"r": (16, 16, 32)})[0] == "infeasible"
+
+
+def test_groups_divide_the_channels_or_there_is_no_answer():
+    def grouped(groups: int) -> nx.DiGraph:
+        graph = nx_segment({"c": "conv2d", "g": "grouped_conv"}, "c g", c=12)
+        graph.nodes["g"].update(metadata={"groups": groups}, strides=(1, 1, 1, 1), shape=(12, 12, 3, 3))
+        return graph
+
+    _, resolved, _ = resolution_propagate(grouped(4), {"g": (32, 32, 24)})
+    assert resolved.nodes["g"]["shape"] == (12, 24, 3, 3)
+    assert resolution_propagate(grouped(4), {"g": (32, 32, 6)}) == ("infeasible", None, None)
+    assert resolution_propagate(grouped(12), {"g": (16, 16, 24)})[0] == "optimal"
+
+
+def test_a_segment_with_groups_takes_only_channels_that_they_divide():
+    segment = segment_from_subgraph(ComputeGraph.from_nodes("g", (1, 8, 8, 12), [conv("g", 8, 12, 12, groups=4)], []))
+    propagator = Propagator()
+    answer = propagator.resolve(segment, ((8, 8, 20),), ((8, 8, 40),))
+    (node,) = answer.segment.graph.nodes
+    assert (node.resolution, node.shape, node.groups) == ((8, 8, 8, 8, 20, 40), (20, 40, 3, 3), 4)
+    for inputs, outputs, status in (((8, 8, 18), (8, 8, 18), "forward failed"), ((8, 8, 20), (8, 8, 10), "infeasible")):
+        answer = propagator.resolve(segment, (inputs,), (outputs,))
+        assert (answer.status, answer.segment) == (status, None)
 
 
 def test_requests_that_make_no_sense():

@@ -68,8 +68,10 @@ def test_the_cheapest_half_is_always_taken(network):
 
 def test_allowed_operations_of_families():
     assert allowed_ops("hiaml") == {"conv2d", "relu", "add", "identity", "avgpool", "fusedbatchnorm"}
-    assert "depthwise" in allowed_ops("generic")
-    assert "depthwise" not in allowed_ops("generic", "nb101")
+    for name in ("depthwise", "grouped_conv"):
+        assert name in allowed_ops("generic")
+        assert name not in allowed_ops("generic", "nb101")
+        assert name not in allowed_ops("generic_noDW")
     assert "zero" not in allowed_ops("generic")
     assert "zero" in allowed_ops("nb201")
 

@@ -149,7 +149,7 @@ Form = Callable[[_Writer, TracedStep, str], str]  # writes a step that reads a m
 FORMS: Registry[Form] = Registry(Backend.ONNX_EXPORT)
 
 
-@FORMS.register("conv", "depthwise")
+@FORMS.register("conv", "depthwise", "grouped_conv")
 def _conv(writer: _Writer, traced: TracedStep, x: str) -> str:
     operands = writer.weights(traced, "weight", *(["bias"] if traced.layer.bias is not None else []))
     attributes = {**_window(traced), "dilations": window_of(traced.step.node).dilation, "group": traced.layer.groups}

@@ -41,7 +41,7 @@ def _arrays(*tensors: torch.Tensor | None) -> "list[np.ndarray]":
     return [tensor.detach().cpu().numpy() for tensor in tensors if tensor is not None]
 
 
-@WEIGHTS.register("conv")
+@WEIGHTS.register("conv", "grouped_conv")
 def _conv(layer: torch.nn.Conv2d) -> "list[np.ndarray]":
     kernel, *bias = _arrays(layer.weight, layer.bias)
     return [kernel.transpose(2, 3, 1, 0), *bias]

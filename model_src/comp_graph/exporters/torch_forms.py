@@ -118,7 +118,7 @@ def _zero(traced: TracedStep, x: str, name: str) -> Code:
     return Code(f"0 * {_operand(x)}")
 
 
-@FORMS.register("conv", "depthwise")
+@FORMS.register("conv", "depthwise", "grouped_conv")
 def _conv(traced: TracedStep, x: str, name: str) -> Code:
     window, padding = window_of(traced.step.node), _fixed_padding(traced)
     options = {

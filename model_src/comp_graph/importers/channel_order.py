@@ -42,15 +42,35 @@ def in_running_order(
 
 def _permuted(step: Step, own: Weights, order: np.ndarray) -> Weights:
     if step.operation.channels is Channels.CHOSEN:
-        return {**own, "weight": own["weight"][:, order]}
+        inner, outputs = _in_groups(step, order)
+        own = {name: value[outputs] for name, value in own.items()}
+        kernels = zip(np.split(own["weight"], len(inner)), inner, strict=True)
+        return {**own, "weight": np.concatenate([kernel[:, places] for kernel, places in kernels])}
     return {name: value[order] if value.ndim else value for name, value in own.items()}
+
+
+def _in_groups(step: Step, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a convolution's groups read: per group the places of its channels; and the order of the result's channels.
+
+    Raises:
+        ValueError: A group would get channels of others.
+    """
+    blocks = order.reshape(step.node.groups, -1)
+    size = blocks.shape[1]
+    owners = blocks // size
+    if (owners != owners[:, :1]).any():
+        raise step.error("its groups would get their channels in another order than the model's")
+    outputs = np.arange(step.node.resolution[5]).reshape(len(blocks), -1)
+    return blocks % size, outputs[owners[:, 0]].ravel()
 
 
 def _order(
     step: Step, plan: NetworkPlan, sources: list[np.ndarray], operands: Mapping[str, tuple[str, ...]]
 ) -> np.ndarray:
-    if step.operation.channels is Channels.CHOSEN or not sources:  # in the order of its own weights
+    if not sources:
         return np.arange(step.node.resolution[5])
+    if step.operation.channels is Channels.CHOSEN:  # in the order of its own weights
+        return _in_groups(step, sources[0])[1]
     if step.operation.channels is Channels.SUMMED:
         return _concat_order(step, plan, sources, operands[step.node.str_id])
     if any(not np.array_equal(order, sources[0]) for order in sources[1:]):

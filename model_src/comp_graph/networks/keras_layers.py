@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_src.comp_graph.networks.plan import Step, check_convolution
 from model_src.comp_graph.ops import Backend, Channels
@@ -57,11 +57,19 @@ class PassThrough(keras.layers.Layer):
         return x
 
 
-@LAYERS.register("conv", "depthwise")
+class GroupedConv2D(keras.layers.Conv2D):
+    """A convolution in groups as one operation; Keras's own is a function that only a compiler runs."""
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C) with a kernel (k_h, k_w, C / groups, C_out)."""
+        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
+
+
+@LAYERS.register("conv", "depthwise", "grouped_conv")
 def _conv(step: Step) -> keras.layers.Layer:
     check_convolution(step)
     window = window_of(step.node)
-    options = {
+    options: dict[str, Any] = {
         "kernel_size": window.kernel,
         "strides": window.stride,
         "padding": "same" if window.same else "valid",
@@ -72,9 +80,10 @@ def _conv(step: Step) -> keras.layers.Layer:
     kernel = {"initializer": "he_uniform", "regularizer": keras.regularizers.L2(KERNEL_L2)}
     if step.operation.channels is Channels.PASSED:
         return keras.layers.DepthwiseConv2D(**options, **{f"depthwise_{key}": value for key, value in kernel.items()})
-    return keras.layers.Conv2D(
-        step.node.resolution[5], **options, **{f"kernel_{key}": value for key, value in kernel.items()}
-    )
+    options |= {f"kernel_{key}": value for key, value in kernel.items()}
+    if step.node.groups > 1:
+        return GroupedConv2D(step.node.resolution[5], groups=step.node.groups, **options)
+    return keras.layers.Conv2D(step.node.resolution[5], **options)
 
 
 @LAYERS.register("batchnorm")

@@ -121,8 +121,9 @@ def check_convolution(step: Step) -> None:
     """Check that a convolution layer can stand for the node.
 
     Raises:
-        ValueError: It is a depthwise convolution that changes the number of channels.
+        ValueError: It is a depthwise convolution that changes the number of channels, or groups do not divide them.
     """
+    _ = step.node.groups  # raises
     c_in, c_out = step.node.resolution[4:]
     if step.operation.channels is Channels.PASSED and c_in != c_out:
         raise step.error(f"{c_in} input and {c_out} output channels; a depthwise convolution keeps them")

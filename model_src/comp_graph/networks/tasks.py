@@ -194,7 +194,7 @@ def _changed(step: Step, strides: Strides, **metadata: int | str) -> Step:
 SEGMENTATION_LAYERS: Registry[Callable[[Step], nn.Module]] = Registry(Backend.TORCH, base=LAYERS)
 
 
-@SEGMENTATION_LAYERS.register("conv", "depthwise")
+@SEGMENTATION_LAYERS.register("conv", "depthwise", "grouped_conv")
 def _conv(step: Step) -> nn.Module:
     step = _with_kernel(step)
     h = step.node.out_shape[0]

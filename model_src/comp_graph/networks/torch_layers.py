@@ -102,7 +102,7 @@ class Zero(nn.Module):
         return x * 0
 
 
-@LAYERS.register("conv", "depthwise")
+@LAYERS.register("conv", "depthwise", "grouped_conv")
 def _conv(step: Step) -> nn.Module:
     check_convolution(step)
     c_in, c_out = step.node.resolution[4:]
@@ -111,7 +111,7 @@ def _conv(step: Step) -> nn.Module:
         c_out,
         window_of(step.node),
         step.use_bias,
-        groups=c_in if step.operation.channels is Channels.PASSED else 1,
+        groups=c_in if step.operation.channels is Channels.PASSED else step.node.groups,
     )
 
 

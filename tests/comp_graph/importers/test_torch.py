@@ -261,7 +261,6 @@ class Wraps(nn.Module):
         (lambda x: F.relu(x) + 1, r"\(Add\): a constant is added to what is no convolution"),
         (lambda x: F.max_pool2d(x, 3, 2, 1), r"\(MaxPool\): its padding .* cannot be represented"),
         (lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), r"\(AveragePool\): its padding"),
-        (lambda x: F.conv2d(x, torch.ones(4, 2, 1, 1), groups=2), r"\(Conv\): 2 groups of a 2 -> 4 kernel"),
         (lambda x: x.flatten(2), r"\(Reshape\): it turns \(1, 4, 8, 8\) into \(1, 4, 64\)"),
         (lambda x: torch.cat([x, x], 2), r"\(Concat\): it joins axis 2 of NCHW"),
         (lambda x: x.mean(3), r"\(ReduceMean\): it averages axes"),

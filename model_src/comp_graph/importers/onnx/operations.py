@@ -35,24 +35,23 @@ def convert(builder: Builder, op: OnnxOp) -> Value:
 CONVERTERS.register("paddings", types=("Pad",))(pad)
 
 
-@CONVERTERS.register("conv", "depthwise", types=("Conv",))
+@CONVERTERS.register("conv", "depthwise", "grouped_conv", types=("Conv",))
 def _conv(builder: Builder, op: OnnxOp) -> Value:
     kernel = builder.parameter(op, 1)
     if kernel.ndim != 4:
         raise op.error(f"a kernel of {kernel.ndim - 2} axes; only those of images can be read")
     x, outer = outer_padding(builder, op, 0.0)
     c, (c_out, c_group, *size), groups = builder.size(x)[2], kernel.shape, op.attributes.get("group", 1)
-    is_depthwise = groups > 1
-    if c_group * groups != c or (is_depthwise and (c_group != 1 or c_out != c)):
-        raise op.error(
-            f"{groups} groups of a {c_group} -> {c_out} kernel on {c} channels; "
-            "only plain and depthwise convolutions can be read"
-        )
+    if c_group * groups != c:
+        raise op.error(f"{groups} groups of a {c_group} -> {c_out} kernel on {c} channels; they do not fit")
+    name = "conv" if groups == 1 else "depthwise" if (c_group, c_out) == (1, c) else "grouped_conv"
     x, fields = window(builder, op, x, (size[0], size[1]), True, True, outer)
     fields["metadata"]["dilations"] = (1, *pair(op, "dilations"), 1)
-    fields["shape"] = (c, 1 if is_depthwise else c_out, *size)
+    if name == "grouped_conv":
+        fields["metadata"]["groups"] = groups
+    fields["shape"] = OPERATIONS[name].kernel_shape(c, c_out, *size)
     h, w = builder.shape(op.outputs[0])[2:]
-    value = builder.node("depthwise" if is_depthwise else "conv", op.name, [x], (h, w, c_out), **fields)
+    value = builder.node(name, op.name, [x], (h, w, c_out), **fields)
     builder.set_kernel(value, kernel, builder.bias(op, 2))
     return value
 

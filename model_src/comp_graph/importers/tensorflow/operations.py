@@ -75,11 +75,26 @@ for _type, _operation in {
     READERS.register(_operation, types=(_type,))(_attributes)
 
 
-@READERS.register("conv", types=("Conv2D",))
 @READERS.register("depthwise", types=("DepthwiseConv2dNative",))
-def _convolution(op: "tf.Operation", constants: Sequence["tf.Tensor"]) -> Fields:
+def _depthwise(op: "tf.Operation", constants: Sequence["tf.Tensor"]) -> Fields:
     k_h, k_w, c_in, c_out = (size or 0 for size in op.inputs[1].shape)
     return {**_attributes(op, constants), "shape": (c_in, c_out, k_h, k_w)}
+
+
+def groups_of(op: "tf.Operation") -> int:
+    """In how many groups a Conv2D takes its channels, which only the depth of its kernel says."""
+    depth, kernel_depth = op.inputs[0].shape[-1], op.inputs[1].shape[2]
+    return depth // kernel_depth if depth and kernel_depth else 1
+
+
+@READERS.register("grouped_conv")  # has no type of its own
+@READERS.register("conv", types=("Conv2D",))
+def _convolution(op: "tf.Operation", constants: Sequence["tf.Tensor"]) -> Fields:
+    fields, groups = _depthwise(op, constants), groups_of(op)
+    if groups > 1:
+        c_in, *others = fields["shape"]
+        fields |= {"shape": (c_in * groups, *others), "metadata": {**fields["metadata"], "groups": groups}}
+    return fields
 
 
 @READERS.register("conv2d_transpose", types=("Conv2DBackpropInput",))

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from model_src.comp_graph.importers.tensorflow.flow import DataFlow
-from model_src.comp_graph.importers.tensorflow.operations import NAMED, READERS
+from model_src.comp_graph.importers.tensorflow.operations import NAMED, READERS, groups_of
 from model_src.comp_graph.ops import OPERATIONS, Kind, Operation
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Recognition:
         operation = _of_type(op)
         if operation is None or operation.is_idle(len(flow.sources[op])):
             return None
+        if op.type == "Conv2D" and groups_of(op) > 1:
+            return OPERATIONS["grouped_conv"]
         if operation.name == "identity":
             if not flow.readers[op]:
                 return OPERATIONS["output"]

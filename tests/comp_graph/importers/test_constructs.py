@@ -1,0 +1,147 @@
+"""What a PyTorch module may be made of: it comes in exactly, as a module or ONNX file, and goes out again."""
+
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+from torch import nn  # noqa: E402
+
+from model_src.comp_graph.exporters.files import export_network  # noqa: E402
+from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
+from model_src.comp_graph.importers.onnx.reader import ImportedNetwork, load_onnx  # noqa: E402
+from model_src.comp_graph.importers.torch import from_torch, rebuild  # noqa: E402
+from model_src.comp_graph.load import load_cg  # noqa: E402
+from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
+from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream  # noqa: E402
+from tests.comp_graph.exporters.test_files import check_exports  # noqa: E402
+from tests.comp_graph.importers.test_torch import conv_bn, with_statistics  # noqa: E402
+
+
+class Net(nn.Module):
+    """Two convolutions with what is tried between them, on a map of `width` channels."""
+
+    def __init__(self, tried, width: int = 12, width_after: int = 0):
+        super().__init__()
+        self.first = conv_bn(3, width, 3, act=nn.Identity)
+        self.tried = tried
+        self.last = nn.Sequential(conv_bn(width_after or width, 6, 1, act=nn.Identity), nn.Conv2d(6, 6, 3))
+
+    def forward(self, x):
+        return self.last(self.tried(self.first(x)))
+
+
+class Joined(nn.Module):
+    """A long and a short branch side by side, so that the graph's networks join them in another order."""
+
+    def __init__(self, groups: int):
+        super().__init__()
+        self.long, self.short = nn.Sequential(nn.Conv2d(12, 6, 1), nn.ReLU()), nn.Conv2d(12, 6, 1)
+        self.grouped = conv_bn(12, 12, 3, groups=groups)
+
+    def forward(self, x):
+        return self.grouped(torch.cat([self.long(x), self.short(x)], 1))
+
+
+@dataclass(frozen=True)
+class Construct:
+    """What is tried, and what the graph holds for it.
+
+    Attributes:
+        make: Makes the module.
+        found: Labels of the nodes between the two convolutions, in any order.
+        width_after: Channels that it leaves, if not 12.
+    """
+
+    make: "partial[nn.Module] | type[nn.Module]"
+    found: tuple[str, ...]
+    width_after: int = 0
+
+
+GROUPED = {
+    "grouped": Construct(partial(nn.Conv2d, 12, 12, 3, padding=1, groups=3), ("grouped_conv",)),
+    "grouped without bias": Construct(partial(nn.Conv2d, 12, 18, 1, groups=6, bias=False), ("grouped_conv",), 18),
+    "grouped, strided": Construct(partial(nn.Conv2d, 12, 8, 5, 2, 2, groups=4), ("grouped_conv", "paddings"), 8),
+    "grouped, dilated": Construct(
+        partial(nn.Conv2d, 12, 24, 3, padding=2, dilation=2, groups=2), ("grouped_conv",), 24
+    ),
+    "channel multiplier": Construct(partial(nn.Conv2d, 12, 24, 3, padding=1, groups=12), ("grouped_conv",), 24),
+    "whole groups in another order": Construct(
+        partial(Joined, 4), ("conv2d", "conv2d", "relu", "concat", "grouped_conv", "fusedbatchnormv3", "relu")
+    ),
+}
+CONSTRUCTS = GROUPED
+
+
+def imported(module: nn.Module, image: torch.Tensor, way: str, folder: Path) -> ImportedNetwork:
+    """What becomes of a module by way of `module` or an ONNX `file`."""
+    if way == "module":
+        return from_torch(module, image, "net")
+    path = folder / "net.onnx"
+    torch.onnx.export(module.eval(), (image,), path, dynamo=True, optimize=False, verbose=False)
+    return load_onnx(path, normalisers=None)
+
+
+def check_same(module: nn.Module, found: ImportedNetwork, image: torch.Tensor) -> None:
+    """Both images of a batch give the same in both networks, and each something else."""
+    with torch.inference_mode():
+        theirs, ours = module.eval()(image), rebuild(found)(image)
+    scale = theirs.abs().max()
+    assert ours.shape == theirs.shape
+    assert (theirs[0] - theirs[1]).abs().max() > 1e-3 * scale
+    assert (ours - theirs).abs().max() <= 1e-6 * scale
+
+
+def labels(cg: ComputeGraph) -> list[str]:
+    return sorted(node.label for node in cg.nodes)
+
+
+def net_of(construct: Construct) -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    return with_statistics(Net(construct.make(), width_after=construct.width_after)), torch.randn(2, 3, 10, 9)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", ["module", "file"])
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_a_construct_comes_in_exactly(name, way, tmp_path):
+    construct = CONSTRUCTS[name]
+    module, image = net_of(construct)
+    found = imported(module, image, way, tmp_path)
+    around = ["conv2d"] * 3 + ["fusedbatchnormv3"] * 2 + ["input", "output"]
+    assert labels(found.graph) == sorted([*around, *construct.found])
+    check_same(module, found, image)
+
+
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_a_construct_goes_out_again(name, tmp_path):
+    found = from_torch(*net_of(CONSTRUCTS[name]), "net")
+    check_exports(found.graph)
+    (path,) = export_network(found.graph, tmp_path / "net", ["onnx"], rebuild(found))
+    assert canonical_hash(load_cg(path)) == canonical_hash(found.graph)
+    assert canonical_hash(correct_cg_for_downstream(found.graph, 10, 9, 3)) == canonical_hash(found.graph)
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs TensorFlow")
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_a_construct_is_the_same_in_tensorflow(name):
+    from model_src.comp_graph.exporters.tensorflow import tf_twin
+
+    module, image = net_of(CONSTRUCTS[name])
+    found = from_torch(module, image, "net")
+    with torch.inference_mode():
+        theirs = module.eval()(image)
+    ours = tf_twin(found.graph, rebuild(found))(image.permute(0, 2, 3, 1).numpy(), training=False)
+    ours = torch.from_numpy(ours.numpy()).permute(0, 3, 1, 2)
+    assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+def test_groups_that_would_mix_are_refused_with_their_weights():
+    found = from_torch(with_statistics(Net(Joined(3))), torch.zeros(1, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"\(grouped_conv\): its groups would get their channels in another order"):
+        rebuild(found)
