@@ -116,6 +116,7 @@ def _harmless(plan: NetworkPlan, new: set[str]) -> set[str]:
         position
         for position, step in enumerate(plan.steps)
         if step.node.str_id in new
+        and step.op != "prelu"  # whose zeros are no zero
         and readers[position]
         and all(plan.steps[reader].op == "add" and len(plan.steps[reader].sources) > 1 for reader in readers[position])
     }

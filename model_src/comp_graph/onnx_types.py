@@ -3,6 +3,7 @@
 # Name of the operation -> its type in ONNX, where every attribute has its default.
 POINTWISE = {
     "gelu": "Gelu",
+    "hardswish": "HardSwish",
     "relu": "Relu",
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",

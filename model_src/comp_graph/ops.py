@@ -217,6 +217,7 @@ def operation_of(label: str, index: int) -> Operation:
 
 _WEIGHTED, _WINDOW, _MERGE, _POINTWISE, _FIXED = Kind
 _ONLY_READ = frozenset({Backend.TF_IMPORT})  # a TensorFlow graph may hold them, but no network computes them
+_NOT_FROM_TF = frozenset(Backend) - {Backend.TF_IMPORT}
 
 # fmt: off
 OPERATIONS = OperationTable([
@@ -257,5 +258,12 @@ OPERATIONS = OperationTable([
               parameters=cost.conv_parameters, is_mutable=False, seen_as="conv", backends=_ONLY_READ),
     Operation("grouped_conv", _WEIGHTED, cost.grouped_macs, channels=Channels.CHOSEN, size=sizes.under_window,
               parameters=cost.grouped_parameters, seen_as="conv"),
+    Operation("leakyrelu", _POINTWISE, cost.output_macs, seen_as="relu", backends=_NOT_FROM_TF),
+    Operation("prelu", _POINTWISE, cost.output_macs, parameters=cost.slope_parameters, seen_as="relu",
+              backends=_NOT_FROM_TF),
+    Operation("elu", _POINTWISE, cost.output_macs, seen_as="relu", backends=_NOT_FROM_TF),
+    Operation("hardswish", _POINTWISE, cost.output_macs, seen_as="swish", backends=_NOT_FROM_TF),
+    Operation("hardsigmoid", _POINTWISE, cost.output_macs, is_positive=True, seen_as="sigmoid", backends=_NOT_FROM_TF),
+    Operation("gelu_tanh", _POINTWISE, cost.free, seen_as="gelu", backends=_NOT_FROM_TF),
 ])
 # fmt: on

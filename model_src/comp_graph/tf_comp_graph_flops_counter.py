@@ -100,3 +100,8 @@ def matmul_parameters(node: "Node") -> int:
 def batchnorm_parameters(node: "Node") -> int:
     """A scale and a shift per channel."""
     return 2 * node.resolution[4]
+
+
+def slope_parameters(node: "Node") -> int:
+    """A slope per channel."""
+    return node.resolution[4]

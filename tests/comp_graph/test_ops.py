@@ -60,9 +60,9 @@ def test_other_labels_of_files_that_exist(label, index, name):
 @pytest.mark.parametrize(
     ("label", "index", "reason"),
     [
-        ("hardswish", 16, "unknown operation 'hardswish'"),  # once read as swish, at no cost
-        ("hard_swish_1", 16, "unknown operation 'hard_swish_1'"),
-        ("leakyrelu", 6, "unknown operation 'leakyrelu'"),
+        ("coolswish", 16, "unknown operation 'coolswish'"),  # once read as swish, at no cost
+        ("cool_swish_1", 16, "unknown operation 'cool_swish_1'"),
+        ("celu", 6, "unknown operation 'celu'"),
         ("addcmul", 9, "unknown operation 'addcmul'"),
         ("biasadd", 9, "unknown operation"),
         ("meanx", 19, "unknown operation"),
@@ -136,10 +136,10 @@ def test_two_operations_never_share_a_name():
 
 
 @pytest.fixture
-def hardswish(monkeypatch) -> Operation:
+def mish(monkeypatch) -> Operation:
     """An operation that predictors see as swish."""
     table = OperationTable(OPERATIONS)
-    row = Operation("hardswish", Kind.POINTWISE, cost.output_macs, seen_as="swish")
+    row = Operation("mish", Kind.POINTWISE, cost.output_macs, seen_as="swish")
     table.add(row)
     for module in ("ops", "tf_comp_graph"):
         monkeypatch.setattr(f"model_src.comp_graph.{module}.OPERATIONS", table)
@@ -148,10 +148,10 @@ def hardswish(monkeypatch) -> Operation:
     operation_of.cache_clear()
 
 
-def test_a_new_operation_is_itself_whatever_predictors_see(op2i, hardswish):
-    assert op2i["hardswish"] == op2i["hardswish_2"] == 16 == hardswish.index
-    new, old = regular("a", "hardswish_2", 16, 4, 3), regular("a", "swish", 16, 4, 3)
-    assert (new.operation, new.op_name, old.op_name) == (hardswish, "hardswish", "swish")
+def test_a_new_operation_is_itself_whatever_predictors_see(op2i, mish):
+    assert op2i["mish"] == op2i["mish_2"] == 16 == mish.index
+    new, old = regular("a", "mish_2", 16, 4, 3), regular("a", "swish", 16, 4, 3)
+    assert (new.operation, new.op_name, old.op_name) == (mish, "mish", "swish")
     graphs = [ComputeGraph.from_nodes("g", (1, 4, 4, 3), [node], []) for node in (new, old)]
     assert canonical_hash(graphs[0]) != canonical_hash(graphs[1])
     assert [compute_cg_flops(graph, op2i, div=1) for graph in graphs] == [2 * 4 * 4 * 3] * 2

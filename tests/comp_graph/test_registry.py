@@ -79,8 +79,8 @@ def test_a_registry_refuses_repeats_and_what_has_no_row():
     registry.register("relu", "tanh")(len)
     with pytest.raises(ValueError, match="PyTorch network: 'tanh' has two functions"):
         registry.register("gelu", "tanh")(len)
-    with pytest.raises(ValueError, match="unknown operation 'hardswish'"):
-        registry.register("hardswish")(len)
+    with pytest.raises(ValueError, match="unknown operation 'mish'"):
+        registry.register("mish")(len)
     assert registry.operations == {"relu", "tanh"}
     assert "gelu" not in registry
     assert registry["relu"] is len
@@ -91,8 +91,8 @@ def test_a_missing_operation_is_named_with_those_who_have_it():
     known = "TensorFlow import, PyTorch network, Keras network, ONNX export, PyTorch file, TensorFlow export"
     with pytest.raises(MissingOperation, match=f"no ONNX import of 'global' is registered; there is: {known}"):
         _ = registry["global"]
-    with pytest.raises(MissingOperation, match="no ONNX import of 'hardswish' is registered; it is no operation"):
-        _ = registry["hardswish"]
+    with pytest.raises(MissingOperation, match="no ONNX import of 'mish' is registered; it is no operation"):
+        _ = registry["mish"]
 
 
 def test_a_variant_replaces_what_its_base_has():

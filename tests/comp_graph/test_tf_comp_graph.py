@@ -14,7 +14,7 @@ from tests.conftest import conv
     ("label", "index"),
     [
         ("Conv2D", 3), ("conv2d_transpose", 3), ("FusedBatchNormV3", 5), ("addv2", 9), ("concatv2", 11), ("relu6", 7),
-        ("reserved2", 28), ("identity_3", 25), ("max_pool", 0), ("foo", 0), ("hardswish", 0), ("reserved12", 0),
+        ("reserved2", 28), ("identity_3", 25), ("max_pool", 0), ("foo", 0), ("mish", 0), ("reserved12", 0),
     ],
 )  # fmt: skip
 def test_the_vocabulary_compares_whole_names(op2i, label, index):

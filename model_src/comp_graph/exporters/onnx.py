@@ -209,6 +209,32 @@ def _swish(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Mul", [x, writer.add("Sigmoid", [x], f"{traced.step.name}/gate")], traced.step.name)
 
 
+@FORMS.register("leakyrelu")
+def _leakyrelu(writer: _Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("LeakyRelu", [x], traced.step.name, alpha=traced.layer.negative_slope)
+
+
+@FORMS.register("elu")
+def _elu(writer: _Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("Elu", [x], traced.step.name, alpha=traced.layer.alpha)
+
+
+@FORMS.register("prelu")
+def _prelu(writer: _Writer, traced: TracedStep, x: str) -> str:
+    slopes = traced.layer.weight.detach().cpu().numpy()[:, None, None]
+    return writer.add("PRelu", [x, writer.constant(f"{traced.step.name}.weight", slopes)], traced.step.name)
+
+
+@FORMS.register("hardsigmoid")
+def _hardsigmoid(writer: _Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("HardSigmoid", [x], traced.step.name, alpha=1 / 6, beta=0.5)
+
+
+@FORMS.register("gelu_tanh")
+def _gelu_tanh(writer: _Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("Gelu", [x], traced.step.name, approximate="tanh")
+
+
 @FORMS.register("zero")
 def _zero(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Mul", [x, writer.constant("zero", np.array(0, np.float32))], traced.step.name)

@@ -58,6 +58,11 @@ def _matmul(layer: torch.nn.Linear) -> "list[np.ndarray]":
     return _arrays(layer.weight.T, layer.bias)
 
 
+@WEIGHTS.register("prelu")
+def _prelu(layer: torch.nn.PReLU) -> "list[np.ndarray]":
+    return _arrays(layer.weight[None, None])
+
+
 @WEIGHTS.register("batchnorm")
 def _batchnorm(layer: torch.nn.BatchNorm2d) -> "list[np.ndarray]":
     return _arrays(layer.weight, layer.bias, layer.running_mean, layer.running_var)

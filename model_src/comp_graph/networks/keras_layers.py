@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from model_src.comp_graph.networks.plan import Step, check_convolution
@@ -138,3 +139,30 @@ def _activation(step: Step) -> keras.layers.Layer:
 @LAYERS.register("relu6")
 def _relu6(step: Step) -> keras.layers.Layer:
     return keras.layers.ReLU(6.0, name=layer_name(step))
+
+
+@LAYERS.register("hardswish", "hardsigmoid")
+def _hard(step: Step) -> keras.layers.Layer:
+    names = {"hardswish": "hard_silu", "hardsigmoid": "hard_sigmoid"}
+    return keras.layers.Activation(names[step.op], name=layer_name(step))
+
+
+@LAYERS.register("leakyrelu")
+def _leakyrelu(step: Step) -> keras.layers.Layer:
+    function = partial(keras.activations.leaky_relu, negative_slope=step.number("alpha", 0.01))
+    return keras.layers.Activation(function, name=layer_name(step))  # the layer refuses slopes below 0
+
+
+@LAYERS.register("elu")
+def _elu(step: Step) -> keras.layers.Layer:
+    return keras.layers.ELU(step.number("alpha", 1.0), name=layer_name(step))
+
+
+@LAYERS.register("prelu")
+def _prelu(step: Step) -> keras.layers.Layer:
+    return keras.layers.PReLU(shared_axes=[1, 2], name=layer_name(step))
+
+
+@LAYERS.register("gelu_tanh")
+def _gelu_tanh(step: Step) -> keras.layers.Layer:
+    return keras.layers.Activation(partial(keras.activations.gelu, approximate=True), name=layer_name(step))

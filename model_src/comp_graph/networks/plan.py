@@ -5,6 +5,7 @@ Needs neither TensorFlow nor PyTorch.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeVar
 
 from model_src.comp_graph.graph_ops import topological_order
@@ -43,6 +44,17 @@ class Step:
     def error(self, reason: str) -> ValueError:
         """An error that names the node."""
         return self.node.error(reason)
+
+    def number(self, name: str, default: float) -> float:
+        """A number that the node's metadata may give.
+
+        Raises:
+            ValueError: What they give is none.
+        """
+        value = (self.node.metadata or {}).get(name, default)
+        if type(value) not in (int, float) or not isfinite(value):
+            raise self.error(f"its {name} is no number")
+        return float(value)
 
     def function_in(self, registry: Registry[Function]) -> Function:
         """What stands for the operation in a backend.

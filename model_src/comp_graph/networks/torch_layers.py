@@ -168,3 +168,25 @@ register_plain("sigmoid", nn.Sigmoid)
 register_plain("tanh", nn.Tanh)
 register_plain("swish", nn.SiLU)
 register_plain("gelu", nn.GELU)
+register_plain("hardswish", nn.Hardswish)
+register_plain("hardsigmoid", nn.Hardsigmoid)
+
+
+@LAYERS.register("leakyrelu")
+def _leakyrelu(step: Step) -> nn.Module:
+    return nn.LeakyReLU(step.number("alpha", 0.01))
+
+
+@LAYERS.register("elu")
+def _elu(step: Step) -> nn.Module:
+    return nn.ELU(step.number("alpha", 1.0))
+
+
+@LAYERS.register("prelu")
+def _prelu(step: Step) -> nn.Module:
+    return nn.PReLU(step.node.resolution[4])
+
+
+@LAYERS.register("gelu_tanh")
+def _gelu_tanh(step: Step) -> nn.Module:
+    return nn.GELU("tanh")

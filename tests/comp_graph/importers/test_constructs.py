@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
 from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 from model_src.comp_graph.exporters.files import export_network  # noqa: E402
 from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
@@ -75,7 +76,48 @@ GROUPED = {
         partial(Joined, 4), ("conv2d", "conv2d", "relu", "concat", "grouped_conv", "fusedbatchnormv3", "relu")
     ),
 }
-CONSTRUCTS = GROUPED
+
+
+class Function(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def prelu(n: int) -> nn.Module:
+    layer = nn.PReLU(n)
+    nn.init.uniform_(layer.weight, -0.5, 0.5)
+    return layer
+
+
+def gelu_by_hand(x):
+    return 0.5 * x * (1 + torch.tanh(0.7978845608028654 * (x + 0.044715 * x**3)))
+
+
+ACTIVATIONS = {
+    "leaky relu": Construct(partial(nn.LeakyReLU, 0.1), ("leakyrelu",)),
+    "leaky relu of a negative slope": Construct(partial(Function, lambda x: F.leaky_relu(x, -0.3)), ("leakyrelu",)),
+    "prelu": Construct(partial(prelu, 12), ("prelu",)),
+    "prelu of one slope": Construct(partial(prelu, 1), ("prelu",)),
+    "elu": Construct(nn.ELU, ("elu",)),
+    "elu with a scale": Construct(partial(nn.ELU, 0.7), ("elu",)),
+    "hard swish": Construct(nn.Hardswish, ("hardswish",)),
+    "hard swish by relu6": Construct(partial(Function, lambda x: x * F.relu6(x + 3.0) / 6.0), ("hardswish",)),
+    "hard swish by hard sigmoid": Construct(partial(Function, lambda x: x * F.hardsigmoid(x)), ("hardswish",)),
+    "hard sigmoid": Construct(nn.Hardsigmoid, ("hardsigmoid",)),
+    "hard sigmoid by relu6": Construct(partial(Function, lambda x: F.relu6(x + 3) / 6), ("hardsigmoid",)),
+    "swish": Construct(nn.SiLU, ("swish",)),
+    "swish by sigmoid": Construct(partial(Function, lambda x: x * torch.sigmoid(x)), ("swish",)),
+    "gelu": Construct(nn.GELU, ("gelu",)),
+    "gelu by tanh": Construct(partial(nn.GELU, approximate="tanh"), ("gelu_tanh",)),
+    "gelu by tanh, by hand": Construct(partial(Function, gelu_by_hand), ("gelu_tanh",)),
+}
+CONSTRUCTS = GROUPED | ACTIVATIONS
 
 
 def imported(module: nn.Module, image: torch.Tensor, way: str, folder: Path) -> ImportedNetwork:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model_src.comp_graph.importers.onnx.model import OnnxOp, PreparedModel
+from model_src.comp_graph.importers.onnx.model import PreparedModel
+from model_src.comp_graph.importers.onnx.op import OnnxOp
 from model_src.comp_graph.ops import OPERATIONS, Channels, Kind, Operation
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape, node_from_state
 
@@ -152,6 +153,14 @@ class Builder:
         bias = self.constant(op, index)
         is_none = bias is None or (op.inputs[index] not in self._model.stored and not bias.any())
         return None if is_none else bias
+
+    def by_channel(self, value: Value, constant: np.ndarray) -> np.ndarray | None:
+        """A constant that is joined with a value, as one number for every channel; None where it is no such."""
+        if constant.size == 1:
+            return np.full(self.size(value)[2], constant.reshape(()), np.float32)
+        shape = (1,) * (len(value.axes) - constant.ndim) + constant.shape
+        channels = tuple(self.size(value)[2] if axis == "C" else 1 for axis in value.axes)
+        return constant.ravel().astype(np.float32) if "(" not in value.axes and shape == channels else None
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         """Shape of a tensor of the model."""

@@ -2,50 +2,17 @@
 
 import re
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, inliner, numpy_helper, reference, shape_inference
-from scipy.special import erf, expit
 
+from model_src.comp_graph.importers.onnx.composed import with_composed
+from model_src.comp_graph.importers.onnx.op import OnnxOp
 from model_src.comp_graph.tf_comp_graph import Shape
-
-_SCALAR_FUNCTIONS = {
-    "Add": np.add,
-    "Div": np.divide,
-    "Erf": erf,
-    "Identity": np.positive,
-    "Max": np.maximum,
-    "Min": np.minimum,
-    "Mul": np.multiply,
-    "Sigmoid": expit,
-    "Sub": np.subtract,
-}
-_PROBE = np.linspace(-8, 8, 65)
-_COMPOSED = {
-    "Clip": np.clip(_PROBE, 0, 6),
-    "Gelu": _PROBE * (1 + erf(_PROBE / np.sqrt(2))) / 2,
-    "Relu": np.maximum(_PROBE, 0),
-    "Swish": _PROBE * expit(_PROBE),
-}
-_COMPOSED_ATTRIBUTES = {"Clip": {"min": 0.0, "max": 6.0}}
-
-
-class OnnxOp(NamedTuple):
-    """A node of an ONNX graph."""
-
-    name: str
-    type: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-
-    def error(self, reason: str) -> ValueError:
-        """An error that names the node and its operation."""
-        return ValueError(f"node {self.name!r} ({self.type}): {reason}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +62,7 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     shapes = {name: shape for name, shape in _shapes(model.graph).items() if shape is not None}
     shapes |= {name: value.shape for name, value in constants.items()}
     ops = _needed([_operation(node, at) for at, node in enumerate(model.graph.node)], constants, output.name)
-    ops = _needed(_with_composed(ops, constants), constants, output.name)
+    ops = _needed(with_composed(ops, constants), constants, output.name)
     for op in ops:
         if unknown := [name for name in op.outputs if name and name not in shapes]:
             raise op.error(f"the size of its result {unknown[0]!r} is unknown")
@@ -228,54 +195,3 @@ def _needed(ops: Iterable[OnnxOp], constants: Mapping[str, np.ndarray], output: 
             kept.append(op)
             wanted.update(name for name in op.inputs if name not in constants)
     return kept[::-1]
-
-
-def _with_composed(ops: list[OnnxOp], constants: Mapping[str, np.ndarray]) -> list[OnnxOp]:
-    """Name what is computed in several steps: x (1 + erf(x / sqrt 2)) / 2 is Gelu, min(max(x, 0), 6) is a Clip.
-
-    Whether steps give that is tried on numbers, so their order does not matter.
-    """
-    numbers = {name: float(value.reshape(())) for name, value in constants.items() if value.size == 1}
-    producers = {name: op for op in ops for name in op.outputs}
-    found: dict[str, OnnxOp] = {}
-    for op in ops:
-        if op.type in ("Erf", "Sigmoid", "Max", "Min"):
-            for root in _roots(op, producers, numbers):
-                last, kind = _composition(root, op, ops, numbers)
-                if last is not None:
-                    composed = OnnxOp(last.name, kind, (root,), last.outputs, _COMPOSED_ATTRIBUTES.get(kind, {}))
-                    found.setdefault(last.outputs[0], composed)
-                    break
-    return [found.get(op.outputs[0], op) for op in ops]
-
-
-def _roots(op: OnnxOp, producers: Mapping[str, OnnxOp], numbers: Mapping[str, float]) -> Iterator[str]:
-    """What an operation reads, and what that is a scaled or clipped form of."""
-    while True:
-        tensors = [name for name in op.inputs if name not in numbers]
-        if len(tensors) != 1:
-            return
-        yield tensors[0]
-        before = producers.get(tensors[0])
-        if before is None or before.type not in ("Div", "Max", "Min", "Mul"):
-            return
-        op = before
-
-
-def _composition(
-    root: str, through: OnnxOp, ops: list[OnnxOp], numbers: Mapping[str, float]
-) -> tuple[OnnxOp | None, str]:
-    """The operation whose result is a known function of `root`, computed through a given one; the function's name."""
-    values: dict[str, np.ndarray] = {root: _PROBE}
-    for op in ops:
-        function = _SCALAR_FUNCTIONS.get(op.type)
-        if function is None or not any(name in values for name in op.inputs):
-            continue
-        operands = [values.get(name, numbers.get(name)) for name in op.inputs]
-        if any(operand is None for operand in operands):
-            continue
-        result = values[op.outputs[0]] = function(*operands)
-        for kind, expected in _COMPOSED.items():
-            if through.outputs[0] in values and np.allclose(result, expected, rtol=0, atol=1e-5):
-                return op, kind
-    return None, ""

@@ -1,21 +1,18 @@
 """One converter per type of ONNX operation: reads an operation, adds nodes, returns the value of its result."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from model_src.comp_graph.importers.onnx.activations import ACTIVATIONS, Converter
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
-from model_src.comp_graph.importers.onnx.model import OnnxOp
+from model_src.comp_graph.importers.onnx.op import OnnxOp
 from model_src.comp_graph.importers.onnx.windows import UNPADDED, outer_padding, pad, pair, window
-from model_src.comp_graph.onnx_types import POINTWISE
 from model_src.comp_graph.ops import OPERATIONS, Backend
 from model_src.comp_graph.registry import Registry
 
 logger = logging.getLogger(__name__)
-
-Converter = Callable[[Builder, OnnxOp], Value]
 
 CONVERTERS: Registry[Converter] = Registry(Backend.ONNX_IMPORT)
 BATCHNORM_EPSILON = 1e-3  # of every batch normalisation that a graph's network has
@@ -91,34 +88,8 @@ def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
     return value
 
 
-def _pointwise(name: str) -> Converter:
-    """The converter of an operation that ONNX has as well."""
-
-    def converter(builder: Builder, op: OnnxOp) -> Value:
-        x = builder.value(op)
-        for attribute, value in op.attributes.items():
-            if value != _DEFAULTS.get(attribute):
-                raise op.error(f"with {attribute} {value!r} it cannot be represented")
-        return builder.node(name, op.name, [x], builder.size(x))
-
-    return converter
-
-
-_DEFAULTS = {"approximate": b"none", "alpha": 1.0}
-CONVERTERS.register("swish", types=("Swish",))(_pointwise("swish"))
-for _name, _type in POINTWISE.items():
-    CONVERTERS.register(_name, types=(_type,))(_pointwise(_name))
-
-
-@CONVERTERS.register("relu6", "relu", types=("Clip",))
-def _clip(builder: Builder, op: OnnxOp) -> Value:
-    x, least, most = builder.value(op), builder.constant(op, 1), builder.constant(op, 2)
-    lower = float(op.attributes.get("min", "-inf") if least is None else least.reshape(()))
-    upper = float(op.attributes.get("max", "inf") if most is None else most.reshape(()))
-    name = {(0.0, 6.0): "relu6", (0.0, np.inf): "relu"}.get((lower, upper))
-    if name is None and (lower != 0 or upper < np.finfo(np.float32).max):
-        raise op.error(f"it clips to {lower:g} ... {upper:g}; only 0 ... 6 (relu6) and 0 ... inf can be represented")
-    return builder.node(name or "relu", op.name, [x], builder.size(x))
+for _operations, _type, _converter in ACTIVATIONS:
+    CONVERTERS.register(*_operations, types=(_type,))(_converter)
 
 
 @CONVERTERS.register("identity", types=("Identity",))
@@ -188,10 +159,10 @@ def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: li
     (x,), constant = values, builder.parameter(op, places[0])
     if op.type == "Mul" and not constant.any():
         return builder.node("zero", op.name, [x], builder.size(x))
-    axes, channels = x.axes, builder.size(x)[2]
-    shape = (1,) * (len(axes) - constant.ndim) + constant.shape
-    per_channel = [channels if axis == "C" else 1 for axis in axes] if len(shape) == len(axes) else None
-    fits = op.type == "Add" and (constant.size == 1 or shape == tuple(per_channel or ()))
+    is_same_shape = builder.shape(op.outputs[0]) == builder.shape(op.inputs[1 - places[0]])
+    if op.type == "Mul" and is_same_shape and constant.size == 1 and constant == 1:
+        return x
+    fits = op.type == "Add" and builder.by_channel(x, constant) is not None
     if not fits or builder.only_reader(op.inputs[1 - places[0]]) is None:
         raise op.error("a constant operand; only the bias of a convolution or dense layer can be represented")
     if not builder.add_bias(x, constant):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
-from model_src.comp_graph.importers.onnx.model import OnnxOp
+from model_src.comp_graph.importers.onnx.op import OnnxOp
 from model_src.comp_graph.sizes import same_padding
 
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
