@@ -4,6 +4,7 @@
 POINTWISE = {
     "gelu": "Gelu",
     "hardswish": "HardSwish",
+    "reciprocal": "Reciprocal",
     "relu": "Relu",
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",

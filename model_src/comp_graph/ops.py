@@ -264,6 +264,8 @@ OPERATIONS = OperationTable([
     Operation("elu", _POINTWISE, cost.output_macs, seen_as="relu", backends=_NOT_FROM_TF),
     Operation("hardswish", _POINTWISE, cost.output_macs, seen_as="swish", backends=_NOT_FROM_TF),
     Operation("hardsigmoid", _POINTWISE, cost.output_macs, is_positive=True, seen_as="sigmoid", backends=_NOT_FROM_TF),
+    Operation("scale", _POINTWISE, cost.output_macs, seen_as="identity", backends=_NOT_FROM_TF),
+    Operation("reciprocal", _POINTWISE, cost.output_macs, seen_as="identity", backends=_NOT_FROM_TF),
     Operation("gelu_tanh", _POINTWISE, cost.free, seen_as="gelu", backends=_NOT_FROM_TF),
 ])
 # fmt: on

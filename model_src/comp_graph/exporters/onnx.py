@@ -235,6 +235,17 @@ def _gelu_tanh(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Gelu", [x], traced.step.name, approximate="tanh")
 
 
+@FORMS.register("scale")
+def _scale(writer: _Writer, traced: TracedStep, x: str) -> str:
+    name, layer = traced.step.name, traced.layer
+    steps = [("Mul", layer.factor, 1), ("Add", layer.offset, 0)]
+    used = [(kind, value) for kind, value, idle in steps if value != idle] or [("Mul", 1)]
+    for number, (kind, value) in enumerate(used, start=1):
+        constant = writer.constant(f"{name}/{kind.lower()}", np.array(value, np.float32))
+        x = writer.add(kind, [x, constant], name if number == len(used) else f"{name}/{number}")
+    return x
+
+
 @FORMS.register("zero")
 def _zero(writer: _Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Mul", [x, writer.constant("zero", np.array(0, np.float32))], traced.step.name)

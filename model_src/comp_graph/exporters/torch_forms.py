@@ -110,12 +110,20 @@ FORMS.register("swish")(_function("F.silu({})"))
 FORMS.register("gelu")(_function("F.gelu({})"))
 FORMS.register("sigmoid")(_function("torch.sigmoid({})"))
 FORMS.register("tanh")(_function("torch.tanh({})"))
+FORMS.register("reciprocal")(_function("torch.reciprocal({})"))
 FORMS.register("mean", "global")(_function("torch.mean({}, (2, 3), keepdim=True)"))
 
 
 @FORMS.register("zero")
 def _zero(traced: TracedStep, x: str, name: str) -> Code:
     return Code(f"0 * {_operand(x)}")
+
+
+@FORMS.register("scale")
+def _scale(traced: TracedStep, x: str, name: str) -> Code:
+    factor, offset = traced.layer.factor, traced.layer.offset
+    product = f"{factor} * {_operand(x)}"
+    return Code(f"{product} + {offset}" if offset else product)
 
 
 @FORMS.register("conv", "depthwise", "grouped_conv")

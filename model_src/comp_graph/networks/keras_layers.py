@@ -166,3 +166,13 @@ def _prelu(step: Step) -> keras.layers.Layer:
 @LAYERS.register("gelu_tanh")
 def _gelu_tanh(step: Step) -> keras.layers.Layer:
     return keras.layers.Activation(partial(keras.activations.gelu, approximate=True), name=layer_name(step))
+
+
+@LAYERS.register("scale")
+def _scale(step: Step) -> keras.layers.Layer:
+    return keras.layers.Rescaling(step.number("factor", 1.0), step.number("offset", 0.0), name=layer_name(step))
+
+
+@LAYERS.register("reciprocal")
+def _reciprocal(step: Step) -> keras.layers.Layer:
+    return keras.layers.Activation(tf.math.reciprocal, name=layer_name(step))

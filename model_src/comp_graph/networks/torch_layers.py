@@ -102,6 +102,26 @@ class Zero(nn.Module):
         return x * 0
 
 
+class Scale(nn.Module):
+    """A number times the input, plus a number."""
+
+    def __init__(self, factor: float, offset: float):
+        super().__init__()
+        self.factor, self.offset = factor, offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return x * self.factor + self.offset
+
+
+class Reciprocal(nn.Module):
+    """One divided by every number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return torch.reciprocal(x)
+
+
 @LAYERS.register("conv", "depthwise", "grouped_conv")
 def _conv(step: Step) -> nn.Module:
     check_convolution(step)
@@ -190,3 +210,11 @@ def _prelu(step: Step) -> nn.Module:
 @LAYERS.register("gelu_tanh")
 def _gelu_tanh(step: Step) -> nn.Module:
     return nn.GELU("tanh")
+
+
+@LAYERS.register("scale")
+def _scale(step: Step) -> nn.Module:
+    return Scale(step.number("factor", 1.0), step.number("offset", 0.0))
+
+
+register_plain("reciprocal", Reciprocal)

@@ -117,7 +117,56 @@ ACTIVATIONS = {
     "gelu by tanh": Construct(partial(nn.GELU, approximate="tanh"), ("gelu_tanh",)),
     "gelu by tanh, by hand": Construct(partial(Function, gelu_by_hand), ("gelu_tanh",)),
 }
-CONSTRUCTS = GROUPED | ACTIVATIONS
+
+
+class Constants(nn.Module):
+    """A function of a map and of constants, one for each of its 12 channels."""
+
+    def __init__(self, function, c_in: int = 12):
+        super().__init__()
+        self.function = function
+        self.a, self.b = (nn.Parameter(torch.rand(c_in, 1, 1) + 0.5) for _ in "ab")
+
+    def forward(self, x):
+        return self.function(x, self.a, self.b)
+
+
+class FoldedNorm(nn.Sequential):
+    """A convolution, and its normalisation as a product and a sum."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(12, 12, 3, padding=1), Constants(lambda x, a, b: x * a + b), nn.ReLU())
+
+
+def of(function) -> "partial[nn.Module]":
+    return partial(Function, function)
+
+
+def by_channel(function) -> "partial[nn.Module]":
+    return partial(Constants, function)
+
+
+CONSTANTS = {
+    "factor": Construct(of(lambda x: F.relu(x) * 0.17), ("relu", "scale")),
+    "offset": Construct(of(lambda x: F.relu(x) + 3), ("relu", "scale")),
+    "factor and offset": Construct(of(lambda x: F.relu(x) * 2 - 0.3), ("relu", "scale")),
+    "quotient": Construct(of(lambda x: F.relu(x) / 255), ("relu", "scale")),
+    "negative": Construct(of(lambda x: -x), ("scale",)),
+    "from a number": Construct(of(lambda x: 1 - x), ("scale",)),
+    "nothing": Construct(of(lambda x: (F.relu(x) * 1 + 0) / 1 - 0), ("relu",)),
+    "offset of what is read twice": Construct(of(lambda x: torch.cat([x * 1 + 2, x], 1)), ("scale", "concat"), 24),
+    "sum of a list": Construct(of(lambda x: sum([F.relu(x), torch.tanh(x)])), ("relu", "tanh", "add")),
+    "scaled branch": Construct(of(lambda x: x + 0.1 * F.relu(x)), ("relu", "scale", "add")),
+    "difference": Construct(of(lambda x: x - 2 * torch.tanh(x)), ("tanh", "scale", "scale", "add")),
+    "ratio": Construct(of(lambda x: x / (1 + torch.sigmoid(x))), ("sigmoid", "scale", "reciprocal", "mul")),
+    "number by a map": Construct(of(lambda x: 3 / (1 + torch.sigmoid(x))), ("sigmoid", "scale", "reciprocal", "scale")),
+    "factors": Construct(by_channel(lambda x, a, b: F.relu(x) * a), ("relu", "depthwise")),
+    "factors and offsets": Construct(by_channel(lambda x, a, b: F.relu(x) * a + b), ("relu", "depthwise")),
+    "normalised": Construct(by_channel(lambda x, a, b: (F.relu(x) - a) / b), ("relu", "depthwise", "depthwise")),
+    "from numbers": Construct(by_channel(lambda x, a, b: a - F.relu(x)), ("relu", "depthwise")),
+    "folded normalisation": Construct(FoldedNorm, ("conv2d", "fusedbatchnormv3", "relu")),
+}
+CONSTRUCTS = GROUPED | ACTIVATIONS | CONSTANTS
 
 
 def imported(module: nn.Module, image: torch.Tensor, way: str, folder: Path) -> ImportedNetwork:
@@ -181,6 +230,16 @@ def test_a_construct_is_the_same_in_tensorflow(name):
     ours = tf_twin(found.graph, rebuild(found))(image.permute(0, 2, 3, 1).numpy(), training=False)
     ours = torch.from_numpy(ours.numpy()).permute(0, 3, 1, 2)
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+def test_a_normalised_image_comes_in_exactly():
+    torch.manual_seed(0)
+    module = nn.Sequential(Constants(lambda x, a, b: (x / 255 - a) / b, 3), with_statistics(Net(nn.ReLU()))).eval()
+    image = 255 * torch.rand(2, 3, 8, 8)
+    found = from_torch(module, image)
+    found_labels = [one for one in labels(found.graph) if one in ("scale", "depthwise")]
+    assert found_labels == ["depthwise", "depthwise", "scale"]
+    check_same(module, found, image)
 
 
 def test_groups_that_would_mix_are_refused_with_their_weights():

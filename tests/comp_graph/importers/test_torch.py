@@ -256,8 +256,10 @@ class Wraps(nn.Module):
     ("function", "reason"),
     [
         (F.mish, r"node 'mish' \(Mish\): it cannot be represented"),
-        (lambda x: x * 0.5, r"\(Mul\): a constant operand"),
-        (lambda x: F.relu(x) + 1, r"\(Add\): a constant is added to what is no convolution"),
+        (lambda x: x * torch.ones(8, 8), r"\(Mul\): a constant of shape \(8, 8\); only one number or one per"),
+        (lambda x: F.relu(x) + torch.ones(2, 4, 1, 1), r"\(Add\): a constant of shape \(2, 4, 1, 1\); only one number"),
+        (lambda x: x / torch.zeros(4, 1, 1), r"\(Div\): a constant that is no number"),
+        (lambda x: x**2, r"\(Pow\): it cannot be represented"),
         (lambda x: F.max_pool2d(x, 3, 2, 1), r"\(MaxPool\): its padding .* cannot be represented"),
         (lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), r"\(AveragePool\): its padding"),
         (lambda x: x.flatten(2), r"\(Reshape\): it turns \(1, 4, 8, 8\) into \(1, 4, 64\)"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
-from model_src.comp_graph.importers.onnx.op import OnnxOp
+from model_src.comp_graph.importers.onnx.op import OnnxOp, shortest
 from model_src.comp_graph.onnx_types import POINTWISE
 
 Converter = Callable[[Builder, OnnxOp], Value]
@@ -38,7 +38,7 @@ def _with_alpha(name: str, default: float) -> Converter:
         alpha = op.attributes.get("alpha", default)
         if not np.isfinite(alpha):
             raise op.error(f"with alpha {alpha} it cannot be represented")
-        return _node(builder, op, name, alpha=float(str(np.float32(alpha))))  # 0.1, not 0.10000000149011612
+        return _node(builder, op, name, alpha=shortest(alpha))
 
     return converter
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model_src.comp_graph.importers.onnx.model import PreparedModel
-from model_src.comp_graph.importers.onnx.op import OnnxOp
+from model_src.comp_graph.importers.onnx.op import OnnxOp, shortest
 from model_src.comp_graph.ops import OPERATIONS, Channels, Kind, Operation
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape, node_from_state
 
@@ -166,6 +166,14 @@ class Builder:
         """Shape of a tensor of the model."""
         return self._model.shapes[tensor]
 
+    def is_constant(self, tensor: str) -> bool:
+        """Whether a tensor does not depend on the image."""
+        return tensor in self._model.constants
+
+    def operation(self, value: Value) -> Operation:
+        """The operation of the node that a value is the result of."""
+        return self._operations[value.node]
+
     def is_output(self, op: OnnxOp) -> bool:
         """Whether an operation gives the model's result."""
         return self._model.output_name in op.outputs
@@ -178,6 +186,11 @@ class Builder:
         """The operation that reads a tensor, if there is only one, which reads it once; the model's result has none."""
         readers = self._readers.get(tensor, ())
         return readers[0] if len(readers) == 1 and tensor != self._model.output_name else None
+
+    def is_read_once(self, value: Value) -> bool:
+        """Whether a node's result, under whatever names it goes in the model, is read by one operation in the end."""
+        names = [name for name, other in self.values.items() if other.node == value.node]
+        return all(self.only_reader(name) is not None for name in names)
 
     def set_weights(self, value: Value, weights: Mapping[str, np.ndarray]) -> None:
         """Give the layer behind a value its parameters."""
@@ -195,6 +208,13 @@ class Builder:
         """Give the layer behind a value a bias, one number for all channels or one each; False if it can have none."""
         state, channels = self._states[value.node], self.size(value)[2]
         metadata = state.get("metadata") or {}
+        if self._operations[value.node].name == "batchnorm":
+            self._weights[value.node]["bias"] = np.asarray(self._weights[value.node]["bias"] + bias.ravel(), np.float32)
+            return True
+        if metadata.get("offset") == 0 and bias.size == 1:  # of a scale
+            state["metadata"] = {**metadata, "offset": shortest(bias.item())}
+            self._is_positive[value.node] &= bias.item() >= 0
+            return True
         if self._operations[value.node].kind is not Kind.WEIGHTED or metadata.get("use_bias"):
             return False
         state["metadata"] = {**metadata, "use_bias": True}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class OnnxOp(NamedTuple):
     """A node of an ONNX graph."""
@@ -16,3 +18,8 @@ class OnnxOp(NamedTuple):
     def error(self, reason: str) -> ValueError:
         """An error that names the node and its operation."""
         return ValueError(f"node {self.name!r} ({self.type}): {reason}")
+
+
+def shortest(value: float) -> float:
+    """The shortest number that is the same one in float32: 0.1 for 0.10000000149011612."""
+    return float(str(np.float32(value)))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from model_src.comp_graph.importers.onnx.activations import ACTIVATIONS, Converter
+from model_src.comp_graph.importers.onnx.arithmetic import BATCHNORM_EPSILON, difference, merge, negative, quotient
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.op import OnnxOp
 from model_src.comp_graph.importers.onnx.windows import UNPADDED, outer_padding, pad, pair, window
@@ -15,7 +16,6 @@ from model_src.comp_graph.registry import Registry
 logger = logging.getLogger(__name__)
 
 CONVERTERS: Registry[Converter] = Registry(Backend.ONNX_IMPORT)
-BATCHNORM_EPSILON = 1e-3  # of every batch normalisation that a graph's network has
 
 
 def convert(builder: Builder, op: OnnxOp) -> Value:
@@ -133,41 +133,10 @@ def _mean(builder: Builder, op: OnnxOp, x: Value, axes: str) -> Value:
     return builder.node("mean", op.name, [x], size, axes, positive=builder.is_positive(x))
 
 
-@CONVERTERS.register("add", "mul", "zero", types=("Add", "Sum", "Mul"))
-def _merge(builder: Builder, op: OnnxOp) -> Value:
-    dynamic = [index for index, name in enumerate(op.inputs) if name in builder.values]
-    values = [builder.value(op, index) for index in dynamic]
-    if len(values) < len(op.inputs):
-        return _with_constant(builder, op, values, [i for i in range(len(op.inputs)) if i not in dynamic])
-    operation = OPERATIONS["mul" if op.type == "Mul" else "add"]
-    if operation.is_idle(len(values)):
-        return values[0]
-    sizes = [builder.size(value) for value in values]
-    h, w, c = map(max, zip(*sizes, strict=True))
-    after = (h, w, c)
-    wrong = {size for size in sizes if size != after and not (operation.is_product and size == (1, 1, c))}
-    if wrong or len({value.axes for value in values}) > 1:
-        found = ", ".join(f"{value.axes} {size}" for value, size in zip(values, sizes, strict=True))
-        raise op.error(f"it joins maps of different sizes (H, W, C): {found}")
-    return builder.node(operation.name, op.name, values, after, before=after, positive=builder.is_positive(*values))
-
-
-def _with_constant(builder: Builder, op: OnnxOp, values: list[Value], places: list[int]) -> Value:
-    """Add a bias, or multiply by zero."""
-    if len(op.inputs) != 2:
-        raise op.error("a constant among several operands cannot be represented")
-    (x,), constant = values, builder.parameter(op, places[0])
-    if op.type == "Mul" and not constant.any():
-        return builder.node("zero", op.name, [x], builder.size(x))
-    is_same_shape = builder.shape(op.outputs[0]) == builder.shape(op.inputs[1 - places[0]])
-    if op.type == "Mul" and is_same_shape and constant.size == 1 and constant == 1:
-        return x
-    fits = op.type == "Add" and builder.by_channel(x, constant) is not None
-    if not fits or builder.only_reader(op.inputs[1 - places[0]]) is None:
-        raise op.error("a constant operand; only the bias of a convolution or dense layer can be represented")
-    if not builder.add_bias(x, constant):
-        raise op.error("a constant is added to what is no convolution or dense layer, or has a bias already")
-    return x
+CONVERTERS.register("add", "mul", "zero", "scale", "depthwise", "batchnorm", types=("Add", "Sum", "Mul"))(merge)
+CONVERTERS.register("scale", "add", "depthwise", types=("Sub",))(difference)
+CONVERTERS.register("scale", "reciprocal", "mul", "depthwise", types=("Div",))(quotient)
+CONVERTERS.register("scale", types=("Neg",))(negative)
 
 
 @CONVERTERS.register("concat", types=("Concat",))
