@@ -56,7 +56,7 @@ def test_graphs_that_are_no_network_are_refused(tiny_graph, tmp_path, edges, rea
 @pytest.mark.parametrize(
     ("label", "index", "reason"),
     [
-        ("hardswish", 16, r"node r \(hardswish\): unknown operation 'hardswish' \(index 16\)"),
+        ("mish", 16, r"node r \(mish\): unknown operation 'mish' \(index 16\)"),
         ("tanh", 6, r"node r \(tanh\): its label says tanh, its index 6 says relu"),
         ("conv2d", 3, ".*a conv has a kernel, unlike this node"),
         ("re\nlu", 999, r"node r \(re lu\): unknown operation 're\\nlu'"),
