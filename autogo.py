@@ -122,6 +122,30 @@ def resume(args: argparse.Namespace) -> None:
     train(args, networks, source, training_data(args, source.graph), folder)
 
 
+def search_in(
+    folder: ResultFolder,
+    args: argparse.Namespace,
+    source: "WeightedGraph",
+    data: "ImageData | None",
+    workers: "Workers",
+) -> None:
+    """Search, measuring if asked to; a search that ends before it has a result leaves no folder, unless it measured."""
+    from model_src.search.measuring import Trainings
+
+    measure = None
+    if data is not None and args.measure:
+        folder.mark_unfinished(True)
+        measure = Trainings(measurement(args, source.graph, data), folder.measured_path, args.from_scratch)
+    try:
+        result = run_search(source, search_config(args), workers, measure, args.measured_table)
+    except BaseException:  # Ctrl-C before the first mutation, too
+        if not (args.resume or folder.measured_path.exists()):
+            folder.remove()
+        raise
+    report(args, result, folder)
+    folder.mark_unfinished(bool(measure and result.interrupted))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, report, and train the results if asked to; or only train those of a finished search."""
     args = parse_args(argv)
@@ -133,34 +157,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.comp_graph.load import load_network
     from model_src.search.candidates import allowed_ops
     from model_src.search.config import MutatorFiles
-    from model_src.search.measuring import Trainings
     from model_src.search.output import make_folder, stored_search
     from model_src.search.workers import Workers
 
     config = search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
     source = load_network(args.model_path, args.input_h, args.input_w, args.input_c)
-    cg = source.graph
-    check_input_size(args, tuple(cg.input_shape[1:]))
+    check_input_size(args, tuple(source.graph.input_shape[1:]))
     check_formats(args.export)
-    data = training_data(args, cg) if trains(args) or args.measure else None
+    data = training_data(args, source.graph) if trains(args) or args.measure else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
         folder = ResultFolder(args.resume) if args.resume else make_folder(args, source)
-        folder.mark_unfinished(bool(args.measure))
-        measure = (
-            Trainings(measurement(args, cg, data), folder.measured_path, args.from_scratch)
-            if data and args.measure
-            else None
-        )
-        try:
-            result = run_search(source, config, workers, measure, args.measured_table)
-        except BaseException:  # Ctrl-C before the first mutation, too
-            if not (args.resume or folder.measured_path.exists()):
-                folder.remove()
-            raise
-    report(args, result, folder)
-    folder.mark_unfinished(bool(result.interrupted and measure))
+        search_in(folder, args, source, data, workers)
     if data is not None and trains(args):
         source, networks = stored_search(folder, args.model_path)
         train(args, networks, source, data, folder)

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save
 
 from model_src.comp_graph.networks.plan import plan_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.files import InputError, atomic_write, save_pickle
+from model_src.files import InputError, atomic_write, naming, save_pickle
 
 SUFFIX = ".safetensors"
 
@@ -62,7 +62,7 @@ def load_weights(path: Path, graph: ComputeGraph) -> NodeWeights | None:
     """The weights beside a graph's file; None where there are none.
 
     Raises:
-        InputError: The file is damaged, or holds weights of another graph or ones that are no numbers.
+        InputError: The file is damaged, or holds weights of another graph, of other shapes or that are no numbers.
     """
     path = path.with_suffix(SUFFIX)
     if not path.exists():
@@ -80,4 +80,22 @@ def load_weights(path: Path, graph: ComputeGraph) -> NodeWeights | None:
         if not np.isfinite(values).all():
             raise InputError(f"{path}: {key} is not all numbers")
         weights.setdefault(nodes[layer], {})[name] = values
+    from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
+
+    with naming(path):
+        check_shapes(
+            state, {name: tuple(one.shape) for name, one in build_torch_network(graph, 0).state_dict().items()}
+        )
     return weights
+
+
+def check_shapes(state: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Hold weights against the shapes that a network has.
+
+    Raises:
+        ValueError: One has another shape, or the network has none of this name.
+    """
+    for name, values in state.items():
+        if wanted.get(name) != values.shape:
+            own = wanted.get(name, "no such parameter")
+            raise ValueError(f"the weights of {name} have shape {values.shape}, the network has {own}")

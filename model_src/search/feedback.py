@@ -18,7 +18,7 @@ from model_src.search.pareto import Individual
 logger = logging.getLogger(__name__)
 
 
-class Subject(NamedTuple):
+class ToMeasure(NamedTuple):
     """A network to be measured, with what it inherits; None where the input came without weights."""
 
     graph: ComputeGraph
@@ -27,7 +27,7 @@ class Subject(NamedTuple):
 
 # Measures networks, given by their canonical hashes; yields the hash of each when that is done, with its accuracy (a
 # fraction), or None where it failed.
-Measure = Callable[[Mapping[str, Subject]], Iterator[tuple[str, float | None]]]
+Measure = Callable[[Mapping[str, ToMeasure]], Iterator[tuple[str, float | None]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ class Feedback:
         }
 
     def measure(
-        self, source: Individual, front: Sequence[Individual], to_train: Callable[[Individual], Subject]
+        self, source: Individual, front: Sequence[Individual], to_train: Callable[[Individual], ToMeasure]
     ) -> None:
         """Measure results that spread over the front, and the input if that was not done yet.
 

@@ -15,6 +15,7 @@ from model_src.families import all_names
 from model_src.files import InputError
 from model_src.predictor.settings import add_ignored_flags
 from model_src.search.result_folder import ResultFolder, flag_words
+from model_src.training.flags import RECIPE_NAMES
 
 if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
 EXPORT_FORMATS = ("onnx", "torch", "tf")
-RECIPE_NAMES = ("published", "fast")
 _REQUIRED = ("model_path", "model_family", "predictor_path", "predictor_type", "input_h", "input_w", "input_c")
 # What may differ when the training of a finished search goes on: how to train, and where files are.
 _MAY_CHANGE = (

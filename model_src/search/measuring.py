@@ -8,9 +8,8 @@ from pathlib import Path
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
 from model_src.files import InputError, naming
-from model_src.search.feedback import MeasuredNetwork, Subject
-from model_src.training.labels import Measurement, trained_rows
-from model_src.training.labels import Subject as Trainee
+from model_src.search.feedback import MeasuredNetwork, ToMeasure
+from model_src.training.labels import Measurement, Subject, trained_rows
 
 HASH, ACCURACY, FILE, SWAPS = "hash", "measured", "file", "swaps"  # columns of the table, as of pareto.csv
 
@@ -31,13 +30,13 @@ class Trainings:
     path: Path
     from_scratch: bool = False
 
-    def __call__(self, networks: Mapping[str, Subject]) -> Iterator[tuple[str, float | None]]:
+    def __call__(self, networks: Mapping[str, ToMeasure]) -> Iterator[tuple[str, float | None]]:
         """Train networks, given by their hashes in the search."""
-        trainees = [
-            Trainee(graph, identity, canonical_hash(graph), None if self.from_scratch else inherited)
+        subjects = [
+            Subject(graph, identity, canonical_hash(graph), None if self.from_scratch else inherited)
             for identity, (graph, inherited) in networks.items()
         ]
-        for row in trained_rows(trainees, self.measurement, self.path):
+        for row in trained_rows(subjects, self.measurement, self.path):
             if row.config_hash in networks:
                 yield row.config_hash, row.held_out
 

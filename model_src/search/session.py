@@ -17,7 +17,7 @@ from model_src.processes import TaskError
 from model_src.runtime import random_stream
 from model_src.search.children import Mutation, Rating, Screened
 from model_src.search.config import MutatorFiles, SearchConfig, parse_drop
-from model_src.search.feedback import ByCorrection, Feedback, Measure, MeasuredNetwork, Subject, ranked_anew
+from model_src.search.feedback import ByCorrection, Feedback, Measure, MeasuredNetwork, ToMeasure, ranked_anew
 from model_src.search.objectives import Goal, Window
 from model_src.search.pareto import Individual, Origin
 from model_src.search.rescoring import ByScore, Rescoring, merit_of
@@ -227,9 +227,9 @@ class _Run:
             self._feedback.measure(source, front, self._to_measure)
             self._learn(self._feedback)
 
-    def _to_measure(self, one: Individual) -> Subject:
+    def _to_measure(self, one: Individual) -> ToMeasure:
         built = self.result.built(one, 0, one.identity)
-        return Subject(built.graph, built.inherited)
+        return ToMeasure(built.graph, built.inherited)
 
     def _learn(self, feedback: Feedback) -> None:
         result, config = self.result, self._config

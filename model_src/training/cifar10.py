@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_src.comp_graph.inheritance import Inheritance
-from model_src.comp_graph.networks.initial import initial_network
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.runtime import choose_device
 from model_src.training.image_data import ImageData
 from model_src.training.methods import method_of
@@ -33,17 +31,9 @@ class TorchLearner:
     _order: Tensor  # the plan of the epoch
     _changes: Tensor
 
-    def __init__(
-        self,
-        cg: ComputeGraph,
-        config: Recipe,
-        seed: int,
-        data: ImageData,
-        how: Execution,
-        inherited: Inheritance | None = None,
-    ):
+    def __init__(self, network: TorchNetwork, config: Recipe, data: ImageData, how: Execution):
         self._device = choose_device(how.device)
-        self._network = initial_network(cg, seed, inherited)
+        self._network = network
         self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
         self._whole: Callable[[Tensor], Tensor] = self._network
         self._batch_size = config.batch_size

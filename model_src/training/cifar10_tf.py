@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_src.comp_graph.exporters.tensorflow import tf_twin
-from model_src.comp_graph.inheritance import Inheritance
-from model_src.comp_graph.networks.initial import initial_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.files import InputError
 from model_src.runtime import import_tensorflow
 from model_src.training.image_data import ImageData
@@ -32,19 +31,11 @@ class KerasLearner:
     _order: tf.Tensor  # the plan of the epoch
     _scales: tf.Tensor
 
-    def __init__(
-        self,
-        cg: ComputeGraph,
-        config: Recipe,
-        seed: int,
-        data: ImageData,
-        how: Execution,
-        inherited: Inheritance | None = None,
-    ):
+    def __init__(self, cg: ComputeGraph, network: TorchNetwork, config: Recipe, data: ImageData, how: Execution):
         assert isinstance(config, TrainConfig)  # see `check_execution`
         self._device, self.device_name = choose_tf_device(how.device)
         with self._running():
-            self._network = tf_twin(cg, initial_network(cg, seed, inherited))
+            self._network = tf_twin(cg, network)
             _check_output(self._network, data.n_classes)
             self._optimiser = keras.optimizers.RMSprop(config.learning_rate, momentum=config.momentum, centered=True)
             self._optimiser.build(self._network.trainable_variables)

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
-from model_src.runtime import choose_device
+from model_src.runtime import choose_device, one_thread
 from model_src.training.image_data import ImageData
 from model_src.training.loop import TrainingLoop, make_learner
 from model_src.training.recipe import AUTOMATIC, Execution, Recipe
@@ -19,7 +20,9 @@ IMAGES_TIMED = 32
 PASSES = 3  # training on an image costs three times a test of it: forward, and backward to maps and to weights
 
 
-def say_cost(trainings: Sequence[ComputeGraph], config: Recipe, data: ImageData, how: Execution) -> None:
+def say_cost(
+    trainings: Sequence[ComputeGraph], config: Recipe, data: ImageData, how: Execution, n_jobs: int | None = None
+) -> None:
     """Log how long trainings on a CPU will take: their FLOPs, at the speed of the first network that can be built.
 
     Args:
@@ -27,6 +30,7 @@ def say_cost(trainings: Sequence[ComputeGraph], config: Recipe, data: ImageData,
         config: The recipe.
         data: The images.
         how: Where and how to compute.
+        n_jobs: Trainings at a time, of one thread each; None: one after the other, with all threads.
     """
     if choose_device(how.device).type != "cpu":
         return
@@ -34,10 +38,12 @@ def say_cost(trainings: Sequence[ComputeGraph], config: Recipe, data: ImageData,
     mflops = [compute_cg_flops(cg, op2i, allow_zero=True) for cg in trainings]
     for cg, own in zip(trainings, mflops, strict=True):
         try:
-            speed = images_per_second(cg, config, data, how)
+            with one_thread() if n_jobs else nullcontext():
+                speed = images_per_second(cg, config, data, how)
         except (ValueError, RuntimeError, MemoryError):
             continue  # its training will say why
-        seconds = sum(mflops) / max(own, 1e-6) * images_per_training(config, data) / speed
+        at_once = min(n_jobs or 1, len(trainings))
+        seconds = sum(mflops) / max(own, 1e-6) * images_per_training(config, data) / speed / at_once
         logger.info(
             "%d trainings on the CPU will take about %s (measured: %.0f images/s with %s of %.1f MFLOPs)",
             len(trainings), duration(seconds), speed, cg.name, own,

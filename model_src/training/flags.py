@@ -15,6 +15,7 @@ from model_src.labels.table import TEACHER, TRAIN
 if TYPE_CHECKING:
     from model_src.training.sources import LabelSource
 
+RECIPE_NAMES = ("published", "fast")  # of `recipe.RECIPES`, which is not light
 _MEASUREMENT_FLAGS = (
     *("recipe", "epochs", "train_images", "batch_size"),
     *("runs", "n_jobs", "device_str", "train_data_dir"),
@@ -34,12 +35,12 @@ def add_label_flags(parser: FlagParser) -> None:
 def add_measurement_flags(parser: FlagParser) -> None:
     """Add the flags that say how networks are measured; they are None where they are not given."""
     add = parser.add_argument
-    add("-recipe", choices=("published", "fast"), help="of a training; published if not given")
+    add("-recipe", choices=RECIPE_NAMES, help="of a training; published if not given")
     add("-epochs", type=positive_int, help="of a training; 200 if not given, or 4 by the fast recipe")
     add("-train_images", type=positive_int, help="train on the first so many images; all if not given")
     add("-batch_size", type=positive_int, help="images per step; 256 if not given")
     add("-runs", type=positive_int, help="trainings of each network, with different seeds; 1 if not given")
-    add("-n_jobs", type=positive_int, help="trainings at a time, on one device; 1 if not given")
+    add("-n_jobs", type=positive_int, help="trainings at a time, a thread each; 1 if not given")
     add("-device_str", help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-train_data_dir", type=Path, help="CIFAR-10; data/cifar-10-batches-py if not given, downloaded if absent")
 

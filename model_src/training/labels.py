@@ -46,7 +46,7 @@ class Measurement:
     Attributes:
         recipe: Of every training.
         n_runs: Trainings of each network, with seeds 0, 1, ...
-        n_jobs: Trainings at a time.
+        n_jobs: Trainings at a time; on a CPU each uses one thread, so that results do not depend on this.
         images: Reads the images.
         how: Where and how to compute.
     """
@@ -93,7 +93,7 @@ def trained_rows(subjects: Sequence[Subject], measurement: Measurement, path: st
         if not table.has(subject.graph_hash, seed)
     }
     yield from list(table.rows)
-    say_cost([job.graph for job in left], recipe, data, how)
+    say_cost([job.graph for job in left], recipe, data, how, measurement.n_jobs)
     for job, outcome in train_jobs(list(left), recipe, measurement.images, how, measurement.n_jobs):
         table.append(_row(left[job], job.seed, budget, outcome))
         if job.state:

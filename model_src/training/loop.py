@@ -104,15 +104,17 @@ def make_learner(
     if tuple(cg.input_shape[1:]) != data.input_shape:
         size = "x".join(map(str, data.input_shape))
         raise ValueError(f"{cg.name}: input {tuple(cg.input_shape[1:])}, but {data.dataset} images are {size}")
+    from model_src.comp_graph.networks.initial import initial_network
+
     whole, cg, data = cg, fitted(cg, data), data.split(config.train_images, config.held_out)
-    inherited = inherited and for_changed(inherited, whole, cg)
+    network = initial_network(cg, seed, inherited and for_changed(inherited, whole, cg))
     if config.framework == "TensorFlow":
         from model_src.training.cifar10_tf import KerasLearner
 
-        return KerasLearner(cg, config, seed, data, how, inherited)
+        return KerasLearner(cg, network, config, data, how)
     from model_src.training.cifar10 import TorchLearner
 
-    return TorchLearner(cg, config, seed, data, how, inherited)
+    return TorchLearner(network, config, data, how)
 
 
 def check_execution(config: Recipe, how: Execution) -> None:

@@ -1,6 +1,5 @@
 """Trainings, each in a process of its own; several at a time on one device."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -40,6 +39,9 @@ def train_jobs(
 ) -> Iterator[tuple[Job, RunResult | str]]:
     """Do trainings, with a progress bar; yields each as soon as it ends, with its result or why it failed.
 
+    On a CPU each uses one thread: with another number sums are rounded otherwise, and a result must not depend on
+    `n_jobs`.
+
     Args:
         jobs: The trainings.
         config: The recipe of all.
@@ -58,7 +60,7 @@ def train_jobs(
     ]
     with (
         tqdm(total=len(jobs), unit="training", desc="trainings", disable=not jobs) as bar,
-        TaskPool(_Images(images, n_jobs), n_jobs, reuse=False) as pool,
+        TaskPool(_OneThread(images), n_jobs, reuse=False) as pool,
     ):
         for outcome in pool.as_finished(tasks):
             bar.update()
@@ -92,17 +94,15 @@ def _result(outcome: Outcome) -> RunResult | str:
 
 
 @dataclass(frozen=True)
-class _Images:
-    """Reads the images, in whichever process it is called, and lets that use its share of the processor."""
+class _OneThread:
+    """Reads the images, in whichever process it is called, and lets trainings there use one thread."""
 
     images: ImageSource
-    n_jobs: int
 
     def __call__(self) -> ImageData:
-        if self.n_jobs > 1:
-            import torch
+        import torch
 
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.n_jobs))
+        torch.set_num_threads(1)
         return self.images()
 
 

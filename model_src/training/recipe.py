@@ -36,11 +36,6 @@ class Recipe:
     epochs_per_test: int = 1
     held_out: int = 0
 
-    @property
-    def content(self) -> dict[str, Any]:
-        """All of it, as JSON data."""
-        return {"name": self.name, **asdict(self)}
-
     def content_on(self, dataset: str, inherits: bool = False) -> dict[str, Any]:
         """What tells a training from others, as JSON data.
 
@@ -49,7 +44,7 @@ class Recipe:
             inherits: Whether it begins with inherited weights; fresh ones are left out.
         """
         others = {"dataset": dataset} if dataset != CIFAR10 else {}
-        return {**self.content, **others, **({"weights": "inherited"} if inherits else {})}
+        return {"name": self.name, **asdict(self), **others, **({"weights": "inherited"} if inherits else {})}
 
     def rate(self, step: int, n_steps: int) -> float:
         """Learning rate of a step, counted from 0."""

@@ -107,13 +107,30 @@ def no_numbers(path, state):
     save_file({**state, name: np.full_like(state[name], np.nan)}, path)
 
 
+def other_shapes(path, state):
+    name = next(name for name in state if name.endswith("conv.weight"))
+    save_file({**state, name: state[name][:1]}, path)
+
+
+def no_such_parameter(path, state):
+    name = next(name for name in state if name.endswith("conv.weight"))
+    save_file({**state, name.replace("weight", "weigth"): state[name]}, path)
+
+
 def text(path, state):
     path.write_text("weights")
 
 
 @pytest.mark.parametrize(
     ("damage", "reason"),
-    [(cut, ""), (foreign, "which the graph beside it does not have"), (no_numbers, "is not all numbers"), (text, "")],
+    [
+        (cut, ""),
+        (foreign, "which the graph beside it does not have"),
+        (no_numbers, "is not all numbers"),
+        (text, ""),
+        (other_shapes, "the network has"),
+        (no_such_parameter, "the network has no such parameter"),
+    ],
 )
 def test_damaged_and_foreign_weights_are_refused_in_one_line(found, tmp_path, damage, reason):
     found.save(tmp_path / "net.pkl")

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
 from model_src.files import InputError, save_pickle  # noqa: E402
-from model_src.search.feedback import Subject  # noqa: E402
+from model_src.search.feedback import ToMeasure  # noqa: E402
 from model_src.search.measuring import Trainings, read_measured  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.labels import Measurement  # noqa: E402
@@ -72,11 +72,15 @@ def test_trainings_give_accuracies_of_held_out_images_and_are_not_repeated(tmp_p
     trainings = Trainings(
         Measurement(recipe, images=partial(load_cifar10, cifar_folder), how=Execution("cpu")), tmp_path / "measured.csv"
     )
-    networks = {"a": Subject(classifier(4)), "b": Subject(classifier(8)), "bad": Subject(classifier(6, n_classes=4))}
+    networks = {
+        "a": ToMeasure(classifier(4)),
+        "b": ToMeasure(classifier(8)),
+        "bad": ToMeasure(classifier(6, n_classes=4)),
+    }
     found = dict(trainings(networks))
     assert found.keys() == networks.keys()
     assert found["bad"] is None
     assert {round(10 * found[name], 9) % 1 for name in "ab"} == {0}  # of ten images
     monkeypatch.setattr("model_src.training.loop.train_network", None)
     assert dict(trainings(networks)) == found
-    assert dict(trainings({"a": Subject(classifier(4))})) == {"a": found["a"]}
+    assert dict(trainings({"a": ToMeasure(classifier(4))})) == {"a": found["a"]}

@@ -3,9 +3,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
-from model_src.training.cifar10 import TorchLearner  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
-from model_src.training.loop import train_network  # noqa: E402
+from model_src.training.loop import make_learner, train_network  # noqa: E402
 from model_src.training.recipe import Execution, TrainConfig  # noqa: E402
 from tests.training.conftest import classifier, small_network  # noqa: E402
 
@@ -30,7 +29,7 @@ def test_initial_weights_are_he_and_glorot_and_repeat():
 
 
 def learner(data, **how):
-    made = TorchLearner(small_network(), SHORT, 0, data, Execution("cpu", **how))
+    made = make_learner(small_network(), SHORT, 0, data, Execution("cpu", **how))
     made.start_epoch(
         torch.randperm(100, generator=torch.Generator().manual_seed(0)).numpy(), torch.ones(100, 2).numpy()
     )

@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from contextlib import nullcontext  # noqa: E402
 from dataclasses import replace  # noqa: E402
 
 from model_src.training import cost  # noqa: E402
@@ -46,6 +47,22 @@ def test_the_cost_is_that_of_all_flops_at_the_measured_speed(data, monkeypatch, 
     assert caplog.messages == [
         "3 trainings on the CPU will take about 53 s (measured: 10 images/s with hidden8 of 0.0 MFLOPs)"
     ]
+
+
+def test_trainings_at_a_time_share_the_cost(data, monkeypatch, caplog):
+    threads = []
+    monkeypatch.setattr(cost, "images_per_second", lambda *_: threads.append(torch.get_num_threads()) or 10.0)
+    monkeypatch.setattr(cost, "one_thread", lambda: threads.append("one") or nullcontext())
+    with caplog.at_level(logging.INFO):
+        for n_jobs in (None, 1, 2, 9):
+            cost.say_cost([classifier(8)] * 3, TrainConfig(epochs=1), data, CPU, n_jobs)
+    assert [message.split(" (")[0].split("about ")[1] for message in caplog.messages] == [
+        "32 s",
+        "32 s",
+        "16 s",
+        "11 s",
+    ]
+    assert threads.count("one") == 3
 
 
 def test_a_network_that_cannot_be_built_is_left_out_of_the_measurement(data, caplog):

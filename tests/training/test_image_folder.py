@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import shutil
+from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
 
@@ -298,8 +299,9 @@ def test_a_training_on_other_data_is_not_gone_on_with(folder, cifar_folder, tmp_
 
 def test_cifar10_is_told_apart_as_ever():
     recipe = TrainConfig()
-    assert recipe.content_on(CIFAR10) == recipe.content
-    assert recipe.content_on("folder:x") == {**recipe.content, "dataset": "folder:x"}
+    plain = {"name": recipe.name, **asdict(recipe)}
+    assert recipe.content_on(CIFAR10) == plain
+    assert recipe.content_on("folder:x") == {**plain, "dataset": "folder:x"}
 
 
 @pytest.mark.usefixtures("in_this_process")

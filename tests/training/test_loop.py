@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from dataclasses import replace  # noqa: E402
 
 from model_src.comp_graph.inheritance import all_of  # noqa: E402
+from model_src.comp_graph.networks import initial  # noqa: E402
 from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
 from model_src.files import InputError  # noqa: E402
 from model_src.training import cifar10  # noqa: E402
@@ -173,16 +174,16 @@ class Hungry(torch.nn.Module):
 )
 def test_a_network_too_large_for_the_memory_learns_the_same_in_parts(data, monkeypatch, error):
     whole = train_network(small_network(), SHORT, 0, data, CPU)
-    build = cifar10.initial_network
-    monkeypatch.setattr(cifar10, "initial_network", lambda *args: Hungry(build(*args), error, 7))
+    build = initial.initial_network
+    monkeypatch.setattr(initial, "initial_network", lambda *args: Hungry(build(*args), error, 7))
     in_parts = train_network(small_network(), SHORT, 0, data, CPU)
     assert in_parts.last_loss == pytest.approx(whole.last_loss, rel=1e-4)
     assert in_parts.last_accuracy == whole.last_accuracy
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(data, monkeypatch):
-    build = cifar10.initial_network
-    monkeypatch.setattr(cifar10, "initial_network", lambda *args: Hungry(build(*args), RuntimeError("broken"), 7))
+    build = initial.initial_network
+    monkeypatch.setattr(initial, "initial_network", lambda *args: Hungry(build(*args), RuntimeError("broken"), 7))
     with pytest.raises(RuntimeError, match=r"^broken$"):
         train_network(small_network(), SHORT, 0, data, CPU)
 

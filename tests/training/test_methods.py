@@ -8,9 +8,9 @@ from dataclasses import replace  # noqa: E402
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork  # noqa: E402
-from model_src.training.cifar10 import TorchLearner, has_bfloat16  # noqa: E402
+from model_src.training.cifar10 import has_bfloat16  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
-from model_src.training.loop import train_network  # noqa: E402
+from model_src.training.loop import make_learner, train_network  # noqa: E402
 from model_src.training.methods import FastMethod, PublishedMethod, moved, zoom  # noqa: E402
 from model_src.training.recipe import Execution, FastConfig, TrainConfig  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
@@ -90,7 +90,7 @@ def test_labels_are_smoothed(data):
 
 def test_a_large_gradient_is_scaled_down(data):
     def change(most):
-        learner = TorchLearner(classifier(), replace(SHORT, most_gradient=most), 0, data, CPU)
+        learner = make_learner(classifier(), replace(SHORT, most_gradient=most), 0, data, CPU)
         learner.start_epoch(*SHORT.plan(100, np.random.default_rng(0)))
         before = {name: value.copy() for name, value in learner.state().items()}
         learner.add_gradients(0, 32, 1.0)
@@ -101,10 +101,10 @@ def test_a_large_gradient_is_scaled_down(data):
 
 
 def test_a_test_looks_at_mirror_images_too(data):
-    learner = TorchLearner(classifier(), SHORT, 0, data, CPU)
-    mirrored = TorchLearner(classifier(), SHORT, 0, data._replace(test_images=data.test_images[..., ::-1].copy()), CPU)
+    learner = make_learner(classifier(), SHORT, 0, data, CPU)
+    mirrored = make_learner(classifier(), SHORT, 0, data._replace(test_images=data.test_images[..., ::-1].copy()), CPU)
     assert float(learner.test(0, 20)[0]) == pytest.approx(float(mirrored.test(0, 20)[0]), rel=1e-2)
-    assert TorchLearner(classifier(), SHORT, 1, data, CPU).test(0, 20) != learner.test(0, 20)
+    assert make_learner(classifier(), SHORT, 1, data, CPU).test(0, 20) != learner.test(0, 20)
 
 
 def test_a_cpu_that_has_bfloat16_uses_it_by_the_fast_recipe(data, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_cpu_that_has_bfloat16_uses_it_by_the_fast_recipe(data, monkeypatch):
     for able in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able})
         assert has_bfloat16(torch.device("cpu")) == able
-        learner = TorchLearner(small_network(), SHORT, 0, data, CPU)
+        learner = make_learner(small_network(), SHORT, 0, data, CPU)
         learner._network.layers["op_1/conv"].register_forward_hook(lambda *args: types.append(args[2].dtype))
         learner.test(0, 20)
     assert types == 2 * [torch.bfloat16] + 2 * [torch.float32]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from model_src.training.flags import RECIPE_NAMES
 from model_src.training.recipe import RECIPES, FastConfig, TrainConfig, TrainingError, reason_of
 
 
@@ -45,6 +46,7 @@ def test_a_fast_epoch_moves_every_image_and_flips_half():
 
 def test_recipes_have_names():
     assert {name: recipe.name for name, recipe in RECIPES.items()} == {"published": "published", "fast": "fast"}
+    assert tuple(RECIPES) == RECIPE_NAMES
 
 
 @pytest.mark.parametrize("recipe", [TrainConfig(), FastConfig()])

@@ -8,7 +8,7 @@ from torch import nn
 from model_src.comp_graph.inheritance import Inheritance
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
-from model_src.comp_graph.weights import WeightedGraph
+from model_src.comp_graph.weights import WeightedGraph, check_shapes
 
 
 def initial_network(cg: ComputeGraph, seed: int, inherited: Inheritance | None = None, **options: Any) -> TorchNetwork:
@@ -52,11 +52,7 @@ def take_weights(network: TorchNetwork, cg: ComputeGraph, inherited: Inheritance
         ValueError: The weights have other shapes than the network's.
     """
     state = WeightedGraph(cg, inherited.weights).state()
-    own = network.state_dict()
-    for name, values in state.items():
-        if name not in own or own[name].shape != values.shape:
-            wanted = tuple(own[name].shape) if name in own else "no such parameter"
-            raise ValueError(f"{cg.name}: the weights of {name} have shape {values.shape}, the network has {wanted}")
+    check_shapes(state, {name: tuple(one.shape) for name, one in network.state_dict().items()})
     network.load_state_dict({name: torch.from_numpy(values) for name, values in state.items()}, strict=False)
     for step in network.plan.steps:
         if step.node.str_id in inherited.harmless:
