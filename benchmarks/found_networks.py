@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import measuring
 from benchmarks.drawing import distinct, random_walks, scaled, trainable
 from benchmarks.judge import VARIANTS, load_source
-from benchmarks.measuring import EPOCHS, LABELS, accuracies, table_lines
+from benchmarks.measuring import EPOCHS, LABELS, accuracies, at_epochs, table_lines
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
@@ -28,7 +28,7 @@ from model_src.search.session import search
 FAMILIES = ("two_path", "hiaml")
 KINDS = {"two-stage": "caution 0.5", "plain": "plain"}  # the variants of `judge.py`
 PER_SEARCH, N_SEEDS = 3, 3
-LONGER = (8, 16)  # epochs with which some of the networks are trained, too
+BUDGETS = (4, EPOCHS, 16)  # epochs
 DRAWS, LONGEST = 12_000, 20
 NEAREST = 5  # mutants, by FLOPs, of which one is drawn
 
@@ -81,12 +81,6 @@ def files_of(family: str) -> tuple[Path, Path, Path]:
     return table, table.with_suffix(".json"), table.with_suffix("")
 
 
-def table_for(family: str, epochs: int) -> Path:
-    """The table of a family's trainings of so many epochs."""
-    table = files_of(family)[0]
-    return table if epochs == EPOCHS else table.with_stem(f"{table.stem}_{epochs}")
-
-
 def kept_networks(family: str, reference: Path) -> tuple[dict[str, ComputeGraph], dict[str, dict[str, float]]]:
     """The networks, which are searched and drawn the first time, and what the searches say of theirs."""
     _, known, folder = files_of(family)
@@ -103,35 +97,35 @@ def kept_networks(family: str, reference: Path) -> tuple[dict[str, ComputeGraph]
 def report(family: str, reference: Path) -> Iterator[str]:
     """The table of a family."""
     graphs, claims = kept_networks(family, reference)
-    measured = accuracies(files_of(family)[0])
     start = graph_macs(graphs["input"])
-    yield f"\n**{family}**\n"
-    rows = []
-    for name in [name for name in graphs if name in measured]:
-        values, claim = measured[name], claims[name]
-        gains = [f"{score - claims['input'][kind]:+.2f}" for kind, score in claim.items()] if name != "input" else []
-        deviation = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-        change = f"{mean(values) - mean(measured['input']):+.2f}"
-        rows.append(
-            (
-                name,
-                f"{graph_macs(graphs[name]) / start:.2f}",
-                "".join(gains),
-                f"{mean(values):.2f}{deviation}",
-                change,
-                len(values),
-            )
+    for epochs in BUDGETS:
+        measured = accuracies(at_epochs(files_of(family)[0], epochs))
+        yield f"\n**{family}, {epochs} epochs**\n"
+        rows = [_row(name, graphs[name], start, measured, claims) for name in graphs if name in measured]
+        yield from table_lines(
+            ("network", "× FLOPs", "claimed gain", "accuracy, %", "against the input", "seeds"), rows
         )
-    yield from table_lines(("network", "× FLOPs", "claimed gain", "accuracy, %", "against the input", "seeds"), rows)
-    for epochs in LONGER:
-        longer = accuracies(table_for(family, epochs))
-        if longer:
-            yield f"\n{epochs} epochs\n"
-            rows = [
-                (name, f"{mean(measured[name]):.2f}", f"{mean(values):.2f}", len(values))
-                for name, values in longer.items()
-            ]
-            yield from table_lines(("network", f"{EPOCHS} epochs, %", f"{epochs} epochs, %", "seeds"), rows)
+
+
+def _row(
+    name: str,
+    graph: ComputeGraph,
+    start: int,
+    measured: dict[str, list[float]],
+    claims: dict[str, dict[str, float]],
+) -> tuple[str, ...]:
+    values = measured[name]
+    gains = [f"{score - claims['input'][kind]:+.2f}" for kind, score in claims[name].items()] if name != "input" else []
+    deviation = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+    change = f"{mean(values) - mean(measured['input']):+.2f}" if "input" in measured else ""
+    return (
+        name,
+        f"{graph_macs(graph) / start:.2f}",
+        "".join(gains),
+        f"{mean(values):.2f}{deviation}",
+        change,
+        str(len(values)),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -148,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"-only: unknown networks {', '.join(sorted(unknown))}; there are {', '.join(found)}")
     if not args.report:
         chosen = {name: cg for name, cg in found.items() if args.only is None or name in args.only}
-        table = table_for(args.family, args.epochs)
+        table = at_epochs(files_of(args.family)[0], args.epochs)
         measuring.train(chosen, table, args.seeds, args.n_jobs, args.data_dir, args.epochs)
     sys.stdout.write("\n".join(report(args.family, args.reference)) + "\n")
     return 0

@@ -19,9 +19,9 @@ import torch
 from benchmarks import drawing, measuring
 from benchmarks.drawing import distinct, random_walks, trainable
 from benchmarks.judge import load_source
-from benchmarks.measuring import LABELS
+from benchmarks.measuring import EPOCHS, LABELS, at_epochs
 from benchmarks.ranking import N_PATTERNS, Mutant, correction_table, ranking_table, ways
-from model_src.cli import FlagParser, run_script
+from model_src.cli import FlagParser, positive_int, run_script
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
@@ -130,10 +130,10 @@ def _stratified(
         yield from chosen[: PER_INPUT // (len(BANDS) - 1)]
 
 
-def files_of(family: str) -> tuple[Path, Path, Path]:
+def files_of(family: str, epochs: int = EPOCHS) -> tuple[Path, Path, Path]:
     """The table of a family's trainings, what is known of its networks, and the folder of their graphs."""
     table = LABELS / f"mutants_{family}.csv"
-    return table, table.with_suffix(".json"), table.with_suffix("")
+    return at_epochs(table, epochs), table.with_suffix(".json"), table.with_suffix("")
 
 
 def drawn_networks(family: str, reference: Path) -> list[Drawn]:
@@ -146,15 +146,15 @@ def drawn_networks(family: str, reference: Path) -> list[Drawn]:
     return [Drawn(**entry) for entry in json.loads(known.read_text(encoding="utf-8"))]
 
 
-def measured_mutants(family: str) -> list[Mutant]:
+def measured_mutants(family: str, epochs: int) -> list[Mutant]:
     """The networks of a family that are trained, with their ratings; none where there is no table."""
-    table, known, folder = files_of(family)
+    table, known, folder = files_of(family, epochs)
     rows = {row.config_hash: row for row in measuring.rows_of(table)}
     drawn = [Drawn(**entry) for entry in json.loads(known.read_text(encoding="utf-8"))] if rows else []
     drawn = [one for one in drawn if one.name in rows]
     graphs = measuring.kept_graphs([one.name for one in drawn], folder)
     ratings = MutatorFiles(SearchConfig(family))().rate(list(graphs.values()), embed=True)
-    return [
+    mutants = [
         Mutant(
             f"{one.origin} {family}",
             one.kind,
@@ -167,11 +167,15 @@ def measured_mutants(family: str) -> list[Mutant]:
         )
         for one, rating in zip(drawn, ratings, strict=True)
     ]
+    with_input = {one.origin for one in mutants if one.kind == "input"}
+    return [one for one in mutants if one.origin in with_input]
 
 
-def report(data_dir: Path) -> Iterator[str]:
+def report(data_dir: Path, epochs: int) -> Iterator[str]:
     """The tables of all families together and of each, and what a correction learns."""
-    by_family = {family: measured_mutants(family) for family in FAMILIES if files_of(family)[0].exists()}
+    by_family = {
+        family: measured_mutants(family, epochs) for family in FAMILIES if files_of(family, epochs)[0].exists()
+    }
     images = torch.from_numpy(load_cifar10(data_dir).train_images[:N_PATTERNS]).float() / 255
     members = MutatorFiles(SearchConfig(FAMILIES[0]))().ensemble.member_names
     everything = [one for mutants in by_family.values() for one in mutants]
@@ -189,13 +193,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = FlagParser(__doc__)
     measuring.add_measuring_flags(parser.add_argument)
     parser.add_argument("-family", choices=FAMILIES, default="two_path", help="of the inputs")
+    parser.add_argument("-epochs", type=positive_int, default=EPOCHS, help="of a training")
     args = parser.parse_args(argv)
     if not args.report:
-        table, _, folder = files_of(args.family)
-        drawn = [one.name for one in drawn_networks(args.family, args.reference)]
-        names = np.random.default_rng(0).permutation(drawn).tolist()  # so that a part of the table is no special one
-        measuring.train(measuring.kept_graphs(names, folder), table, 1, args.n_jobs, args.data_dir)
-    sys.stdout.write("\n".join(report(args.data_dir)) + "\n")
+        table, _, folder = files_of(args.family, args.epochs)
+        drawn = drawn_networks(args.family, args.reference)
+        # The inputs first; the others in random order, so that a part of the table is no special one.
+        order = np.random.default_rng(0).permutation(len(drawn)).tolist()
+        names = [drawn[at].name for at in sorted(order, key=lambda at: drawn[at].kind != "input")]
+        measuring.train(measuring.kept_graphs(names, folder), table, 1, args.n_jobs, args.data_dir, args.epochs)
+    sys.stdout.write("\n".join(report(args.data_dir, args.epochs)) + "\n")
     return 0
 
 
