@@ -60,14 +60,18 @@ def accuracies(table: Path) -> dict[str, list[float]]:
 
 
 def keep_graphs(networks: Mapping[str, ComputeGraph], folder: Path) -> None:
-    """Write every network as `<name>.pkl`."""
+    """Write every network as `<name>.pkl`, with `_` for blanks."""
     for name, cg in networks.items():
-        save_pickle(cg, folder / f"{name}.pkl")
+        save_pickle(cg, _graph_path(folder, name))
 
 
 def kept_graphs(names: Iterable[str], folder: Path) -> dict[str, ComputeGraph]:
     """Read networks that `keep_graphs` wrote."""
-    return {name: load_cg(folder / f"{name}.pkl") for name in names}
+    return {name: load_cg(_graph_path(folder, name)) for name in names}
+
+
+def _graph_path(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace(' ', '_')}.pkl"
 
 
 def resampled(statistic: Callable[[np.ndarray], float], count: int, seed: int = 0) -> np.ndarray:

@@ -58,7 +58,7 @@ def test_the_wheel_has_all_that_runs_and_nothing_else(site):
     shipped = {name for name in files_below(site / "model_src") if name.startswith("shipped/")}
     assert files_below(site / "model_src") == modules | shipped
     known = subprocess.run(["git", "ls-files", *SHIPPED_FOLDERS], cwd=ROOT, capture_output=True, text=True).stdout
-    for name in known.split():
+    for name in known.splitlines():
         assert (f"shipped/{name}" in shipped) == (not name.endswith(".png")), name
     licences = files_below(site / f"autogo-{__version__}.dist-info" / "licenses")
     assert licences == {"LICENSE", "NOTICE"}
