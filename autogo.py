@@ -7,20 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_src.cli import FlagParser, run_script
-from model_src.search.flags import (
-    check_input_size,
-    execution,
-    frontier_config,
-    image_source,
-    measurement,
-    parse_flags,
-    search_config,
-    trains,
-)
+from model_src.search import flags
 from model_src.search.result_folder import ResultFolder
 
 if TYPE_CHECKING:
-    from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.comp_graph.weights import WeightedGraph
     from model_src.search.config import SearchConfig
     from model_src.search.feedback import Measure
@@ -34,9 +24,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line.
 
     Raises:
-        InputError: See `parse_flags`.
+        InputError: See `flags.parse_flags`.
     """
-    return parse_flags(FlagParser(__doc__), argv)
+    return flags.parse_flags(FlagParser(__doc__), argv)
 
 
 def run_search(
@@ -64,32 +54,14 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     from model_src.encoder.segmentation import segment
     from model_src.encoder.tokenizer import Tokenizer
     from model_src.search.output import write_results
-    from model_src.search.report import frontier_table, pareto_rows
+    from model_src.search.report import frontier_table, pareto_rows, summary
 
     encoder, tokenizer = NetworkEncoder.load(args.graph_encoder_path), Tokenizer.load(args.tokenizer_path)
     segments_of = None if args.no_drawings else lambda cg: segment(cg, encoder, tokenizer)
     write_results(result, folder, args.export, segments_of)
-    sys.stdout.write(frontier_table(result, pareto_rows(result)) + "\n")
-    if result.interrupted:
-        sys.stdout.write("Interrupted: these are the results so far.\n")
-        if args.measure:
-            sys.stdout.write(f"Measured networks are kept; go on with -resume {folder.path}\n")
-    if not result.networks:
-        sys.stdout.write("No network is better than the input inside the window.\n")
-    sys.stdout.write(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted\n")
-
-
-def training_data(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageData":
-    """The images that results are trained on, for a search from this network.
-
-    Raises:
-        InputError: They are not there and cannot be downloaded, are damaged or do not fit the network, or framework or
-            device are not there.
-    """
-    from model_src.training.loop import check_execution
-
-    check_execution(frontier_config(args).recipe, execution(args))
-    return image_source(args, cg)()
+    sys.stdout.write(f"{frontier_table(result, pareto_rows(result))}\n{summary(result)}\n")
+    if result.interrupted and args.measure:
+        sys.stdout.write(f"Measured networks are kept; go on with -resume {folder.path}\n")
 
 
 def train(
@@ -103,7 +75,9 @@ def train(
     from model_src.search.output import train_results
 
     try:
-        train_results(networks, source, frontier_config(args), data, folder, execution(args), args.from_scratch)
+        train_results(
+            networks, source, flags.frontier_config(args), data, folder, flags.execution(args), args.from_scratch
+        )
     except KeyboardInterrupt:
         sys.stdout.write(f"Finished trainings are kept; go on with the same training flags and -resume {folder.path}\n")
         raise
@@ -119,7 +93,7 @@ def resume(args: argparse.Namespace) -> None:
 
     folder = ResultFolder(args.resume)
     source, networks = stored_search(folder, args.model_path)
-    train(args, networks, source, training_data(args, source.graph), folder)
+    train(args, networks, source, flags.training_data(args, source.graph), folder)
 
 
 def search_in(
@@ -135,9 +109,9 @@ def search_in(
     measure = None
     if data is not None and args.measure:
         folder.mark_unfinished(True)
-        measure = Trainings(measurement(args, source.graph, data), folder.measured_path, args.from_scratch)
+        measure = Trainings(flags.measurement(args, source.graph, data), folder.measured_path, args.from_scratch)
     try:
-        result = run_search(source, search_config(args), workers, measure, args.measured_table)
+        result = run_search(source, flags.search_config(args), workers, measure, args.measured_table)
     except BaseException:  # Ctrl-C before the first mutation, too
         if not (args.resume or folder.measured_path.exists()):
             folder.remove()
@@ -160,17 +134,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.search.output import make_folder, stored_search
     from model_src.search.workers import Workers
 
-    config = search_config(args)
+    config = flags.search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
     source = load_network(args.model_path, args.input_h, args.input_w, args.input_c)
-    check_input_size(args, tuple(source.graph.input_shape[1:]))
+    flags.check_input_size(args, tuple(source.graph.input_shape[1:]))
     check_formats(args.export)
-    data = training_data(args, source.graph) if trains(args) or args.measure else None
+    data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
         folder = ResultFolder(args.resume) if args.resume else make_folder(args, source)
         search_in(folder, args, source, data, workers)
-    if data is not None and trains(args):
+    if data is not None and flags.trains(args):
         source, networks = stored_search(folder, args.model_path)
         train(args, networks, source, data, folder)
     sys.stdout.write(f"Results are in {folder.path}\n")

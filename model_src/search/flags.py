@@ -230,6 +230,19 @@ def image_source(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageSource":
     return partial(fetch_cifar10, args.train_data_dir)
 
 
+def training_data(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageData":
+    """The images that results are trained on, for a search from this network.
+
+    Raises:
+        InputError: They are not there and cannot be downloaded, are damaged or do not fit the network, or framework or
+            device are not there.
+    """
+    from model_src.training.loop import check_execution
+
+    check_execution(frontier_config(args).recipe, execution(args))
+    return image_source(args, cg)()
+
+
 def measurement(args: argparse.Namespace, cg: "ComputeGraph", data: "ImageData") -> "Measurement":
     """How results of a search are measured between rounds: a tenth of the training images is held out to choose by.
 

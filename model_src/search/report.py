@@ -219,6 +219,15 @@ def _change_cells(rows: Sequence[Row], column: str) -> list[str]:
     return ["change", *(f"{float(row[f'{column}_change_percent']):+.2f} %" for row in rows)]
 
 
+def summary(result: SearchResult) -> str:
+    """How the search went, a line each: whether it was cut short or found nothing, how much it looked at."""
+    lines = ["Interrupted: these are the results so far."] if result.interrupted else []
+    if not result.networks:
+        lines.append("No network is better than the input inside the window.")
+    lines.append(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted")
+    return "\n".join(lines)
+
+
 def mutation_text(result: SearchResult) -> str:
     """The published text report: every result against the input, counts and times."""
     source, goal = result.source, result.goal
