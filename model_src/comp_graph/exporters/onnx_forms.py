@@ -1,0 +1,125 @@
+"""How every operation is written in ONNX: a function each, that appends nodes."""
+
+import numpy as np
+
+from model_src.comp_graph.exporters.onnx_writer import FORMS, Form, Writer
+from model_src.comp_graph.exporters.trace import TracedStep
+from model_src.comp_graph.onnx_types import POINTWISE
+from model_src.comp_graph.sizes import same_padding, window_of
+
+__all__ = ["FORMS"]
+
+
+@FORMS.register("conv", "depthwise", "grouped_conv")
+def _conv(writer: Writer, traced: TracedStep, x: str) -> str:
+    operands = writer.weights(traced, "weight", *(["bias"] if traced.layer.bias is not None else []))
+    attributes = {**_window(traced), "dilations": window_of(traced.step.node).dilation, "group": traced.layer.groups}
+    return writer.add("Conv", [x, *operands], traced.step.name, **attributes)
+
+
+@FORMS.register("maxpool")
+def _maxpool(writer: Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("MaxPool", [x], traced.step.name, **_window(traced))
+
+
+@FORMS.register("avgpool")
+def _avgpool(writer: Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("AveragePool", [x], traced.step.name, **_window(traced), count_include_pad=0)
+
+
+def _window(traced: TracedStep) -> dict[str, tuple[int, ...]]:
+    window = window_of(traced.step.node)
+    top = bottom = left = right = 0
+    if window.same:
+        axes = zip(traced.before[1:], window.kernel, window.stride, window.dilation, strict=True)
+        (top, bottom), (left, right) = (same_padding(*axis) for axis in axes)
+    return {"kernel_shape": window.kernel, "strides": window.stride, "pads": (top, left, bottom, right)}
+
+
+@FORMS.register("batchnorm")
+def _batchnorm(writer: Writer, traced: TracedStep, x: str) -> str:
+    operands = writer.weights(traced, "weight", "bias", "running_mean", "running_var")
+    return writer.add("BatchNormalization", [x, *operands], traced.step.name, epsilon=traced.layer.eps)
+
+
+@FORMS.register("matmul")
+def _matmul(writer: Writer, traced: TracedStep, x: str) -> str:
+    """A dense layer on every pixel."""
+    name = traced.step.name
+    kernel = writer.constant(f"{name}.weight", traced.layer.weight.detach().cpu().numpy().T)
+    x = writer.add("Transpose", [x], f"{name}/channels_last", perm=(0, 2, 3, 1))
+    x = writer.add("Add", [writer.add("MatMul", [x, kernel], f"{name}/product"), *writer.weights(traced, "bias")], name)
+    return writer.add("Transpose", [x], f"{name}/channels_first", perm=(0, 3, 1, 2))
+
+
+@FORMS.register("paddings")
+def _paddings(writer: Writer, traced: TracedStep, x: str) -> str:
+    left, right, top, bottom = traced.layer.padding
+    pads = writer.constant(f"{traced.step.name}/pads", np.array([0, 0, top, left, 0, 0, bottom, right]))
+    return writer.add("Pad", [x, pads], traced.step.name)
+
+
+@FORMS.register("relu6")
+def _relu6(writer: Writer, traced: TracedStep, x: str) -> str:
+    ends = [writer.constant(name, np.array(value, np.float32)) for name, value in (("zero", 0), ("six", 6))]
+    return writer.add("Clip", [x, *ends], traced.step.name)
+
+
+@FORMS.register("swish")
+def _swish(writer: Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("Mul", [x, writer.add("Sigmoid", [x], f"{traced.step.name}/gate")], traced.step.name)
+
+
+@FORMS.register("leakyrelu")
+def _leakyrelu(writer: Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("LeakyRelu", [x], traced.step.name, alpha=traced.layer.negative_slope)
+
+
+@FORMS.register("elu")
+def _elu(writer: Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("Elu", [x], traced.step.name, alpha=traced.layer.alpha)
+
+
+@FORMS.register("prelu")
+def _prelu(writer: Writer, traced: TracedStep, x: str) -> str:
+    slopes = traced.layer.weight.detach().cpu().numpy()[:, None, None]
+    return writer.add("PRelu", [x, writer.constant(f"{traced.step.name}.weight", slopes)], traced.step.name)
+
+
+@FORMS.register("hardsigmoid")
+def _hardsigmoid(writer: Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("HardSigmoid", [x], traced.step.name, alpha=1 / 6, beta=0.5)
+
+
+@FORMS.register("gelu_tanh")
+def _gelu_tanh(writer: Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("Gelu", [x], traced.step.name, approximate="tanh")
+
+
+@FORMS.register("scale")
+def _scale(writer: Writer, traced: TracedStep, x: str) -> str:
+    name, layer = traced.step.name, traced.layer
+    steps = [("Mul", layer.factor, 1), ("Add", layer.offset, 0)]
+    used = [(kind, value) for kind, value, idle in steps if value != idle] or [("Mul", 1)]
+    for number, (kind, value) in enumerate(used, start=1):
+        constant = writer.constant(f"{name}/{kind.lower()}", np.array(value, np.float32))
+        x = writer.add(kind, [x, constant], name if number == len(used) else f"{name}/{number}")
+    return x
+
+
+@FORMS.register("zero")
+def _zero(writer: Writer, traced: TracedStep, x: str) -> str:
+    return writer.add("Mul", [x, writer.constant("zero", np.array(0, np.float32))], traced.step.name)
+
+
+def _one_node(kind: str) -> Form:
+    def form(writer: Writer, traced: TracedStep, x: str) -> str:
+        return writer.add(kind, [x], traced.step.name)
+
+    return form
+
+
+FORMS.register("identity")(_one_node("Identity"))
+FORMS.register("mean", "global")(_one_node("GlobalAveragePool"))
+for _name, _type in POINTWISE.items():
+    FORMS.register(_name)(_one_node(_type))
