@@ -1,9 +1,11 @@
 """PyTorch module -> computation graph, through `torch.export` and ONNX; and back, with the weights."""
 
+import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +35,7 @@ def from_torch(
         try:
             exported = torch.onnx.export(module, (example,), dynamo=True, optimize=False, verbose=False)
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
-            cause = error.__cause__ or error
-            raise ValueError(f"torch.export cannot trace the module: {' '.join(str(cause).split())}") from error
+            raise ValueError(f"torch.export cannot trace the module: {_reason(error)}") from error
     assert exported is not None  # which it is only without `dynamo`
     return from_onnx(exported.model_proto, name or type(module).__name__, None, normalisers)
 
@@ -62,15 +63,26 @@ def _as_inference(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+def _reason(error: BaseException) -> str:
+    """Why PyTorch's exporter gave up, in one line: its first sentence, and the line of code that it is about."""
+    text = str(error.__cause__ or error).strip()
+    first = re.split(r"\.\s|\n", text, maxsplit=1)[0]
+    if "data-dependent" in text:
+        first = f"what it does depends on the values in the image; take that out of its code ({first})"
+    if found := re.findall(r'File "([^"]+)", line (\d+)', text):
+        first = f"{first}, at {found[-1][0]}:{found[-1][1]}"
+    return " ".join(first.split())
+
+
 @contextmanager
 def _without_chatter() -> Iterator[None]:
     """Silence what PyTorch's exporter says about itself."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)

@@ -114,6 +114,24 @@ class Builder:
             raise op.error(f"its operand {op.inputs[index]!r} is a constant; only images can be read there")
         return self.values[op.inputs[index]]
 
+    def stand_in(self, op: OnnxOp) -> list[str]:
+        """Put an identity for the results of an operation that is not read, so that what reads them can be tried.
+
+        Returns:
+            The results for which there is no such, since they are no maps or vectors.
+        """
+        values, left = [self.values[name] for name in op.inputs if name in self.values], []
+        for name in filter(None, op.outputs):
+            shape = self._model.shapes.get(name, ())
+            axes = {4: "NHWC" if values and values[0].axes == "NHWC" else "NCHW", 2: "NC"}.get(len(shape))
+            if axes is None:
+                left.append(name)
+                continue
+            sizes = {"H": 1, "W": 1, **dict(zip(axes, shape, strict=True))}
+            size = (sizes["H"], sizes["W"], sizes["C"])
+            self.values[name] = self.node("identity", op.name, values[:1], size, axes)
+        return left
+
     def map(self, op: OnnxOp) -> Value:
         """The first operand, which must be a map (N, C, H, W).
 

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, inliner, numpy_helper, reference, shape_inference
 
 from model_src.comp_graph.importers.onnx.composed import with_composed
-from model_src.comp_graph.importers.onnx.op import OnnxOp
+from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all
 from model_src.comp_graph.tf_comp_graph import Shape
 
 
@@ -53,7 +53,10 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     from_torch = model.producer_name == "pytorch"
     if model.functions:
         model = inliner.inline_local_functions(model)
+    model.ir_version = max(model.ir_version, 4)  # the first whose initialisers need not be inputs
     image, output = _image(model.graph), _output(model.graph)
+    if image.name == output.name:
+        raise ValueError("its output is its input; there is no operation to read")
     _check_order(model.graph, image.name)
     channels_last = _is_channels_last(model.graph, image.name)
     _set_size(image, size, channels_last)
@@ -63,9 +66,9 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     shapes |= {name: value.shape for name, value in constants.items()}
     ops = _needed([_operation(node, at) for at, node in enumerate(model.graph.node)], constants, output.name)
     ops = _needed(with_composed(ops, constants), constants, output.name)
-    for op in ops:
-        if unknown := [name for name in op.outputs if name and name not in shapes]:
-            raise op.error(f"the size of its result {unknown[0]!r} is unknown")
+    read = {name for op in ops for name in op.inputs} | {output.name}
+    unknown = [op for op in ops if any(name in read and name not in shapes for name in op.outputs)]
+    refuse_all([op.error("the size of its result is unknown") for op in unknown])
     return PreparedModel(tuple(ops), constants, stored, shapes, image.name, output.name, channels_last, from_torch)
 
 
@@ -127,15 +130,15 @@ def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarr
     """The model with inferred sizes, and everything in it that does not depend on the image's pixels."""
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    graph.ClearField("value_info")  # sizes of the image that it was exported for
-    for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
     while True:
+        model.graph.ClearField("value_info")  # sizes of the image that it was exported for, or what was known before
+        for value in model.graph.output:
+            value.type.tensor_type.ClearField("shape")
         try:
             model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         except shape_inference.InferenceError as error:
             raise ValueError(f"ONNX does not accept the model: {' '.join(str(error).split())}") from error
-        new = _computed(model.graph, constants)
+        new = _computed(model, constants)
         if not new:
             return model, constants
         constants |= new
@@ -145,9 +148,10 @@ def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarr
         model.graph.node.extend(kept)
 
 
-def _computed(graph: onnx.GraphProto, known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _computed(model: onnx.ModelProto, known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Results of the nodes that read constants only, or only the size or type of another tensor."""
-    shapes = _shapes(graph)
+    graph, failed = model.graph, []
+    shapes, types = _shapes(graph), _types(graph)
     new: dict[str, np.ndarray] = {}
     all_known = ChainMap(new, known)
     for position, node in enumerate(graph.node):
@@ -157,14 +161,30 @@ def _computed(graph: onnx.GraphProto, known: dict[str, np.ndarray]) -> dict[str,
             ends = (op.attributes.get("start", 0), op.attributes.get("end"))
             new[op.outputs[0]] = np.array(shape[slice(*ends)], np.int64)
         elif op.type == "CastLike" and op.inputs[0] in values:
-            new[op.outputs[0]] = values[op.inputs[0]].astype(np.float32)  # as images are
+            other = all_known.get(op.inputs[1])
+            kind = other.dtype if other is not None else types.get(op.inputs[1])
+            if kind is not None:
+                new[op.outputs[0]] = values[op.inputs[0]].astype(kind)
         elif len(op.outputs) == 1 and values.keys() == set(filter(None, op.inputs)):
             try:
-                results: Any = reference.ReferenceEvaluator(node).run(None, values)
+                new[op.outputs[0]] = _result(node, values, model.opset_import)
             except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError) as error:
-                raise op.error(f"its constant result cannot be computed: {' '.join(str(error).split())}") from error
-            (new[op.outputs[0]],) = results
+                failed.append(op.error(f"its constant result cannot be computed: {' '.join(str(error).split())}"))
+    refuse_all(failed)
     return new
+
+
+def _result(
+    node: onnx.NodeProto, values: Mapping[str, np.ndarray], opsets: Iterable[onnx.OperatorSetIdProto]
+) -> np.ndarray:
+    """What a node makes of constants, by the rules of the model's version of ONNX."""
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in values.items()
+    ]
+    graph = helper.make_graph([node], "constant", inputs, [helper.make_empty_tensor_value_info(node.output[0])])
+    results: Any = reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, dict(values))
+    return np.asarray(results[0])
 
 
 def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...] | None]:
@@ -175,6 +195,13 @@ def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...] | None]:
         sizes = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
         shapes[value.name] = sizes if kind.HasField("shape") and -1 not in sizes else None
     return shapes
+
+
+def _types(graph: onnx.GraphProto) -> dict[str, np.dtype]:
+    """Type of the numbers of every tensor for which it is known."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+    return {name: helper.tensor_dtype_to_np_dtype(kind) for name, kind in kinds.items() if kind}
 
 
 def _operation(node: onnx.NodeProto, position: int) -> OnnxOp:

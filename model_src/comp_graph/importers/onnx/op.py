@@ -1,6 +1,6 @@
 """An operation of an ONNX graph, in plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,52 @@ class OnnxOp(NamedTuple):
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
 
-    def error(self, reason: str) -> ValueError:
+    def error(self, reason: str) -> "Refusal":
         """An error that names the node and its operation."""
-        return ValueError(f"node {self.name!r} ({self.type}): {reason}")
+        return Refusal([Blocker(self.name, self.type, reason)])
+
+
+class Blocker(NamedTuple):
+    """Why an operation cannot be held, and what can be done about it."""
+
+    node: str
+    type: str
+    reason: str
+
+
+class Refusal(ValueError):
+    """What stands in the way of reading a model, in one line.
+
+    Attributes:
+        blockers: All operations that cannot be held, in the model's order.
+    """
+
+    def __init__(self, blockers: Sequence[Blocker]):
+        self.blockers = tuple(blockers)
+        same: dict[tuple[str, str], list[str]] = {}
+        for node, type_, reason in blockers:
+            same.setdefault((type_, reason), []).append(repr(node))
+        texts = [f"node {_listed(nodes)} ({type_}): {reason}" for (type_, reason), nodes in same.items()]
+        count = f"{len(blockers)} operations cannot be held: " if len(blockers) > 1 else ""
+        super().__init__(count + "; ".join(texts))
+
+
+def _listed(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    return ", ".join(nodes[:_NAMED]) + more
+
+
+_NAMED = 3  # nodes of one kind that are named
+
+
+def refuse_all(refusals: Sequence[Refusal]) -> None:
+    """Raise all that was refused as one error.
+
+    Raises:
+        Refusal: There is any.
+    """
+    if refusals:
+        raise Refusal([blocker for refusal in refusals for blocker in refusal.blockers])
 
 
 def shortest(value: float) -> float:

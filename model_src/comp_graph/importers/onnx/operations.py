@@ -1,6 +1,7 @@
 """One converter per type of ONNX operation: reads an operation, adds nodes, returns the value of its result."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ import numpy as np
 from model_src.comp_graph.importers.onnx.activations import ACTIVATIONS, Converter
 from model_src.comp_graph.importers.onnx.arithmetic import BATCHNORM_EPSILON, difference, merge, negative, quotient
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
-from model_src.comp_graph.importers.onnx.op import OnnxOp
-from model_src.comp_graph.importers.onnx.windows import UNPADDED, outer_padding, pad, pair, window
+from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal, refuse_all
+from model_src.comp_graph.importers.onnx.remedies import REMEDIES
+from model_src.comp_graph.importers.onnx.windows import UNPADDED, is_part_of_a_window, outer_padding, pad, pair, window
 from model_src.comp_graph.ops import OPERATIONS, Backend
 from model_src.comp_graph.registry import Registry
 
@@ -18,15 +20,25 @@ logger = logging.getLogger(__name__)
 CONVERTERS: Registry[Converter] = Registry(Backend.ONNX_IMPORT)
 
 
-def convert(builder: Builder, op: OnnxOp) -> Value:
-    """Read an operation.
+def convert_all(builder: Builder, ops: Sequence[OnnxOp]) -> None:
+    """Read operations in their order; what cannot be read does not keep the others from being tried.
 
     Raises:
-        ValueError: It cannot be represented in a computation graph; the text names it.
+        Refusal: Some cannot be represented in a computation graph; the text names all of them.
     """
-    if op.type not in CONVERTERS:
-        raise op.error(f"it cannot be represented; known are {', '.join(sorted(CONVERTERS))}")
-    return CONVERTERS[op.type](builder, op)
+    refusals, unread = [], set[str]()
+    for op in ops:
+        try:
+            if op.type not in CONVERTERS:
+                raise op.error(REMEDIES.get(op.type, "it cannot be represented"))
+            if not unread.intersection(op.inputs):
+                if not is_part_of_a_window(builder, op):
+                    builder.values[op.outputs[0]] = CONVERTERS[op.type](builder, op)
+                continue
+        except Refusal as refusal:
+            refusals.append(refusal)
+        unread.update(builder.stand_in(op))
+    refuse_all(refusals)
 
 
 CONVERTERS.register("paddings", types=("Pad",))(pad)

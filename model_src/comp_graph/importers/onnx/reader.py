@@ -15,8 +15,7 @@ from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.importers.channel_order import in_running_order
 from model_src.comp_graph.importers.onnx.builder import Builder
 from model_src.comp_graph.importers.onnx.model import prepare
-from model_src.comp_graph.importers.onnx.operations import convert
-from model_src.comp_graph.importers.onnx.windows import is_part_of_a_window
+from model_src.comp_graph.importers.onnx.operations import convert_all
 from model_src.comp_graph.importers.options import completed_normalisers, given_size
 from model_src.comp_graph.networks.plan import plan_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
@@ -110,9 +109,7 @@ def from_onnx(
     """
     prepared = prepare(model, input_size)
     builder = Builder(prepared)
-    for op in prepared.ops:
-        if not is_part_of_a_window(builder, op):
-            builder.values[op.outputs[0]] = convert(builder, op)
+    convert_all(builder, prepared.ops)
     graph = builder.graph(name)
     graph = graph.with_normalisers(completed_normalisers(graph, normalisers))
     return ImportedNetwork(graph, builder.weights(), builder.operands())
