@@ -1,6 +1,7 @@
 """Search for networks that are more accurate and cheaper than a given one."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,13 +31,20 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run_search(
-    source: "WeightedGraph", config: "SearchConfig", workers: "Workers", measure: "Measure | None", table: str | None
+    source: "WeightedGraph",
+    config: "SearchConfig",
+    workers: "Workers",
+    measure: "Measure | None",
+    table: str | None,
+    folder: ResultFolder,
 ) -> "SearchResult":
     """Run the search with a progress bar."""
     from tqdm import tqdm
 
+    from model_src.search.journal import Journal
     from model_src.search.measuring import read_measured
-    from model_src.search.session import Progress, search
+    from model_src.search.run import Progress
+    from model_src.search.session import search
 
     known = read_measured(Path(table)) if table else []
     with tqdm(total=config.rounds * config.epoch, unit="iteration", desc="search") as bar:
@@ -45,23 +53,30 @@ def run_search(
             bar.n = now.iteration - 1 + now.parent / now.n_parents
             bar.set_postfix(parent=f"{now.parent}/{now.n_parents}", children=now.n_scored, frontier=now.n_front)
 
-        return search(source.graph, config, None, show, workers, measure, known, source.weights)
+        return search(source.graph, config, None, show, workers, measure, known, source.weights, Journal(folder))
 
 
 def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolder) -> None:
-    """Write every file of the result folder and show the front."""
+    """Write every file of the result folder and show the front; of a search that was stopped, tables and networks.
+
+    Raises:
+        KeyboardInterrupt, TaskError: What stopped the search.
+    """
     from model_src.encoder.network_encoder import NetworkEncoder
     from model_src.encoder.segmentation import segment
     from model_src.encoder.tokenizer import Tokenizer
-    from model_src.search.output import write_results
+    from model_src.search.output import write_pictures, write_results
     from model_src.search.report import frontier_table, pareto_rows, summary
 
+    write_results(result, folder)
+    sys.stdout.write(f"{frontier_table(result, pareto_rows(result))}\n{summary(result)}\n")
+    if result.stopped_by:
+        sys.stdout.write(f"Go on with: python autogo.py -resume {shlex.quote(str(folder.path))}\n")
+        raise result.stopped_by
     encoder, tokenizer = NetworkEncoder.load(args.graph_encoder_path), Tokenizer.load(args.tokenizer_path)
     segments_of = None if args.no_drawings else lambda cg: segment(cg, encoder, tokenizer)
-    write_results(result, folder, args.export, segments_of)
-    sys.stdout.write(f"{frontier_table(result, pareto_rows(result))}\n{summary(result)}\n")
-    if result.interrupted and args.measure:
-        sys.stdout.write(f"Measured networks are kept; go on with -resume {folder.path}\n")
+    write_pictures(result, folder, args.export, segments_of)
+    folder.mark_unfinished(result.out_of_time)
 
 
 def train(
@@ -103,27 +118,26 @@ def search_in(
     data: "ImageData | None",
     workers: "Workers",
 ) -> None:
-    """Search, measuring if asked to; a search that ends before it has a result leaves no folder, unless it measured."""
+    """Search, measuring if asked to; a search that ends before its first iteration is over leaves no folder."""
     from model_src.search.measuring import Trainings
 
+    folder.mark_unfinished(True)
     measure = None
     if data is not None and args.measure:
-        folder.mark_unfinished(True)
         measure = Trainings(flags.measurement(args, source.graph, data), folder.measured_path, args.from_scratch)
     try:
-        result = run_search(source, flags.search_config(args), workers, measure, args.measured_table)
+        result = run_search(source, flags.search_config(args), workers, measure, args.measured_table, folder)
     except BaseException:  # Ctrl-C before the first mutation, too
-        if not (args.resume or folder.measured_path.exists()):
+        if not (args.resume or folder.has_iterations):
             folder.remove()
         raise
     report(args, result, folder)
-    folder.mark_unfinished(bool(measure and result.interrupted))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, report, and train the results if asked to; or only train those of a finished search."""
     args = parse_args(argv)
-    if args.resume and not ResultFolder(args.resume).is_unfinished:
+    if not flags.searches(args):
         resume(args)
         return 0
 
@@ -131,18 +145,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.comp_graph.load import load_network
     from model_src.search.candidates import allowed_ops
     from model_src.search.config import MutatorFiles
-    from model_src.search.output import make_folder, stored_search
+    from model_src.search.output import make_folder, reopened_folder, stored_search
     from model_src.search.workers import Workers
 
     config = flags.search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
-    source = load_network(args.model_path, args.input_h, args.input_w, args.input_c)
+    path = ResultFolder(args.resume).input_path if args.resume else args.model_path
+    source = load_network(path, args.input_h, args.input_w, args.input_c)
     flags.check_input_size(args, tuple(source.graph.input_shape[1:]))
     check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
-        folder = ResultFolder(args.resume) if args.resume else make_folder(args, source)
+        folder = reopened_folder(args) if args.resume else make_folder(args, source)
         search_in(folder, args, source, data, workers)
     if data is not None and flags.trains(args):
         source, networks = stored_search(folder, args.model_path)

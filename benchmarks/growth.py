@@ -11,7 +11,7 @@ REPEATS = 3
 
 def _chain(n_cells: int):
     """Cells of NB-201 operations, one after the other, at three resolutions."""
-    from model_src.search.session import with_run_normalisers
+    from model_src.search.run import with_run_normalisers
     from model_src.search_space.graph_builder import GraphBuilder
 
     builder = GraphBuilder(f"{n_cells} cells")

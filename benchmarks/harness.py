@@ -183,7 +183,7 @@ def _mutator(family: str, config: dict, models: Path, encoder: Path, tokenizer: 
 def shipped_network(family: str = "nb201") -> "ComputeGraph":
     """A shipped input network as a search sees it."""
     from model_src.comp_graph.load import load_cg
-    from model_src.search.session import with_run_normalisers
+    from model_src.search.run import with_run_normalisers
 
     return with_run_normalisers(load_cg(ROOT / "architectures" / f"{family}_best.pkl"))
 

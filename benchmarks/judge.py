@@ -35,7 +35,8 @@ from model_src.files import InputError  # noqa: E402
 from model_src.predictor.scoring import load_predictor  # noqa: E402
 from model_src.search.config import SearchConfig  # noqa: E402
 from model_src.search.pareto import Individual  # noqa: E402
-from model_src.search.session import search, with_run_normalisers  # noqa: E402
+from model_src.search.run import with_run_normalisers  # noqa: E402
+from model_src.search.session import search  # noqa: E402
 
 ENSEMBLE = constants.SAVED_MODELS_DIR / "ensemble"
 FAMILIES = ("hiaml", "two_path", "inception", "nb101", "nb201")

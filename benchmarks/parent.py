@@ -11,7 +11,7 @@ PUBLISHED_SECONDS = {"hiaml": 21.6, "nb201": 69.3}  # the reference's baseline.m
 
 def _first_iteration(family: str) -> float:
     from model_src.comp_graph.load import load_cg
-    from model_src.search.session import with_run_normalisers
+    from model_src.search.run import with_run_normalisers
 
     cg = with_run_normalisers(load_cg(REFERENCE / "published" / "architectures" / f"{family}_best.pkl"))
     mutator, rng = reference_mutator(family), np.random.default_rng(0)  # anew: nothing is remembered

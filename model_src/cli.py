@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -67,6 +68,14 @@ def non_negative_float(text: str) -> float:
     return value
 
 
+def positive_float(text: str) -> float:
+    """Parse a finite number above 0, as argparse's `type`."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
+
+
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1, as argparse's `type`."""
     value = float(text)
@@ -98,16 +107,40 @@ class _ShortLines(logging.Formatter):
         return with_short_lines(super().format(record))
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to end; raised like Ctrl-C.
+
+    Attributes:
+        signum: The signal.
+    """
+
+    def __init__(self, signum: int):
+        super().__init__(signum)
+        self.signum = signum
+
+
+def _stop(signum: int, _frame: object) -> NoReturn:
+    raise Stopped(signum)
+
+
 def run_script(main: Callable[[Sequence[str] | None], int | None]) -> None:
-    """Run a script's `main` and leave the process: 0 when it is done, 2 with one line on bad input."""
+    """Run a script's `main` and leave the process: 0 when it is done, 2 with one line on bad input.
+
+    SIGTERM and SIGHUP, which batch systems and closed terminals send, act like Ctrl-C; the exit code is 128 and the
+    signal's number.
+    """
     to_terminal = logging.StreamHandler()
     to_terminal.setFormatter(_ShortLines("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as under nohup
+            signal.signal(signum, _stop)
     try:
         sys.exit(main(None) or 0)
     except InputError as error:
         sys.stderr.write(with_short_lines(f"error: {error}") + "\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        number = error.signum if isinstance(error, Stopped) else signal.SIGINT
+        sys.stderr.write(f"interrupted by {signal.Signals(number).name}\n")
+        sys.exit(128 + number)

@@ -3,12 +3,15 @@
 Nothing that is loaded here can run code: a pickle may only name the classes that the caller allows.
 """
 
+import csv
+import gzip
 import json
 import os
 import pickle
 import secrets
+import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -81,17 +84,18 @@ def load_pickle(path: str | Path, classes: Mapping[tuple[str, str], Any] | None 
 
 
 def load_json(path: str | Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; one whose name ends in `.gz` is compressed.
 
     Raises:
         InputError: The file is missing or is not JSON.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not JSON: {error}") from error
 
 
@@ -200,3 +204,39 @@ def save_text(text: str, path: str | Path) -> None:
     """Write a UTF-8 text file; an interruption leaves the old file as it was."""
     with atomic_write(path, "w") as file:
         file.write(text)
+
+
+def save_json(content: Any, path: str | Path) -> None:
+    """Write a JSON file, compressed if its name ends in `.gz`; an interruption leaves the old file as it was."""
+    path = Path(path)
+    text = f"{json.dumps(content)}\n".encode()
+    with atomic_write(path) as file:
+        file.write(gzip.compress(text, compresslevel=1, mtime=0) if path.suffix == ".gz" else text)
+
+
+def save_rows(rows: Sequence[Mapping[str, object]], path: str | Path) -> None:
+    """Write a CSV table with the columns of its first row; an interruption leaves the old file as it was."""
+    with atomic_write(path, "w") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def make_folders(folders: Sequence[Path]) -> bool:
+    """Make folders, all or none; False where one of them is there.
+
+    Raises:
+        OSError: One cannot be made.
+    """
+    done: list[Path] = []
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            for other in done:
+                other.rmdir()
+            if isinstance(error, FileExistsError) and folder.is_dir():
+                return False
+            raise
+        done.append(folder)
+    return True

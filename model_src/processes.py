@@ -179,8 +179,8 @@ class TaskPool:
             if worker not in busy:
                 return worker
         resource_tracker.ensure_running()  # which would otherwise start below, and unblock
-        # Blocked from its first moment on: Ctrl-C is its parent's affair.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Blocked from its first moment on: they are its parent's affair.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
             self._workers.append(_Worker(self._factory))
         finally:

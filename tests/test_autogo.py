@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def test_folder_and_files(finished):
     rows = table_of(finished)
     ranks = {f"rank_{row['rank']}.pkl" for row in rows[1:]}
     names = {path.name for path in finished.iterdir()}
-    others = {"params.pkl", "params.json", "input.pkl", "pareto.csv", "genealogy.json"}
+    others = {"params.pkl", "params.json", "input.pkl", "pareto.csv", "genealogy.json", "iterations"}
     assert names == {*others, "mutation_result.txt", "pareto.png"} | ranks
     assert pickle.loads((finished / "params.pkl").read_bytes()).top_k == 2
 
@@ -196,10 +197,12 @@ def test_drawings_use_the_vocabulary_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr("model_src.encoder.network_encoder.NetworkEncoder.load", paths.append)
     monkeypatch.setattr("model_src.encoder.tokenizer.Tokenizer.load", paths.append)
     monkeypatch.setattr("model_src.search.output.write_results", lambda *_: None)
-    monkeypatch.setattr("model_src.search.report.pareto_rows", lambda _: (_ for _ in ()).throw(InputError("seen")))
+    monkeypatch.setattr("model_src.search.output.write_pictures", lambda *_: (_ for _ in ()).throw(InputError("seen")))
+    for name in ("frontier_table", "pareto_rows", "summary"):
+        monkeypatch.setattr(f"model_src.search.report.{name}", lambda *_: "")
     changes = {"graph_encoder_path": "e.pkl", "tokenizer_path": "t.model", "mutation_unit": "op", "no_drawings": None}
     with pytest.raises(InputError, match="seen"):
-        autogo.report(autogo.parse_args(arguments(tmp_path, **changes)), None, None)
+        autogo.report(autogo.parse_args(arguments(tmp_path, **changes)), SimpleNamespace(stopped_by=None), None)
     assert paths == ["e.pkl", "t.model"]
 
 

@@ -87,7 +87,7 @@ def test_measured_networks_are_in_a_table_and_first_among_the_results(finished, 
 
 
 def test_a_finished_search_is_not_gone_on_with(finished):
-    with pytest.raises(InputError, match="-resume: nothing is to be trained"):
+    with pytest.raises(InputError, match="-resume: the search is finished"):
         autogo.main(["-resume", str(finished)])
 
 

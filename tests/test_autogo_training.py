@@ -247,8 +247,8 @@ BROKEN = {
         [],
         "the file of rank 1 is",
     ),
-    "other search": (lambda folder: None, ["-epoch", "9"], "its search had -epoch 2, not 9"),
-    "nothing to train": (lambda folder: None, ["-num_train_cgs", "0"], "-resume: nothing is to be trained"),
+    "other search": (lambda folder: None, ["-top_k", "9"], "its search had -top_k 2, not 9"),
+    "nothing to train": (lambda folder: None, ["-num_train_cgs", "0"], "-resume: the search is finished"),
     "no device": (lambda folder: None, ["-device_str", "abacus"], "-device_str abacus"),
     "bad flag": (lambda folder: None, ["-train_epochs", "0"], "-train_epochs: must be at least 1"),
     "damaged results": (

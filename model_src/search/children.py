@@ -1,7 +1,9 @@
 """Children of a network: one segment replaced by another."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,32 @@ class Swap:
         """The network with the segment replaced; ids of new nodes begin with `prefix`, `place` is known or cut anew."""
         place = place or cut(parent, self.indices)
         return replace_segment(parent, place, self.segment, self.input_map, self.output_map, prefix)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The swap as JSON data."""
+        segment = self.segment
+        return {
+            "indices": self.indices,
+            "graph": segment.graph.state_dict(),
+            "inputs": segment.inputs,
+            "input_shapes": segment.input_shapes,
+            "outputs": segment.outputs,
+            "text": segment.text,
+            "input_map": self.input_map,
+            "output_map": self.output_map,
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> "Swap":
+        """The swap from its JSON data."""
+        segment = Segment(
+            ComputeGraph.from_state_dict(state["graph"]),
+            tuple(map(tuple, state["inputs"])),
+            tuple(map(tuple, state["input_shapes"])),
+            tuple(state["outputs"]),
+            state["text"],
+        )
+        return cls(tuple(state["indices"]), segment, tuple(state["input_map"]), tuple(state["output_map"]))
 
     def bypasses_merges(self, parent: ComputeGraph, child: ComputeGraph) -> bool:
         """Whether merges outside of the swap disappeared when it was applied."""

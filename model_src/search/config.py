@@ -63,6 +63,8 @@ class SearchConfig:
         device_str: `cpu`, `cuda`, ...; None is a GPU if there is one.
         rounds: Times that `epoch` iterations are done; what was measured after a round is learnt from in the next one.
         measure: Results that are measured after each round, in the first one also the input.
+        max_minutes: The search stops after so long, iterations of earlier runs included; the iteration under way is
+            left out. None for no limit.
     """
 
     model_family: str
@@ -95,6 +97,7 @@ class SearchConfig:
     device_str: str | None = None
     rounds: int = 1
     measure: int = 0
+    max_minutes: float | None = None
 
     def __post_init__(self) -> None:
         """Check what the flags do not say by themselves.

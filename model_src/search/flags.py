@@ -9,12 +9,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import constants
-from model_src.cli import FlagParser, fraction, non_negative_float, non_negative_int, positive_int, shipped_path
+from model_src.cli import (
+    FlagParser,
+    fraction,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+    shipped_path,
+)
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import all_names
 from model_src.files import InputError
 from model_src.predictor.settings import add_ignored_flags
-from model_src.search.result_folder import ResultFolder, flag_words
+from model_src.search.resuming import resumed_flags, searches_on
 from model_src.training.flags import RECIPE_NAMES
 
 if TYPE_CHECKING:
@@ -28,18 +36,6 @@ if TYPE_CHECKING:
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
 EXPORT_FORMATS = ("onnx", "torch", "tf")
 _REQUIRED = ("model_path", "model_family", "predictor_path", "predictor_type", "input_h", "input_w", "input_c")
-# What may differ when the training of a finished search goes on: how to train, and where files are.
-_MAY_CHANGE = (
-    "train_",
-    "from_scratch",
-    "num_train_cgs",
-    "num_runs_cg",
-    "iteration_min_percent",
-    "device_str",
-    "model_path",
-    "output_dir",
-    "logs_dir",
-)
 
 
 def parse_flags(parser: FlagParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,7 +49,7 @@ def parse_flags(parser: FlagParser, argv: Sequence[str] | None) -> argparse.Name
     _add_training_flags(parser)
     args = parser.parse_args(argv)
     if args.resume:
-        args = _resumed(parser, args, sys.argv[1:] if argv is None else argv)
+        args = resumed_flags(parser, args, sys.argv[1:] if argv is None else argv)
     _check(parser, args)
     return args
 
@@ -87,6 +83,7 @@ def _add_input_flags(parser: FlagParser) -> None:
     add("-tokenizer_path", type=_shipped, default=str(shipped.model), help="SentencePiece model")
     add("-segment_database_path", type=_shipped, default=str(shipped.database), help="segments to put in")
     add("-graph_encoder_family", default="combined", help="`combined`, or one family whose operations are allowed")
+    add("-resume", metavar="FOLDER", help="go on with the search of this folder; a finished one trains its results")
     add("-seed", type=non_negative_int, default=0, help="same seed, same result")
     add("-output_dir", default=str(constants.OUTPUTS_DIR), help="parent of the result folder")
     add("-logs_dir", default=str(constants.OUTPUTS_DIR), help="parent of a folder with a copy of the parameters")
@@ -107,6 +104,7 @@ def _add_search_flags(parser: FlagParser) -> None:
     add("-milp_solver", default=None, help="a solver that Pyomo knows; HiGHS in this process if not given")
     add("-mutation_unit", choices=["segment", "op"], default="segment", help="what is swapped")
     add("-max_visited_architecture", type=positive_int, default=None, help="stop after scoring so many networks")
+    add("-max_minutes", type=positive_float, default=None, help="stop after so long, earlier runs included")
     add("-rounds", type=positive_int, default=1, help="times that so many iterations are done")
     add("-measure", type=non_negative_int, default=0, help="results trained and learnt from after each round")
     add("-measure_epochs", type=positive_int, default=4, help="epochs of these trainings, by the fast recipe")
@@ -130,7 +128,6 @@ def _add_search_flags(parser: FlagParser) -> None:
 def _add_training_flags(parser: FlagParser) -> None:
     """Add the flags that say what of the results to train, and how."""
     add = parser.add_argument
-    add("-resume", metavar="FOLDER", help="no search: train what is left to train of the results in this folder")
     add("-iteration_min_percent", type=fraction, default=0.0, help="train only results of later iterations")
     add("-num_train_cgs", type=int, default=0, help="results to train afterwards; -1: all")
     add("-num_runs_cg", type=positive_int, default=3, help="trainings of each")
@@ -158,8 +155,11 @@ def _check(parser: FlagParser, args: argparse.Namespace) -> None:
         raise InputError(f"-num_train_cgs must be at least -1, got {args.num_train_cgs}")
     if args.measure and args.measured_table:
         raise InputError("-measure and -measured_table exclude each other: their accuracies differ in level")
-    if args.resume and not (trains(args) or ResultFolder(args.resume).is_unfinished):
-        raise InputError("-resume: nothing is to be trained; give -num_train_cgs or -train_input_cg")
+    if not (trains(args) or searches(args)):
+        raise InputError(
+            "-resume: the search is finished; train results by -num_train_cgs or -train_input_cg, or search on by a"
+            " higher -epoch"
+        )
 
 
 def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
@@ -181,6 +181,11 @@ def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
 def trains(args: argparse.Namespace) -> bool:
     """Whether the flags ask for training."""
     return bool(args.num_train_cgs or args.train_input_cg)
+
+
+def searches(args: argparse.Namespace) -> bool:
+    """Whether there is something to search, and not only results to train."""
+    return not args.resume or searches_on(args)
 
 
 def images_folder(args: argparse.Namespace) -> str | None:
@@ -270,19 +275,3 @@ def execution(args: argparse.Namespace) -> "Execution":
     from model_src.training.recipe import Execution
 
     return Execution(args.device_str, compile=args.train_compile)
-
-
-def _resumed(parser: FlagParser, args: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:
-    """The flags of a finished search, with those for its training as given now: as parsed, and as words."""
-    path = ResultFolder(args.resume).params_path(args.logs_dir)
-    line = list(flag_words(ResultFolder.load_params(path)))
-    try:
-        stored = vars(parser.parse_args(line))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    resumed = parser.parse_args([*line, *argv])
-    for name, value in vars(resumed).items():
-        may_change = name.startswith(_MAY_CHANGE) and not (name == "train_dataset" and resumed.measure)
-        if value != stored[name] and name != "resume" and not may_change:
-            raise InputError(f"-resume {args.resume}: its search had -{name} {stored[name]}, not {value}")
-    return resumed

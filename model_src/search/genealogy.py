@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_src.comp_graph.graph_ops import canonical_hash
-from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.search.children import Swap
 from model_src.search.pareto import Individual
@@ -51,7 +50,6 @@ def _chain(found: Individual) -> list[Individual]:
 def _step(child: Individual) -> Step:
     assert child.origin is not None
     parent, swap = child.origin.parent, child.origin.swap
-    segment = swap.segment
     return {
         "iteration": child.iteration,
         "parent": parent.identity,
@@ -60,18 +58,9 @@ def _step(child: Individual) -> Step:
         "score": child.score,
         "prescreen_score": child.prescreen_score,
         "removed": [[parent.graph.nodes[index].str_id, parent.graph.nodes[index].op_name] for index in swap.indices],
-        "inserted": [node.op_name for node in segment.graph.nodes],
+        "inserted": [node.op_name for node in swap.segment.graph.nodes],
         "prefix": child.origin.prefix,
-        "swap": {
-            "indices": swap.indices,
-            "graph": segment.graph.state_dict(),
-            "inputs": segment.inputs,
-            "input_shapes": segment.input_shapes,
-            "outputs": segment.outputs,
-            "text": segment.text,
-            "input_map": swap.input_map,
-            "output_map": swap.output_map,
-        },
+        "swap": swap.state_dict(),
     }
 
 
@@ -90,21 +79,9 @@ def replay(source: ComputeGraph, steps: Sequence[Step]) -> ComputeGraph:
     graph = source
     for number, step in enumerate(steps):
         try:
-            graph = _swap_of(step["swap"]).apply(graph, step["prefix"])
+            graph = Swap.from_state_dict(step["swap"]).apply(graph, step["prefix"])
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"step {number} cannot be replayed ({type(error).__name__}: {error})") from error
         if (found := canonical_hash(graph)) != step["child"]:
             raise ValueError(f"step {number} gives {found}, not {step['child']}")
     return graph
-
-
-def _swap_of(state: Mapping[str, Any]) -> Swap:
-    """A swap from its JSON data."""
-    segment = Segment(
-        ComputeGraph.from_state_dict(state["graph"]),
-        tuple(map(tuple, state["inputs"])),
-        tuple(map(tuple, state["input_shapes"])),
-        tuple(state["outputs"]),
-        state["text"],
-    )
-    return Swap(tuple(state["indices"]), segment, tuple(state["input_map"]), tuple(state["output_map"]))

@@ -52,6 +52,25 @@ def make_folder(args: argparse.Namespace, source: WeightedGraph) -> ResultFolder
     return folder
 
 
+def reopened_folder(args: argparse.Namespace) -> ResultFolder:
+    """The folder of a search that goes on, with the parameters as they are now.
+
+    Raises:
+        InputError: A file that the search reads is another one than when it began, or the folder cannot be written to.
+    """
+    folder = ResultFolder(args.resume)
+    known = folder.load_details()
+    files = {name: path for name, path in _files_read(args).items() if name != "model_path"}  # a copy is in the folder
+    details = provenance(files)
+    for name, file in details["files"].items():
+        if file["sha256"] != known["files"][name]["sha256"]:
+            flag, path = name.split()[0], file["path"]
+            raise InputError(f"-resume {folder.path}: -{flag} {path} is not the file that its search began with")
+    details["files"]["model_path"] = known["files"]["model_path"]
+    folder.save_params(argparse.Namespace(**{**vars(args), "resume": None}), details)
+    return folder
+
+
 def _files_read(args: argparse.Namespace) -> dict[str, str]:
     """Flag -> path of every file or folder that a search reads."""
     one_each = ("model_path", "graph_encoder_path", "tokenizer_path", "segment_database_path")
@@ -60,20 +79,8 @@ def _files_read(args: argparse.Namespace) -> dict[str, str]:
     return {name: getattr(args, name) for name in one_each} | predictors | table
 
 
-def write_results(
-    result: SearchResult,
-    folder: ResultFolder,
-    formats: Sequence[str] = (),
-    segments_of: Callable[[ComputeGraph], Groups] | None = None,
-) -> None:
-    """Write every file of a result folder: the table first, then networks, text, pictures and exports.
-
-    Args:
-        result: The search.
-        folder: Where to.
-        formats: Also export the results in these (see `exporters.files`); one that cannot be exported is logged.
-        segments_of: Cuts networks into the segments that drawings colour; None draws no network.
-    """
+def write_results(result: SearchResult, folder: ResultFolder) -> None:
+    """Write tables, networks, genealogy and text of a search: all that is data."""
     folder.save_table(pareto_rows(result))
     if result.history:
         folder.save_history(history_rows(result))
@@ -83,6 +90,22 @@ def write_results(
             folder.save_weights(one.rank, {name: value.numpy() for name, value in one.module().state_dict().items()})
     folder.save_genealogy(genealogy(result))
     folder.save_report(mutation_text(result))
+
+
+def write_pictures(
+    result: SearchResult,
+    folder: ResultFolder,
+    formats: Sequence[str] = (),
+    segments_of: Callable[[ComputeGraph], Groups] | None = None,
+) -> None:
+    """Draw and export the results of a search.
+
+    Args:
+        result: The search.
+        folder: Where to.
+        formats: Export the results in these (see `exporters.files`); one that cannot be exported is logged.
+        segments_of: Cuts networks into the segments that drawings colour; None draws no network.
+    """
     draw_pareto(result, folder.front_picture)
     if formats:
         _export(result, folder, formats)

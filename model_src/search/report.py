@@ -222,6 +222,8 @@ def _change_cells(rows: Sequence[Row], column: str) -> list[str]:
 def summary(result: SearchResult) -> str:
     """How the search went, a line each: whether it was cut short or found nothing, how much it looked at."""
     lines = ["Interrupted: these are the results so far."] if result.interrupted else []
+    if result.out_of_time:
+        lines.append("-max_minutes is over: these are the results so far.")
     if not result.networks:
         lines.append("No network is better than the input inside the window.")
     lines.append(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted")

@@ -68,8 +68,9 @@ class SearchResult:
         weights: Of the input, by node id; None where it came without any.
         measured: Canonical hash -> measured accuracy (a fraction).
         lesson: What was learnt from these; None where nothing is measured.
-        seconds: Wall time.
-        interrupted: It ended early.
+        seconds: Wall time, that of earlier runs included.
+        stopped_by: What ended it early; None if it came to its end.
+        out_of_time: It ended for `SearchConfig.max_minutes`.
     """
 
     source: Individual
@@ -85,7 +86,13 @@ class SearchResult:
     lesson: Lesson | None = None
     propagation: Statistics = field(default_factory=Statistics)
     seconds: float = 0.0
-    interrupted: bool = False
+    stopped_by: BaseException | None = None
+    out_of_time: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it ended early."""
+        return self.stopped_by is not None
 
     @cached_property
     def networks(self) -> list[FoundNetwork]:

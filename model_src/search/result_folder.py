@@ -2,6 +2,7 @@
 
     params.pkl, params.json              the flags; version, seed, and a hash of every file that was read
     input.pkl                            the network that the search started from
+    iterations/0001.json.gz, ...         what every iteration brought, for going on with the search
     pareto.csv, mutation_result.txt      the results as a table and as the published text
     history.csv                          every network that was scored as a whole
     genealogy.json                       how every result came about, swap by swap
@@ -11,7 +12,7 @@
     rank_{i}.onnx, ...                   exports
     measured.csv                         accuracies of networks that were measured during the search
     train_result.json, train_result.txt  trainings of the results
-    unfinished                           there while a search that measures is not at its end
+    unfinished                           there while the search is not at its end
     weights/                             weights of every training, and while it runs what it goes on from
 
 The folder holds all that is needed to go on with it, and can be moved.
@@ -27,12 +28,21 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from model_src.files import InputError, atomic_write, load_json, load_pickle, save_pickle, save_text
+from model_src.files import (
+    InputError,
+    load_json,
+    load_pickle,
+    make_folders,
+    save_json,
+    save_pickle,
+    save_rows,
+    save_text,
+)
 
 _PARAMS, _PARAMS_JSON, _INPUT = "params.pkl", "params.json", "input.pkl"
 _TABLE, _HISTORY, _GENEALOGY, _TEXT = "pareto.csv", "history.csv", "genealogy.json", "mutation_result.txt"
 _FRONT_PICTURE, _INPUT_PICTURE = "pareto.png", "input_arch.png"
-_MEASURED, _UNFINISHED = "measured.csv", "unfinished"
+_MEASURED, _UNFINISHED, _ITERATIONS = "measured.csv", "unfinished", "iterations"
 _TRAINED_JSON, _TRAINED_TEXT, _WEIGHTS = "train_result.json", "train_result.txt", "weights"
 
 
@@ -71,7 +81,7 @@ class ResultFolder:
         """
         parents = dict.fromkeys(Path(each).resolve() for each in (parent, logs_dir or parent))
         number, own = 1, name
-        while not _made([each / own for each in parents]):
+        while not make_folders([each / own for each in parents]):
             number += 1
             own = f"{name}_{number}"
         return cls(Path(parent) / own, Path(logs_dir) / own if logs_dir and len(parents) > 1 else None)
@@ -92,6 +102,14 @@ class ResultFolder:
         save_pickle(flags, self.path / _PARAMS)
         content = {**details, "flags": vars(flags)}
         save_text(json.dumps(content, indent=1, default=str) + "\n", self.path / _PARAMS_JSON)
+
+    def load_details(self) -> Any:
+        """The content of the readable parameters.
+
+        Raises:
+            InputError: They are missing or are not JSON.
+        """
+        return load_json(self.path / _PARAMS_JSON)
 
     def params_path(self, logs_dir: str | Path) -> Path:
         """The file of the flags; version 0.1 wrote it into a folder of the same name under `-logs_dir`."""
@@ -144,15 +162,15 @@ class ResultFolder:
 
     def save_table(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write the table of results, the input first."""
-        _save_rows(rows, self.path / _TABLE)
+        save_rows(rows, self.path / _TABLE)
 
     def save_history(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write the table of all networks that were scored as a whole."""
-        _save_rows(rows, self.path / _HISTORY)
+        save_rows(rows, self.path / _HISTORY)
 
     def save_genealogy(self, content: Any) -> None:
         """Write how every result came about (JSON data)."""
-        save_text(json.dumps(content) + "\n", self.path / _GENEALOGY)
+        save_json(content, self.path / _GENEALOGY)
 
     def load_genealogy(self) -> Any:
         """How every result came about (JSON data).
@@ -186,6 +204,32 @@ class ResultFolder:
             if one.path.name != rank_name(one.rank) or one.path.parent != path.parent:
                 raise InputError(f"{path}: the file of rank {one.rank} is {one.path}, not {rank_name(one.rank)}")
         return source_hash, found
+
+    # ---- going on with the search ----
+
+    def save_iteration(self, number: int, content: Any) -> None:
+        """Write what an iteration (from 1) brought (JSON data)."""
+        (self.path / _ITERATIONS).mkdir(exist_ok=True)
+        save_json(content, self._iteration_path(number))
+
+    def iterations(self) -> Iterator[tuple[Path, Any]]:
+        """The file of every iteration so far, and what it brought (JSON data), in order.
+
+        Raises:
+            InputError: A file is not JSON.
+        """
+        number = 1
+        while (path := self._iteration_path(number)).exists():
+            yield path, load_json(path)
+            number += 1
+
+    @property
+    def has_iterations(self) -> bool:
+        """Whether an iteration of its search is over."""
+        return self._iteration_path(1).exists()
+
+    def _iteration_path(self, number: int) -> Path:
+        return self.path / _ITERATIONS / f"{number:04}.json.gz"
 
     # ---- pictures and exports ----
 
@@ -254,37 +298,3 @@ class ResultFolder:
     def trainings_path(self) -> Path:
         """The trainings' JSON file, for messages."""
         return self.path / _TRAINED_JSON
-
-
-def _made(folders: Sequence[Path]) -> bool:
-    """Make folders, all or none; False where one of them is there."""
-    done: list[Path] = []
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            for other in done:
-                other.rmdir()
-            if isinstance(error, FileExistsError) and folder.is_dir():
-                return False
-            raise
-        done.append(folder)
-    return True
-
-
-def _save_rows(rows: Sequence[Mapping[str, object]], path: Path) -> None:
-    with atomic_write(path, "w") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def flag_words(params: Mapping[str, Any]) -> Iterator[str]:
-    """Stored flags as the words of a command line."""
-    for name, value in params.items():
-        if isinstance(value, list | tuple):
-            yield from [f"-{name}", *map(str, value)] if value else []
-        elif value is True:
-            yield f"-{name}"
-        elif value is not None and value is not False:
-            yield f"-{name}={value}"

@@ -12,7 +12,7 @@ from model_src.encoder.paths import vocabulary_files
 from model_src.encoder.segment_db import SegmentDatabase
 from model_src.encoder.tokenizer import Tokenizer
 from model_src.search.mutator import MutationConfig, Mutator
-from model_src.search.session import with_run_normalisers
+from model_src.search.run import with_run_normalisers
 
 
 class CountingPredictor:

@@ -57,7 +57,7 @@ def test_the_table_is_there_before_anything_that_can_fail(result, tmp_path, monk
     def fail(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(output, "draw_pareto", fail)
+    monkeypatch.setattr(ResultFolder, "save_genealogy", fail)
     folder = ResultFolder.create(tmp_path, "search")
     with pytest.raises(OSError, match="no space left"):
         write_results(result, folder)

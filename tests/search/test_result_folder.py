@@ -9,7 +9,8 @@ import pytest
 
 import constants
 from model_src.search.provenance import digest, git_revision, provenance
-from model_src.search.result_folder import ResultFolder, flag_words
+from model_src.search.result_folder import ResultFolder
+from model_src.search.resuming import flag_words
 
 
 def test_a_name_that_is_taken_gets_a_suffix(tmp_path):

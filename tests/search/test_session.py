@@ -13,7 +13,8 @@ from model_src.propagation.milp import Statistics, Tally
 from model_src.search.children import Child, Mutation
 from model_src.search.config import SearchConfig
 from model_src.search.report import frontier_table, mutation_text, pareto_rows
-from model_src.search.session import search, with_run_normalisers
+from model_src.search.run import with_run_normalisers
+from model_src.search.session import search
 from model_src.search.strategy import ParetoStrategy
 from model_src.search.workers import NOBODY, Workers
 from tests.search.conftest import TinyFactory

@@ -1,0 +1,188 @@
+"""What every iteration of a search brought, in files, so that a search that was stopped goes on as if it had not been.
+
+An iteration is written when it is over; of one that was cut short nothing counts, and it is done again.
+"""
+
+import base64
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from model_src.files import InputError
+from model_src.propagation.milp import Statistics, Tally
+from model_src.search.children import Rating, Swap
+from model_src.search.pareto import Individual, Origin
+from model_src.search.result_folder import ResultFolder
+
+Content = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What mutating one network brought.
+
+    Attributes:
+        n_scored: Children scored.
+        propagation: Counts and times of the resolution propagation.
+        visited: (score, cost) of every accepted child, repeats included.
+        children: The accepted children that were not met before.
+    """
+
+    n_scored: int
+    propagation: Statistics
+    visited: list[tuple[float, float]] = field(default_factory=list)
+    children: list[Individual] = field(default_factory=list)
+
+
+@dataclass
+class Turn:
+    """What an iteration brought.
+
+    Attributes:
+        iteration: From 1.
+        mutations: Per mutated network.
+        rescored: The networks that were scored as a whole, accepted or not.
+        seconds: Wall time that the iteration took.
+    """
+
+    iteration: int
+    mutations: list[Brought] = field(default_factory=list)
+    rescored: list[Individual] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Journal:
+    """The iterations of the search of a folder.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: ResultFolder):
+        self._folder = folder
+
+    def append(self, turn: Turn) -> None:
+        """Write an iteration."""
+        mutations = [
+            {
+                "n_scored": one.n_scored,
+                "propagation": asdict(one.propagation),
+                "visited": one.visited,
+                "children": [_state(child) for child in one.children],
+            }
+            for one in turn.mutations
+        ]
+        rescored = [_state(one) for one in turn.rescored]
+        content = {"mutations": mutations, "rescored": rescored, "seconds": turn.seconds}
+        self._folder.save_iteration(turn.iteration, content)
+
+    def turns(self, source: Individual) -> Iterator[Turn]:
+        """The iterations so far, in order, of a search from this network.
+
+        Raises:
+            InputError: A file is missing, damaged or holds something else.
+        """
+        known = {source.identity: source}
+        for iteration, (path, content) in enumerate(self._folder.iterations(), start=1):
+            try:
+                turn = _turn(content, iteration, known)
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise InputError(f"{path}: not an iteration of this search ({reason})") from error
+            yield turn
+
+
+def _turn(content: Content, iteration: int, known: dict[str, Individual]) -> Turn:
+    mutations = [
+        Brought(
+            int(one["n_scored"]),
+            _statistics(one["propagation"]),
+            [(float(score), float(cost)) for score, cost in one["visited"]],
+            [_individual(state, iteration, known) for state in one["children"]],
+        )
+        for one in content["mutations"]
+    ]
+    rescored = [_individual(state, iteration, known) for state in content["rescored"]]
+    return Turn(iteration, mutations, rescored, float(content["seconds"]))
+
+
+def _statistics(content: Content) -> Statistics:
+    tallies = {name: Tally(**content[name]) for name in ("successes", "failures")}
+    return Statistics(**{**content, **tallies})
+
+
+def _state(one: Individual) -> Content:
+    assert one.origin is not None
+    return {
+        "hash": one.identity,
+        "score": one.score,
+        "merit": one.merit,
+        "costs": one.costs,
+        "mflops": one.mflops,
+        "prescreen_score": one.prescreen_score,
+        "parent": one.origin.parent.identity,
+        "prefix": one.origin.prefix,
+        "swap": one.origin.swap.state_dict(),
+        "rating": one.rating and _rating_state(one.rating),
+    }
+
+
+def _individual(state: Content, iteration: int, known: dict[str, Individual]) -> Individual:
+    origin = Origin(known[state["parent"]], Swap.from_state_dict(state["swap"]), str(state["prefix"]))
+    found = Individual(
+        partial(_grown, origin),
+        str(state["hash"]),
+        float(state["score"]),
+        float(state["merit"]),
+        tuple(map(float, state["costs"])),
+        float(state["mflops"]),
+        iteration,
+        float(state["prescreen_score"]),
+        origin,
+        state["rating"] and _rating(state["rating"]),
+    )
+    known[found.identity] = found
+    return found
+
+
+def _grown(origin: Origin) -> Any:
+    return origin.swap.apply(origin.parent.graph, origin.prefix)
+
+
+def _rating_state(rating: Rating) -> Content:
+    seen = rating.embedding
+    return {
+        "score": rating.score,
+        "sd": _or_none(rating.sd),
+        "members": rating.members,
+        "known_share": _or_none(rating.known_share),
+        "embedding": None if seen is None else [seen.dtype.str, base64.b64encode(seen.tobytes()).decode()],
+    }
+
+
+def _rating(state: Mapping[str, Any]) -> Rating:
+    return Rating(
+        float(state["score"]),
+        _or_nan(state["sd"]),
+        tuple(map(float, state["members"])),
+        _or_nan(state["known_share"]),
+        state["embedding"] and _array(*state["embedding"]),
+    )
+
+
+def _array(dtype: str, text: str) -> np.ndarray:
+    if dtype not in ("<f4", "<f8"):
+        raise ValueError(f"an embedding of {dtype!r}")
+    return np.frombuffer(base64.b64decode(text, validate=True), dtype)
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)
