@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
+from model_src.comp_graph.validate import validate
 from model_src.comp_graph.weights import WeightedGraph, load_weights
 from model_src.files import InputError, load_json, load_pickle, naming
 
@@ -36,7 +36,7 @@ def load_cg(
 
     Raises:
         InputError: (a ValueError) The file is missing, of another kind or damaged, names a foreign class, or its graph
-            has a cycle, loose parts, not one input and one output, or an operation that nobody registered.
+            breaks a rule of `validate`.
     """
     return load_network(path, input_h, input_w, input_c).graph
 
@@ -63,12 +63,8 @@ def load_network(
         kinds = ", ".join(_READERS)
         raise InputError(f"{path}: unknown kind of file {path.suffix!r}; expected {kinds} or a SavedModel folder")
     found = reader(path, input_h, input_w, input_c)
-    graph = found.graph
     with naming(path):
-        topological_order(graph)
-        _ = graph.input_index, graph.output_index, [node.operation for node in graph.nodes]
-    if loose := [node.str_id for i, node in enumerate(graph.nodes) if not graph.predecessors[i] + graph.successors[i]]:
-        raise InputError(f"{path}: node {loose[0]!r} is connected to nothing")
+        validate(found.graph)
     return found
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from operator import index
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, overload
 
@@ -417,7 +418,7 @@ class ComputeGraph:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         weighted, regular = tuple(state["weighted_nodes"]), tuple(state["regular_nodes"])
-        edges = tuple(sorted({(int(src), int(dst)) for src, dst in state["edge_pairs"]}))
+        edges = tuple(sorted({(index(src), index(dst)) for src, dst in state["edge_pairs"]}))
         count = len(weighted) + len(regular)
         if edges and (min(map(min, edges)) < 0 or max(map(max, edges)) >= count):
             raise ValueError(f"an edge leaves the range of the {count} nodes")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,6 +11,7 @@ import constants
 from model_src.comp_graph.node_pool import NodePool
 from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, Shape, node_from_state
+from model_src.comp_graph.validate import validate_edges, validate_node
 from model_src.encoder.published_db import read_table, stand_ins
 from model_src.files import InputError, load_pickle, naming, save_pickle
 
@@ -100,7 +102,7 @@ class DatabaseStatistics:
 class SegmentDatabase:
     """Segments by the shapes or by the number of their input and output tensors.
 
-    A segment is built when it is first asked for, and kept.
+    A segment is built and validated when it is first asked for, which may raise an InputError, and kept.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class SegmentDatabase:
         rows: Iterable[Row],
         nodes: Sequence[Node],
         normalisers: Mapping[str, int | None] = constants.DOMAIN_NORMALISERS,
+        name: str | Path = "segment database",
     ):
         """Index rows that refer to nodes.
 
@@ -115,7 +118,9 @@ class SegmentDatabase:
             rows: The segments, in table order.
             nodes: What the rows' node positions refer to.
             normalisers: Feature normalisers of all segments.
+            name: What errors call it.
         """
+        self._name, self._valid = name, set[int]()
         self._rows = list(rows)
         self._nodes = list(nodes)
         self._normalisers = dict(normalisers)
@@ -164,7 +169,7 @@ class SegmentDatabase:
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
             nodes = [node_from_state(state, "shape" in state) for state in content["nodes"]]
-            return cls(map(Row._make, content["rows"]), nodes, content["normalisers"])
+            return cls(map(Row._make, content["rows"]), nodes, content["normalisers"], path)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(f"{path}: not a segment database ({type(error).__name__}: {error})") from error
 
@@ -216,5 +221,19 @@ class SegmentDatabase:
             starts = [(1, *node.in_shape) for place, node in enumerate(nodes) if place not in with_source]
             graph = ComputeGraph.from_nodes(f"segment {number}", starts, nodes, row.edges, self._normalisers)
             segment = Segment(graph, row.inputs, row.input_shapes, row.outputs, row.text)
+            self._validate(segment, row.nodes)
             self._segments[number] = segment
         return segment
+
+    def _validate(self, segment: Segment, positions: tuple[int, ...]) -> None:
+        try:
+            for position in positions:
+                if position not in self._valid:
+                    validate_node(self._nodes[position])
+                    self._valid.add(position)
+            validate_edges(segment.graph, is_whole=False)
+            ports = {*segment.outputs, *chain.from_iterable(segment.inputs)}
+            if not ports <= set(range(segment.graph.n_nodes)):
+                raise ValueError("what goes in or out is at none of its nodes")
+        except ValueError as error:
+            raise InputError(f"{self._name}: {segment.graph.name}: {error}") from error

@@ -13,6 +13,7 @@ from model_src.comp_graph.load import CG_CLASSES
 from model_src.comp_graph.node_pool import GraphPool
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops
+from model_src.comp_graph.validate import validate
 from model_src.family_data.numpy_values import NUMPY_CLASSES
 from model_src.files import InputError, atomic_write, iter_json_object, load_pickle, save_pickle
 
@@ -90,6 +91,7 @@ def iter_state_cache(path: str | Path) -> Iterator[LabelledGraph]:
 
     def network(entry: Any) -> LabelledGraph:
         graph = pool.graph_from_state(entry["cg"])
+        validate(graph)
         flops = entry.get("flops") or 0
         return LabelledGraph(
             graph,
@@ -117,6 +119,7 @@ def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
         graph = entry["compute graph"]
         if not isinstance(graph, ComputeGraph):
             raise TypeError(f"it holds a {type(graph).__name__} where the graph belongs")
+        validate(graph)
         return LabelledGraph(
             pool.shared(graph),
             _fraction(entry["acc"]),

@@ -38,11 +38,11 @@ def test_foreign_content_is_refused(tmp_path):
     ("edges", "reason"),
     [
         ([(1, 0), (0, 2), (2, 3), (3, 0), (3, 4)], "the graph has a cycle"),
-        ([(1, 0), (0, 2), (0, 3)], "node 'o' is connected to nothing|found 2"),
-        ([(1, 0), (0, 2), (2, 4)], "node 'a' is connected to nothing"),
+        ([(1, 0), (0, 2), (0, 3)], "node o .*connected to nothing"),
+        ([(1, 0), (0, 2), (2, 4)], "node a .*connected to nothing"),
         ([(1, 0), (0, 2), (0, 3), (2, 4)], "expected one output node, found 2"),
         ([(1, 0), (0, 2), (2, 4), (3, 4)], "expected one input node, found 2"),
-        ([], "expected one input node, found 0"),
+        ([], "connected to nothing"),
     ],
 )
 def test_graphs_that_are_no_network_are_refused(tiny_graph, tmp_path, edges, reason):
