@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model_src.comp_graph.importers.onnx.reader import ImportedNetwork, from_onnx
+from model_src.comp_graph.importers.tracing import to_onnx
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 
 
@@ -33,11 +34,10 @@ def from_torch(
     """
     with _as_inference(module), _without_chatter():
         try:
-            exported = torch.onnx.export(module, (example,), dynamo=True, optimize=False, verbose=False)
+            model = to_onnx(module, example)
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"torch.export cannot trace the module: {_reason(error)}") from error
-    assert exported is not None  # which it is only without `dynamo`
-    return from_onnx(exported.model_proto, name or type(module).__name__, None, normalisers)
+    return from_onnx(model, name or type(module).__name__, None, normalisers)
 
 
 def rebuild(imported: ImportedNetwork) -> TorchNetwork:

@@ -4,6 +4,7 @@ import re
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from onnx import helper, inliner, numpy_helper, reference, shape_inference
 from model_src.comp_graph.importers.onnx.composed import with_composed
 from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all
 from model_src.comp_graph.tf_comp_graph import Shape
+
+_MOST_SIZES = 64  # a tensor of more numbers holds no sizes
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarr
     """The model with inferred sizes, and everything in it that does not depend on the image's pixels."""
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    _set_aside(graph)
     while True:
         model.graph.ClearField("value_info")  # sizes of the image that it was exported for, or what was known before
         for value in model.graph.output:
@@ -146,6 +150,17 @@ def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarr
         kept = [node for node in model.graph.node if node.output[0] not in new]
         del model.graph.node[:]
         model.graph.node.extend(kept)
+
+
+def _set_aside(graph: onnx.GraphProto) -> None:
+    """Make parameters inputs without a value: no size depends on it, and inference would copy it every time."""
+    named = {value.name for value in graph.input}
+    for place in reversed(range(len(graph.initializer))):
+        tensor = graph.initializer[place]
+        if prod(tensor.dims) > _MOST_SIZES:
+            if tensor.name not in named:
+                graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            del graph.initializer[place]
 
 
 def _computed(model: onnx.ModelProto, known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,0 +1,99 @@
+"""PyTorch module -> ONNX model, by one trace where that is enough.
+
+`torch.onnx.export` traces a module twice: the second time takes operations apart for which it has no form, and lets
+none change a tensor in place. Most networks need neither, once two more operations have a form.
+"""
+
+from typing import Any
+
+import onnx
+import torch
+from onnxscript import opset18 as op
+from torch import Tensor, fx, nn
+
+_aten = torch.ops.aten
+# Operations whose result is a tensor of its own, never a part of what they read.
+_NEW = {
+    _aten.add.Tensor,
+    _aten.avg_pool2d.default,
+    _aten.batch_norm.default,
+    _aten.cat.default,
+    _aten.conv2d.default,
+    _aten.conv_transpose2d.input,
+    _aten.linear.default,
+    _aten.max_pool2d.default,
+    _aten.mul.Tensor,
+}
+
+
+def to_onnx(module: nn.Module, example: Tensor) -> onnx.ModelProto:
+    """The ONNX model of a module that is in inference mode.
+
+    Args:
+        module: It maps one batch of images to one tensor.
+        example: A batch.
+
+    Raises:
+        torch.onnx.errors.OnnxExporterError: It cannot be traced or has an operation that ONNX cannot express.
+        RuntimeError, TypeError, ValueError: Likewise.
+    """
+    try:
+        return _by_one_trace(module, example)
+    except Exception:  # of any kind; the usual way may manage, and says what is wrong if it does not
+        return _exported(module, example)
+
+
+def _exported(module: Any, example: Tensor, **options: Any) -> onnx.ModelProto:
+    program = torch.onnx.export(module, (example,), dynamo=True, optimize=False, verbose=False, **options)
+    assert program is not None  # which it is only without `dynamo`
+    return program.model_proto
+
+
+def _by_one_trace(module: nn.Module, example: Tensor) -> onnx.ModelProto:
+    program = torch.export.export(module, (example,), strict=False)
+    _write_elsewhere(program.graph)
+    program.graph_module.recompile()
+    program.run_decompositions = lambda *_: program  # what would trace again
+    return _exported(program, example, custom_translation_table=_FORMS)
+
+
+def _write_elsewhere(graph: fx.Graph) -> None:
+    """Let operations that change a tensor in place make a new one, which is read instead from then on.
+
+    Raises:
+        ValueError: Others may see the change.
+    """
+    new: set[fx.Node] = set()
+    for node in graph.nodes:
+        if not isinstance(node.target, torch._ops.OpOverload) or not node.target._schema.is_mutable:
+            continue
+        changed = node.args[0]
+        is_hidden = changed.target in _NEW or changed in new
+        if not is_hidden or any(reader < node for reader in changed.users):
+            raise ValueError(f"{node.target} changes a tensor that others read")
+        node.target = _elsewhere(node.target)
+        changed.replace_all_uses_with(node, delete_user_cb=lambda reader, own=node: reader is not own)
+        new.add(node)
+
+
+def _elsewhere(operation: Any) -> Any:
+    """The operation that makes a new tensor of what the given one, `relu_`, writes into the old one."""
+    packet = getattr(_aten, operation._schema.name.removeprefix("aten::").removesuffix("_"))
+    return getattr(packet, operation._overloadname)
+
+
+def _batchnorm(x, weight, bias, mean, variance, training, momentum, eps, cudnn_enabled):  # type: ignore[no-untyped-def]
+    """Batch normalisation at inference, in ONNX."""
+    if training or weight is None:
+        raise ValueError("it normalises by the batch, or without a scale")
+    return op.BatchNormalization(x, weight, bias, mean, variance, epsilon=eps)
+
+
+def _adaptive_mean(x, output_size):  # type: ignore[no-untyped-def]
+    """The mean over all pixels, in ONNX."""
+    if tuple(output_size) != (1, 1):
+        raise ValueError("its result has several pixels")
+    return op.ReduceMean(x, [-1, -2], keepdims=1)  # type: ignore[arg-type]
+
+
+_FORMS = {_aten.batch_norm.default: _batchnorm, _aten.adaptive_avg_pool2d.default: _adaptive_mean}
