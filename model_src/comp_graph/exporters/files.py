@@ -28,11 +28,12 @@ def _onnx(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
 
 
 def _torch(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
-    from model_src.comp_graph.exporters.torch import save_module, save_weights
+    from model_src.comp_graph.exporters.torch import save_finetuning, save_module, save_weights
 
     return [
         save_module(cg, stem.with_name(f"{stem.name}.py"), network),
         save_weights(network, stem.with_name(f"{stem.name}.pt")),
+        save_finetuning(stem.with_name("finetune.py")),
     ]
 
 
@@ -76,8 +77,9 @@ def export_network(
     Args:
         cg: The graph; for `tf` it must have one output.
         stem: Path without a suffix, as `outputs/rank_0`.
-        formats: `onnx` writes `{stem}.onnx`; `torch` a standalone module `{stem}.py` and its weights `{stem}.pt`; `tf`
-            a frozen graph `{stem}.pb` and the folder `{stem}_savedmodel`.
+        formats: `onnx` writes `{stem}.onnx`; `torch` a standalone module `{stem}.py`, its weights `{stem}.pt`, and
+            beside them `finetune.py`, which trains such modules; `tf` a frozen graph `{stem}.pb` and the folder
+            `{stem}_savedmodel`.
         network: The graph's network with the weights to write; None takes `network_of`.
 
     Returns:

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import torch
 
-from model_src.comp_graph.exporters.torch_forms import PAD_SAME, SAME, form_of, passed_on
+from model_src.comp_graph.exporters.torch_forms import form_of, passed_on
 from model_src.comp_graph.exporters.trace import IMAGE, TracedStep, trace
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
 from model_src.files import atomic_write, save_text
+
+_FINETUNING = Path(__file__).with_name("finetune.py")
 
 
 def save_module(cg: ComputeGraph, path: str | Path, network: TorchNetwork) -> Path:
@@ -34,6 +36,17 @@ def save_weights(network: TorchNetwork, path: str | Path) -> Path:
     path = Path(path)
     with atomic_write(path) as file:
         torch.save(module_state(network), file)
+    return path
+
+
+def save_finetuning(path: str | Path) -> Path:
+    """Write a script that trains exported modules beside it on a folder of images.
+
+    Returns:
+        The path.
+    """
+    path = Path(path)
+    save_text(_FINETUNING.read_text(encoding="utf-8"), path)
     return path
 
 
@@ -67,17 +80,18 @@ def module_source(cg: ComputeGraph, network: TorchNetwork, file_name: str = "net
         name = names[traced.step.name]
         if constructor := form_of(traced)(traced, "x", name).layer:
             layers.append(f"        self.{name} = {constructor}")
+    _, h, w, c = cg.input_shape
     code = "\n".join([*layers, "", "    def forward(self, x):", *_forward(steps, names, network)])
-    helpers = [text for name, text in SAME.items() if f"{name}(" in code]
-    helpers = [PAD_SAME, *helpers] if helpers else []
     return f'''"""{_docstring(cg, network, re.sub(r"[^A-Za-z0-9_]", "_", file_name))}"""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-{"".join(chr(10) + text for text in helpers)}
+
 
 class Network(nn.Module):
+    input_size = {(c, h, w)}  # channels, height, width; windows are padded for it
+
     def __init__(self):
         super().__init__()
 {code}

@@ -6,39 +6,11 @@ from typing import NamedTuple
 from model_src.comp_graph.exporters.trace import TracedStep
 from model_src.comp_graph.ops import Backend
 from model_src.comp_graph.registry import Registry
-from model_src.comp_graph.sizes import window_of
+from model_src.comp_graph.sizes import same_padding, window_of
 
-PAD_SAME = '''
-def pad_same(x, kernel, stride, dilation=1, value=0.0):
-    """Pad so that the window gives ceil(size / stride) results, the odd pixel at the bottom and the right."""
-    pads = []
-    for axis in (3, 2):
-        k, s, d = (size if isinstance(size, int) else size[axis - 2] for size in (kernel, stride, dilation))
-        total = max((-(-x.shape[axis] // s) - 1) * s + (k - 1) * d + 1 - x.shape[axis], 0)
-        pads += [total // 2, total - total // 2]
-    return F.pad(x, pads, value=value)
-'''
-# Windows whose padding depends on the size of the map; all use `pad_same`. Only those that a network needs are written.
-SAME = {
-    "SameConv2d": '''
-class SameConv2d(nn.Conv2d):
-    """A convolution that pads its input with `pad_same`."""
+Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 
-    def forward(self, x):
-        return super().forward(pad_same(x, self.kernel_size, self.stride, self.dilation))
-''',
-    "max_pool_same": '''
-def max_pool_same(x, kernel, stride):
-    """Maximum over the real pixels of a window."""
-    return F.max_pool2d(pad_same(x, kernel, stride, value=float("-inf")), kernel, stride)
-''',
-    "avg_pool_same": '''
-def avg_pool_same(x, kernel, stride):
-    """Mean over the real pixels of a window."""
-    real = pad_same(torch.ones_like(x[:1, :1]), kernel, stride)
-    return F.avg_pool2d(pad_same(x, kernel, stride), kernel, stride) / F.avg_pool2d(real, kernel, stride)
-''',
-}
+UNPADDED: Pads = ((0, 0), (0, 0))
 
 
 class Code(NamedTuple):
@@ -73,15 +45,25 @@ def _size(pair: tuple[int, int]) -> str:
     return str(int(pair[0])) if pair[0] == pair[1] else f"({int(pair[0])}, {int(pair[1])})"
 
 
-def _fixed_padding(traced: TracedStep) -> tuple[int, int] | None:
-    """Padding (vertical, horizontal) that is right for a map of any size; None where there is no such."""
+def _pads(traced: TracedStep) -> Pads:
+    """What a window pads its map with, which has the size that it has in this network."""
     window = window_of(traced.step.node)
     if not window.same:
-        return (0, 0)
-    spans = [(kernel - 1) * dilation for kernel, dilation in zip(window.kernel, window.dilation, strict=True)]
-    if all(span == 0 for span in spans):
-        return (0, 0)
-    return None if window.stride != (1, 1) or any(span % 2 for span in spans) else (spans[0] // 2, spans[1] // 2)
+        return UNPADDED
+    axes = zip(traced.before[1:], window.kernel, window.stride, window.dilation, strict=True)
+    rows, columns = (same_padding(*axis) for axis in axes)
+    return rows, columns
+
+
+def _is_even(pads: Pads) -> bool:
+    """Whether a window's own padding, the same on both sides, does."""
+    return all(before == after for before, after in pads)
+
+
+def _padded(x: str, pads: Pads, value: str = "") -> str:
+    """An expression with pixels around it."""
+    (top, bottom), (left, right) = pads
+    return f"F.pad({x}, ({left}, {right}, {top}, {bottom}){value})"
 
 
 def _operand(x: str) -> str:
@@ -128,18 +110,20 @@ def _scale(traced: TracedStep, x: str, name: str) -> Code:
 
 @FORMS.register("conv", "depthwise", "grouped_conv")
 def _conv(traced: TracedStep, x: str, name: str) -> Code:
-    window, padding = window_of(traced.step.node), _fixed_padding(traced)
+    window, pads = window_of(traced.step.node), _pads(traced)
+    rows, columns = pads
+    own = (rows[0], columns[0]) if _is_even(pads) else (0, 0)
     options = {
         "stride": window.stride != (1, 1) and _size(window.stride),
-        "padding": padding not in (None, (0, 0)) and _size(padding),
+        "padding": own != (0, 0) and _size(own),
         "dilation": window.dilation != (1, 1) and _size(window.dilation),
         "groups": traced.layer.groups > 1 and str(traced.layer.groups),
         "bias": traced.layer.bias is None and "False",
     }
     given = "".join(f", {key}={value}" for key, value in options.items() if value)
-    kind = "SameConv2d" if padding is None else "nn.Conv2d"
     channels = f"{traced.layer.in_channels}, {traced.layer.out_channels}"
-    return Code(f"self.{name}({x})", f"{kind}({channels}, {_size(window.kernel)}{given})")
+    x = x if _is_even(pads) else _padded(x, pads)
+    return Code(f"self.{name}({x})", f"nn.Conv2d({channels}, {_size(window.kernel)}{given})")
 
 
 @FORMS.register("batchnorm")
@@ -157,21 +141,44 @@ def _matmul(traced: TracedStep, x: str, name: str) -> Code:
     return Code(call, f"nn.Linear({traced.layer.in_features}, {traced.layer.out_features})")
 
 
-def _pool(kind: str, options: str) -> Writer:
-    def form(traced: TracedStep, x: str, name: str) -> Code:
-        window, padding = window_of(traced.step.node), _fixed_padding(traced)
-        sizes = f"{_operand(x)}, {_size(window.kernel)}, {_size(window.stride)}"
-        if padding is None:
-            return Code(f"{kind}_same({sizes})")
-        if padding == (0, 0):
-            return Code(f"F.{kind}2d({sizes})")
-        return Code(f"F.{kind}2d({sizes}, {_size(padding)}{options})")
-
-    return form
+def _sizes(traced: TracedStep, pads: Pads) -> str:
+    """Kernel, stride and, where there is any, padding of a pool."""
+    window, (rows, columns) = window_of(traced.step.node), pads
+    own = (rows[0], columns[0])
+    sizes = f"{_size(window.kernel)}, {_size(window.stride)}"
+    return sizes if own == (0, 0) else f"{sizes}, {_size(own)}"
 
 
-FORMS.register("maxpool")(_pool("max_pool", ""))
-FORMS.register("avgpool")(_pool("avg_pool", ", count_include_pad=False"))
+@FORMS.register("maxpool")
+def _maxpool(traced: TracedStep, x: str, name: str) -> Code:
+    pads = _pads(traced)
+    if not _is_even(pads):
+        x, pads = _padded(x, pads, ', value=float("-inf")'), UNPADDED
+    return Code(f"F.max_pool2d({x}, {_sizes(traced, pads)})")
+
+
+@FORMS.register("avgpool")
+def _avgpool(traced: TracedStep, x: str, name: str) -> Code:
+    """The mean over real pixels: PyTorch does not count those that padding or `ceil_mode` adds."""
+    pads = _pads(traced)
+    uncounted = "" if pads == UNPADDED else ", count_include_pad=False"
+    if _is_even(pads):
+        return Code(f"F.avg_pool2d({x}, {_sizes(traced, pads)}{uncounted})")
+    if _is_ceiled(traced, pads):
+        return Code(f"F.avg_pool2d({x}, {_sizes(traced, pads)}, ceil_mode=True{uncounted})")
+    real = _padded(f"torch.ones_like({x})", pads)
+    sizes = _sizes(traced, UNPADDED)
+    return Code(f"F.avg_pool2d({_padded(x, pads)}, {sizes}) / F.avg_pool2d({real}, {sizes})")
+
+
+def _is_ceiled(traced: TracedStep, pads: Pads) -> bool:
+    """Whether PyTorch's windows are the same where the last one may stick out."""
+    window = window_of(traced.step.node)
+    axes = zip(traced.before[1:], traced.after[1:], window.kernel, window.stride, pads, strict=True)
+    return all(
+        -(-(size + 2 * before - kernel) // stride) + 1 == n_windows and (n_windows - 1) * stride < size + before
+        for size, n_windows, kernel, stride, (before, _) in axes
+    )
 
 
 @FORMS.register("paddings")

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -41,14 +42,24 @@ def from_torch(
 
 
 def rebuild(imported: ImportedNetwork) -> TorchNetwork:
-    """The network of an imported graph with the weights that came with it, ready for inference; maps are not squeezed.
+    """The network of an imported graph with its weights, ready for inference; its result has the original's shape.
 
     Raises:
         ValueError: See `ImportedNetwork.state`.
     """
-    network = TorchNetwork(imported.graph, squeeze_output=False)
+    axes = imported.output_axes
+    network = TorchNetwork(imported.graph, squeeze_output=axes == "NC")
     network.load_state_dict({name: torch.from_numpy(value) for name, value in imported.state().items()})
+    if axes not in ("NC", "NCHW"):
+        network.register_forward_hook(partial(_laid_out, axes))
     return network.eval()
+
+
+def _laid_out(axes: str, network: nn.Module, images: tuple[Tensor], result: Tensor) -> Tensor:
+    """A map (N, C, H, W) with its axes in another order, and those in brackets as one."""
+    letters = axes.replace("(", "").replace(")", "")
+    ordered = result.permute(["NCHW".index(letter) for letter in letters])
+    return ordered.flatten(axes.index("(")) if "(" in axes else ordered
 
 
 @contextmanager

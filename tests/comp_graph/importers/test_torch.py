@@ -162,7 +162,7 @@ def test_a_rebuilt_network_computes_the_same(imported):
     if isinstance(module, MobileNetLike):  # a last softmax is left out
         ours = F.softmax(ours, 1)
     assert theirs.abs().max() > 0.01
-    torch.testing.assert_close(ours.reshape(theirs.shape), theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_flops_agree_with_pytorchs_own_count(imported):
@@ -235,7 +235,7 @@ def test_files_of_pytorchs_own_exporter_with_open_sizes(tmp_path, name):
     found = load_onnx(path, h, w, c)
     with torch.inference_mode():
         expected = module(image)
-        torch.testing.assert_close(rebuild(found)(image).reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(rebuild(found)(image), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_gated_network_can_be_corrected():
@@ -292,3 +292,25 @@ def test_weights_that_no_order_fits_are_refused_but_not_their_graph():
     assert labels(found.graph).count("concat") == 2
     with pytest.raises(ValueError, match="different orders"):
         rebuild(found)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own
+@pytest.mark.parametrize(
+    "end",
+    [
+        nn.Identity(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Flatten(),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 7)),
+    ],
+    ids=["a map", "a map of one pixel", "a vector", "a flattened map", "classes"],
+)
+def test_a_rebuilt_network_has_the_originals_shape(end, tmp_path):
+    torch.manual_seed(0)
+    module, image = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), end).eval(), torch.randn(2, 3, 7, 6)
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(module, (image,), path, verbose=False)
+    with torch.inference_mode():
+        for found in (from_torch(module, image), load_onnx(path)):
+            torch.testing.assert_close(rebuild(found)(image), module(image))

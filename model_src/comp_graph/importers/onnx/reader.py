@@ -31,11 +31,13 @@ class ImportedNetwork:
         graph: The graph.
         weights: Per node id, the parameters of its layer by PyTorch's names.
         operands: Per id of a concat node, the ids of the nodes that it joins, in the order that the weights know.
+        output_axes: How the model lays out its result, see `Value.axes`.
     """
 
     graph: ComputeGraph
     weights: Mapping[str, Mapping[str, np.ndarray]]
     operands: Mapping[str, tuple[str, ...]]
+    output_axes: str = "NCHW"
 
     def state(self) -> dict[str, np.ndarray]:
         """The weights as the `load_state_dict` of the graph's `TorchNetwork` takes them, once they are tensors.
@@ -112,4 +114,5 @@ def from_onnx(
     convert_all(builder, prepared.ops)
     graph = builder.graph(name)
     graph = graph.with_normalisers(completed_normalisers(graph, normalisers))
-    return ImportedNetwork(graph, builder.weights(), builder.operands())
+    axes = builder.values[prepared.output_name].axes
+    return ImportedNetwork(graph, builder.weights(), builder.operands(), axes)
