@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model_src.comp_graph.networks.plan import NetworkPlan, Step, plan_network
-from model_src.comp_graph.ops import Channels
+from model_src.comp_graph.ops import Channels, Kind
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 from model_src.comp_graph.weights import LayerWeights, NodeWeights, WeightedGraph
 
@@ -60,7 +60,7 @@ def inherit(graph: ComputeGraph, origins: Sequence[str], source: WeightedGraph) 
     weights: dict[str, LayerWeights] = {}
     new: set[str] = set()
     for step in plan.steps:
-        if not step.operation.has_parameters:
+        if not step.operation.parameters(step.node):
             continue
         old = before.get(origin[step.node.str_id])
         reads_shuffled = any(source_step in shuffled for source_step in step.sources)
@@ -87,7 +87,7 @@ def _shuffled(plan: NetworkPlan, origin: Mapping[str, str], before: NetworkPlan)
     old = {step.node.str_id: step for step in before.steps}
     shuffled: set[int] = set()
     for position, step in enumerate(plan.steps):
-        if step.operation.channels is Channels.CHOSEN:
+        if step.operation.kind is Kind.WEIGHTED and step.operation.channels is Channels.CHOSEN:
             continue
         own = old.get(origin[step.node.str_id])
         joins_otherwise = (

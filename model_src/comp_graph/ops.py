@@ -72,6 +72,8 @@ class Operation:
         is_product: Several inputs are multiplied; those of other operations are summed, or joined if channels are.
         is_mutable: A mutation may take it out of a network and bring it in; never one of kind `FIXED`.
         is_positive: No number of its result is negative.
+        reads_apart: Several inputs are handed to it one by one, from ports, and not joined.
+        needs_order: Which place among its input a channel has makes a difference, and no weights can make up for it.
         seen_as: The label in the vocabulary file that predictors see it as: the name if not given, a label of an
             operation that is alike, or one of `reserved1` to `reserved5`.
         backends: What can stand for it; all if not given.
@@ -90,6 +92,8 @@ class Operation:
     is_product: bool = False
     is_mutable: bool = True
     is_positive: bool = False
+    needs_order: bool = False
+    reads_apart: bool = False
     seen_as: str = ""
     backends: frozenset[Backend] = frozenset(Backend)
 
@@ -122,6 +126,11 @@ class Operation:
     def has_parameters(self) -> bool:
         """Whether it is made for a number of channels, all of which it needs."""
         return self.parameters is not cost.free
+
+    @cached_property
+    def needs_channels(self) -> bool:
+        """Whether it works with nothing less than the channels that it was made for."""
+        return self.has_parameters or self.channels is Channels.CHOSEN
 
     @cached_property
     def is_merge(self) -> bool:
@@ -267,5 +276,22 @@ OPERATIONS = OperationTable([
     Operation("scale", _POINTWISE, cost.output_macs, seen_as="identity", backends=_NOT_FROM_TF),
     Operation("reciprocal", _POINTWISE, cost.output_macs, seen_as="identity", backends=_NOT_FROM_TF),
     Operation("gelu_tanh", _POINTWISE, cost.free, seen_as="gelu", backends=_NOT_FROM_TF),
+    Operation("slice", _FIXED, cost.free, channels=Channels.CHOSEN, size=sizes.sliced, needs_order=True,
+              seen_as="identity", backends=_NOT_FROM_TF),
+    Operation("gather", _FIXED, cost.free, channels=Channels.CHOSEN, needs_order=True, seen_as="identity",
+              backends=_NOT_FROM_TF),
+    Operation("shuffle", _FIXED, cost.free, channels=Channels.CHOSEN, needs_order=True, seen_as="identity",
+              backends=_NOT_FROM_TF),
+    Operation("broadcast", _FIXED, cost.free, channels=Channels.CHOSEN, size=sizes.repeated, needs_order=True,
+              seen_as="identity", backends=_NOT_FROM_TF),
+    Operation("port", _FIXED, cost.free, seen_as="identity", backends=_NOT_FROM_TF),
+    Operation("softmax", _FIXED, cost.output_macs, is_positive=True, seen_as="sigmoid", backends=_NOT_FROM_TF),
+    Operation("layernorm", _POINTWISE, cost.batchnorm_macs, parameters=cost.batchnorm_parameters,
+              seen_as="batchnorm", backends=_NOT_FROM_TF),
+    Operation("opaque", _FIXED, cost.recorded_macs, channels=Channels.CHOSEN, size=sizes.as_recorded,
+              parameters=cost.region_parameters, needs_order=True, reads_apart=True, seen_as="reserved1",
+              backends=_NOT_FROM_TF - {Backend.KERAS, Backend.TF_EXPORT}),
+    Operation("groupnorm", _FIXED, cost.batchnorm_macs, parameters=cost.batchnorm_parameters, needs_order=True,
+              seen_as="batchnorm", backends=_NOT_FROM_TF),
 ])
 # fmt: on

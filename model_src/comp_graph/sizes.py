@@ -80,6 +80,25 @@ def padded(node: "Node", h: int, w: int) -> Size:
     return h + sum(metadata.get("pad_h", ())), w + sum(metadata.get("pad_w", ()))
 
 
+def sliced(node: "Node", h: int, w: int) -> Size:
+    """(H, W) of what a node takes out of a map; where it leaves out pixels, the map has to be as large as recorded.
+
+    Raises:
+        ValueError: It is not.
+    """
+    metadata = node.metadata or {}
+    return as_recorded(node, h, w) if "rows" in metadata or "columns" in metadata else (h, w)
+
+
+def repeated(node: "Node", h: int, w: int) -> Size:
+    """(H, W) of a map whose only pixel is repeated, or which keeps its pixels.
+
+    Raises:
+        ValueError: The map has another size than recorded, which is that of its result not.
+    """
+    return (h, w) if node.in_shape[:2] == node.out_shape[:2] else as_recorded(node, h, w)
+
+
 def as_recorded(node: "Node", h: int, w: int) -> Size:
     """(H, W) that a node says it gives, of a map as large as it says that it gets.
 

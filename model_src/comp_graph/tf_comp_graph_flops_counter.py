@@ -6,6 +6,8 @@ a dense layer always adds its bias, and pools do not pay for the size of their w
 
 from typing import TYPE_CHECKING
 
+from model_src.comp_graph.region import region_of
+
 if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import Node
 
@@ -21,6 +23,8 @@ def node_macs(node: "Node", n_inputs: int = 1) -> int:
         ValueError: Nobody registered the node's operation, so its cost is not known.
     """
     operation = node.operation
+    if operation.reads_apart:
+        return operation.macs(node)
     return 0 if n_inputs == 1 and operation.is_merge else operation.macs(node) * (n_inputs or 1)
 
 
@@ -100,6 +104,27 @@ def matmul_parameters(node: "Node") -> int:
 def batchnorm_parameters(node: "Node") -> int:
     """A scale and a shift per channel."""
     return 2 * node.resolution[4]
+
+
+def recorded_macs(node: "Node") -> int:
+    """Those that the node says.
+
+    Raises:
+        ValueError: It says none.
+    """
+    macs = (node.metadata or {}).get("macs", 0)
+    if type(macs) is not int or macs < 0:
+        raise node.error(f"its macs {macs!r} are no number")
+    return macs
+
+
+def region_parameters(node: "Node") -> int:
+    """The weights of the region that a node holds.
+
+    Raises:
+        ValueError: It holds none.
+    """
+    return region_of(node).n_weights
 
 
 def slope_parameters(node: "Node") -> int:

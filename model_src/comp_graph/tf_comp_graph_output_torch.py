@@ -79,7 +79,7 @@ class TorchNetwork(nn.Module):
             inputs = [results[source] for source in step.sources] or [x]
             for source in step.last_readers:
                 del results[source]
-            results[position] = layer(_join(inputs, step))
+            results[position] = layer(*inputs) if step.operation.reads_apart else layer(_join(inputs, step))
         outputs = [results[position] for position in self.plan.outputs]
         if len(outputs) > 1:
             return outputs

@@ -7,6 +7,7 @@ import numpy as np
 
 from model_src.comp_graph.graph_ops import bypass, prune_merges, topological_order
 from model_src.comp_graph.ops import OPERATIONS, Channels
+from model_src.comp_graph.region import region_of
 from model_src.comp_graph.sizes import window_of
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph, Node, RegularNode, Shape, node_from_state
 from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
@@ -144,7 +145,7 @@ def _with_explicit_sums(cg: ComputeGraph) -> ComputeGraph:
     nodes, edges, add = list(cg.nodes), set(cg.edge_pairs), OPERATIONS["add"]
     for index, sources in enumerate(cg.predecessors):
         node = cg.nodes[index]
-        if len(sources) < 2 or node.operation.is_merge:
+        if len(sources) < 2 or node.operation.is_merge or node.operation.reads_apart:
             continue
         h, w, c = node.in_shape
         edges -= {(source, index) for source in sources}
@@ -158,6 +159,8 @@ def _with_explicit_sums(cg: ComputeGraph) -> ComputeGraph:
 def _inferred(node: Node, shapes: Sequence[Shape]) -> dict[str, Any]:
     """The node's state with the resolution, strides and kernel channels that its inputs (H, W, C) give it."""
     operation = node.operation
+    if operation.reads_apart:
+        return _unchanged(node, shapes)
     h, w = max(shape[:2] for shape in shapes)
     gate = [(1, 1)] if operation.is_product else []
     if any(shape[:2] not in ((h, w), *gate) for shape in shapes):
@@ -174,6 +177,14 @@ def _inferred(node: Node, shapes: Sequence[Shape]) -> dict[str, Any]:
     return state
 
 
+def _unchanged(node: Node, shapes: Sequence[Shape]) -> dict[str, Any]:
+    """The state of a node that can only read the maps that it was made for."""
+    wanted = sorted((h, w, c) for c, h, w in region_of(node).inputs)
+    if sorted(shapes) != wanted:
+        raise node.error(f"it reads maps (H, W, C) of {wanted} and gets {sorted(shapes)}")
+    return node.state_dict()
+
+
 def _channels(node: Node, widths: Sequence[int]) -> tuple[int, int]:
     """(C_in, C_out) of a node for inputs with so many channels; what is too wide is cut."""
     operation, own = node.operation, node.resolution[4]
@@ -182,6 +193,6 @@ def _channels(node: Node, widths: Sequence[int]) -> tuple[int, int]:
     c = min(widths)
     if len(widths) == 1 and c > own:
         c = own
-    elif operation.has_parameters and c < own:
+    elif operation.needs_channels and c < own:
         raise node.error(f"{c} input channels, {own} needed")
     return c, node.resolution[5] if operation.channels is Channels.CHOSEN else c

@@ -3,13 +3,15 @@
 Each rule names the node that breaks it. A network that passes can be hashed, drawn, costed and built.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from operator import ge
 from typing import Any
 
 from model_src.comp_graph.graph_ops import topological_order
+from model_src.comp_graph.moves import index_of, parts_of, port_of, repeats_of
 from model_src.comp_graph.ops import Channels
+from model_src.comp_graph.region import region_of
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode
 
 LARGEST = 1 << 24  # pixels along an axis, or channels: float32 counts no further
@@ -20,6 +22,15 @@ _ATOMS = frozenset((int, float, bool, str, bytes, type(None)))
 _GRAPH_FIELDS = frozenset(
     ("name", "input_shape", "weighted_nodes", "regular_nodes", "edge_pairs", *ComputeGraph.NORMALISERS)
 )
+_RULES: dict[str, Callable[[Node], object]] = {  # of what operations say in their metadata
+    "broadcast": repeats_of,
+    "gather": index_of,
+    "groupnorm": lambda node: node.groups,
+    "opaque": region_of,
+    "port": port_of,
+    "shuffle": lambda node: node.groups,
+    "slice": parts_of,
+}
 _FIELDS = frozenset(("str_id", "label", "op_type_idx", "resolution", "strides", "metadata"))
 
 
@@ -87,8 +98,7 @@ def _check_graph(graph: ComputeGraph) -> None:
             raise ValueError(f"among its {kind.__name__}s there is something else")
     edges, count = graph.edge_pairs, graph.n_nodes
     if not (
-        isinstance(edges, tuple)
-        and all(_are_whole(edge, 2) and 0 <= min(edge) <= max(edge) < count for edge in edges)
+        isinstance(edges, tuple) and all(_are_whole(edge, 2) and 0 <= min(edge) <= max(edge) < count for edge in edges)
     ):
         raise ValueError(f"its edges are not pairs of numbers of its {count} nodes")
     if any(map(ge, edges, edges[1:])):
@@ -138,6 +148,8 @@ def _check_sizes(node: Node) -> None:
         raise node.error(f"a {h}x{w} map becomes {size[0]}x{size[1]}, not {node.out_shape[0]}x{node.out_shape[1]}")
     if operation.channels is Channels.PASSED and c != node.out_shape[2]:
         raise node.error(f"it passes channels on, and has {c} and {node.out_shape[2]}")
+    if operation.name in _RULES:
+        _RULES[operation.name](node)
     if isinstance(node, WeightedNode):
         _ = node.groups  # raises where they do not divide the channels
         needed = operation.kernel_shape(c, node.out_shape[2], *node.shape[2:])
@@ -145,8 +157,20 @@ def _check_sizes(node: Node) -> None:
             raise node.error(f"its kernel is {node.shape}, its channels need {needed}")
 
 
+def _check_regions_inputs(node: Node, sources: Sequence[Node]) -> None:
+    """What a region reads are the maps that it was made for."""
+    found = [source.out_shape for source in sorted(sources, key=port_of)]
+    needed = [(h, w, c) for c, h, w in region_of(node).inputs]
+    if found != needed:
+        raise node.error(f"it takes maps of {needed} and gets {found}")
+
+
 def _check_inputs(node: Node, sources: Sequence[Node], is_whole: bool) -> None:
     """What a node gets is what those before it give, in a part also what is not there; channels in excess are cut."""
+    if node.operation.reads_apart:
+        if is_whole:
+            _check_regions_inputs(node, sources)
+        return
     operation, (h, w, c) = node.operation, node.in_shape
     for source in sources:
         size = source.out_shape[:2]

@@ -64,8 +64,10 @@ class Writer:
             self._maps[position] = step.function_in(FORMS)(self, traced, self._joined(traced))
 
     def _joined(self, traced: TracedStep) -> str:
-        """The inputs of a step as one map."""
+        """The inputs of a step as one map; of one that reads them one by one, nothing."""
         name, operation = traced.step.name, traced.step.operation
+        if operation.reads_apart:
+            return ""
         maps = [self._sliced(name, *one) for one in zip(traced.sources, traced.slices, strict=True)]
         if len(maps) == 1:
             return maps[0]
@@ -91,7 +93,7 @@ Form = Callable[[Writer, TracedStep, str], str]  # writes a step that reads a ma
 FORMS: Registry[Form] = Registry(Backend.ONNX_EXPORT)
 
 
-@FORMS.register("add", "mul", "concat", "input", "output")
+@FORMS.register("add", "mul", "concat", "input", "output", "port")
 def passed_on(writer: Writer, traced: TracedStep, x: str) -> str:
     """What the step reads, without a node of its own."""
     return x

@@ -68,6 +68,11 @@ def _batchnorm(layer: torch.nn.BatchNorm2d) -> "list[np.ndarray]":
     return _arrays(layer.weight, layer.bias, layer.running_mean, layer.running_var)
 
 
+@WEIGHTS.register("layernorm", "groupnorm")
+def _norm(layer: torch.nn.LayerNorm | torch.nn.GroupNorm) -> "list[np.ndarray]":
+    return _arrays(layer.weight, layer.bias)
+
+
 def save_saved_model(network: "keras.Model", folder: str | Path) -> Path:
     """Write a Keras network as a SavedModel with the signature `serve`; an older SavedModel there is replaced.
 

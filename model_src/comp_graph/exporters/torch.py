@@ -75,11 +75,9 @@ def module_source(cg: ComputeGraph, network: TorchNetwork, file_name: str = "net
         ValueError: An operation cannot be written, or a node gets fewer channels than it needs.
     """
     steps, names = trace(cg, network), _attributes(network)
-    layers = []
-    for traced in steps:
-        name = names[traced.step.name]
-        if constructor := form_of(traced)(traced, "x", name).layer:
-            layers.append(f"        self.{name} = {constructor}")
+    written = {name: form_of(traced)(traced, "x", name) for traced in steps for name in [names[traced.step.name]]}
+    layers = [f"        self.{name} = {code.layer}" for name, code in written.items() if code.layer]
+    regions = [f"\n{code.helper}" for code in written.values() if code.helper]
     _, h, w, c = cg.input_shape
     code = "\n".join([*layers, "", "    def forward(self, x):", *_forward(steps, names, network)])
     return f'''"""{_docstring(cg, network, re.sub(r"[^A-Za-z0-9_]", "_", file_name))}"""
@@ -87,7 +85,7 @@ def module_source(cg: ComputeGraph, network: TorchNetwork, file_name: str = "net
 import torch
 from torch import nn
 from torch.nn import functional as F
-
+{"".join(regions)}
 
 class Network(nn.Module):
     input_size = {(c, h, w)}  # channels, height, width; windows are padded for it
@@ -157,5 +155,5 @@ def _call(traced: TracedStep, inputs: list[str], name: str) -> str:
     inputs = [x if width is None else f"{x}[:, :{width}]" for x, width in zip(inputs, traced.slices, strict=True)]
     if operation.channels is Channels.SUMMED:
         return f"torch.cat([{', '.join(inputs)}], 1)"
-    x = (" * " if operation.is_product else " + ").join(inputs)
+    x = (", " if operation.reads_apart else " * " if operation.is_product else " + ").join(inputs)
     return form_of(traced)(traced, x, name).call

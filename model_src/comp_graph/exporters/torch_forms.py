@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from model_src.comp_graph.exporters.trace import TracedStep
+from model_src.comp_graph.networks.torch_region import source_of
 from model_src.comp_graph.ops import Backend
 from model_src.comp_graph.registry import Registry
 from model_src.comp_graph.sizes import same_padding, window_of
@@ -19,10 +20,12 @@ class Code(NamedTuple):
     Attributes:
         call: The expression of its result.
         layer: What makes its layer, where it has one.
+        helper: A class that is written for it.
     """
 
     call: str
     layer: str | None = None
+    helper: str = ""
 
 
 Writer = Callable[[TracedStep, str, str], Code]  # a step, the expression of what it reads, the name of its layer
@@ -71,7 +74,7 @@ def _operand(x: str) -> str:
     return f"({x})" if " + " in x or " * " in x else x
 
 
-@FORMS.register("input", "output", "identity")
+@FORMS.register("input", "output", "identity", "port")
 def passed_on(traced: TracedStep, x: str, name: str) -> Code:
     """What the step reads, without a line of its own."""
     return Code(x)
@@ -184,3 +187,40 @@ def _is_ceiled(traced: TracedStep, pads: Pads) -> bool:
 @FORMS.register("paddings")
 def _paddings(traced: TracedStep, x: str, name: str) -> Code:
     return Code(f"F.pad({_operand(x)}, {tuple(map(int, traced.layer.padding))})")
+
+
+def _range(part: slice, size: int) -> str:
+    start, stop = ("" if one == end else str(one) for one, end in ((part.start, 0), (part.stop, size)))
+    return f"{start}:{stop}" + (f":{part.step}" if part.step > 1 else "")
+
+
+@FORMS.register("slice")
+def _slice(traced: TracedStep, x: str, name: str) -> Code:
+    parts = map(_range, traced.layer.parts, traced.before)
+    kept = ", ".join([":", *parts])
+    while kept.endswith(", :"):
+        kept = kept.removesuffix(", :")
+    return Code(f"{_operand(x)}[{kept}]")
+
+
+@FORMS.register("gather")
+def _gather(traced: TracedStep, x: str, name: str) -> Code:
+    return Code(f"{_operand(x)}[:, {traced.layer.index.tolist()}]")
+
+
+@FORMS.register("broadcast")
+def _broadcast(traced: TracedStep, x: str, name: str) -> Code:
+    return Code(f"{_operand(x)}.expand({', '.join(map(str, (-1, *traced.layer.sizes)))})")
+
+
+@FORMS.register("layernorm")
+def _layernorm(traced: TracedStep, x: str, name: str) -> Code:
+    layer = traced.layer
+    call = f"self.{name}({_operand(x)}.movedim(1, -1)).movedim(-1, 1)"
+    return Code(call, f"nn.LayerNorm({layer.normalized_shape[0]}, eps={layer.eps})")
+
+
+@FORMS.register("opaque")
+def _opaque(traced: TracedStep, x: str, name: str) -> Code:
+    kind = f"Region_{name}"
+    return Code(f"self.{name}({x})", f"{kind}()", source_of(traced.layer, kind))

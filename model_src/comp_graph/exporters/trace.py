@@ -47,7 +47,8 @@ def trace(cg: ComputeGraph, network: TorchNetwork) -> list[TracedStep]:
 
 def _traced(step: Step, layer: nn.Module, before: MapShape, after: MapShape, shapes: dict[int, MapShape]) -> TracedStep:
     sources = step.sources or (IMAGE,)
-    kept = None if step.operation.channels is Channels.SUMMED else before[0]
+    is_whole = step.operation.channels is Channels.SUMMED or step.operation.reads_apart
+    kept = None if is_whole else before[0]
     slices = tuple(kept if kept is not None and shapes[source][0] > kept else None for source in sources)
     return TracedStep(step, layer, sources, slices, before, after)
 

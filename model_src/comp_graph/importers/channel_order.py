@@ -5,6 +5,7 @@ reads a concatenation then finds its channels in another order, and needs its we
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,29 @@ from model_src.comp_graph.networks.plan import NetworkPlan, Step
 from model_src.comp_graph.ops import Channels
 
 Weights = Mapping[str, np.ndarray]
+
+
+class OrderError(ValueError):
+    """Weights cannot make up for the order of channels.
+
+    Attributes:
+        concats: Ids of the concat nodes that the order comes from.
+    """
+
+    def __init__(self, step: Step, reason: str, concats: frozenset[str]):
+        super().__init__(str(step.error(reason)))
+        self.concats = concats
+
+
+class _Channels(NamedTuple):
+    """A step's result: position j holds channel `order[j]`, because of the `concats`."""
+
+    order: np.ndarray
+    concats: frozenset[str] = frozenset()
+
+    @property
+    def is_sorted(self) -> bool:
+        return np.array_equal(self.order, np.arange(len(self.order)))
 
 
 def in_running_order(
@@ -25,9 +49,10 @@ def in_running_order(
         weights: Per node id, the parameters of its layer.
 
     Raises:
-        ValueError: Two operands of a sum or product, or the result, would have their channels in different orders.
+        OrderError: (a ValueError) Two operands of a sum or product, or the result, would have their channels in
+            different orders, or a node needs them in the model's.
     """
-    orders: list[np.ndarray] = []  # per step, position j of its result holds channel orders[j]
+    orders: list[_Channels] = []
     permuted = {}
     for step in plan.steps:
         sources = [orders[source] for source in step.sources]
@@ -35,47 +60,54 @@ def in_running_order(
         permuted[step.node.str_id] = _permuted(step, own, sources[0]) if own else {}
         orders.append(_order(step, plan, sources, operands))
     for position in plan.outputs:
-        if not _is_sorted(orders[position]):
-            raise plan.steps[position].error("its channels would come in another order than the model's")
+        if not orders[position].is_sorted:
+            reason = "its channels would come in another order than the model's"
+            raise OrderError(plan.steps[position], reason, orders[position].concats)
     return permuted
 
 
-def _permuted(step: Step, own: Weights, order: np.ndarray) -> Weights:
+def _permuted(step: Step, own: Weights, source: _Channels) -> Weights:
+    if step.operation.needs_order:
+        return {name: value.copy() for name, value in own.items()}
     if step.operation.channels is Channels.CHOSEN:
-        inner, outputs = _in_groups(step, order)
+        inner, outputs = _in_groups(step, source)
         own = {name: value[outputs] for name, value in own.items()}
         kernels = zip(np.split(own["weight"], len(inner)), inner, strict=True)
         return {**own, "weight": np.concatenate([kernel[:, places] for kernel, places in kernels])}
-    return {name: value[order] if value.ndim else value for name, value in own.items()}
+    return {name: value[source.order] if value.ndim else value for name, value in own.items()}
 
 
-def _in_groups(step: Step, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _in_groups(step: Step, source: _Channels) -> tuple[np.ndarray, np.ndarray]:
     """What a convolution's groups read: per group the places of its channels; and the order of the result's channels.
 
     Raises:
-        ValueError: A group would get channels of others.
+        OrderError: A group would get channels of others.
     """
-    blocks = order.reshape(step.node.groups, -1)
+    blocks = source.order.reshape(step.node.groups, -1)
     size = blocks.shape[1]
     owners = blocks // size
     if (owners != owners[:, :1]).any():
-        raise step.error("its groups would get their channels in another order than the model's")
+        raise OrderError(step, "its groups would get their channels in another order than the model's", source.concats)
     outputs = np.arange(step.node.resolution[5]).reshape(len(blocks), -1)
     return blocks % size, outputs[owners[:, 0]].ravel()
 
 
 def _order(
-    step: Step, plan: NetworkPlan, sources: list[np.ndarray], operands: Mapping[str, tuple[str, ...]]
-) -> np.ndarray:
-    if not sources:
-        return np.arange(step.node.resolution[5])
+    step: Step, plan: NetworkPlan, sources: list[_Channels], operands: Mapping[str, tuple[str, ...]]
+) -> _Channels:
+    concats = frozenset[str]().union(*(source.concats for source in sources))
+    if step.operation.needs_order and not all(source.is_sorted for source in sources):
+        raise OrderError(step, "it would get its channels in another order than the model's", concats)
+    if not sources or step.operation.needs_order:
+        return _Channels(np.arange(step.node.resolution[5]))
     if step.operation.channels is Channels.CHOSEN:  # in the order of its own weights
-        return _in_groups(step, sources[0])[1]
+        return _Channels(_in_groups(step, sources[0])[1], concats)
     if step.operation.channels is Channels.SUMMED:
-        return _concat_order(step, plan, sources, operands[step.node.str_id])
-    if any(not np.array_equal(order, sources[0]) for order in sources[1:]):
-        raise step.error("its operands would have their channels in different orders")
-    return sources[0]
+        order = _concat_order(step, plan, [source.order for source in sources], operands[step.node.str_id])
+        return _Channels(order, concats | {step.node.str_id})
+    if any(not np.array_equal(source.order, sources[0].order) for source in sources[1:]):
+        raise OrderError(step, "its operands would have their channels in different orders", concats)
+    return sources[0]._replace(concats=concats)
 
 
 def _concat_order(step: Step, plan: NetworkPlan, sources: list[np.ndarray], wanted: tuple[str, ...]) -> np.ndarray:
@@ -83,7 +115,3 @@ def _concat_order(step: Step, plan: NetworkPlan, sources: list[np.ndarray], want
     starts = dict(zip(wanted, np.cumsum([0, *(sizes[name] for name in wanted)])[:-1], strict=True))
     names = [plan.steps[at].node.str_id for at in step.sources]
     return np.concatenate([starts[name] + order for name, order in zip(names, sources, strict=True)])
-
-
-def _is_sorted(order: np.ndarray) -> bool:
-    return np.array_equal(order, np.arange(len(order)))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from model_src.comp_graph.moves import index_of, parts_of, repeats_of
 from model_src.comp_graph.networks.plan import Step, check_convolution
 from model_src.comp_graph.ops import Backend, Channels
 from model_src.comp_graph.registry import Registry
@@ -56,6 +57,18 @@ class PassThrough(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """(N, H, W, C) unchanged."""
         return x
+
+
+class Apply(keras.layers.Layer):
+    """A function of a map (N, H, W, C)."""
+
+    def __init__(self, function: Callable[[tf.Tensor], tf.Tensor], name: str):
+        super().__init__(name=name)
+        self._function = function
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C) to what the function gives."""
+        return self._function(x)
 
 
 class GroupedConv2D(keras.layers.Conv2D):
@@ -126,7 +139,7 @@ def _zero(step: Step) -> keras.layers.Layer:
     return Zero(name=layer_name(step))
 
 
-@LAYERS.register("input", "output", "add", "mul", "concat")
+@LAYERS.register("input", "output", "port", "add", "mul", "concat")
 def _pass_through(step: Step) -> keras.layers.Layer:
     return PassThrough(name=layer_name(step))
 
@@ -176,3 +189,49 @@ def _scale(step: Step) -> keras.layers.Layer:
 @LAYERS.register("reciprocal")
 def _reciprocal(step: Step) -> keras.layers.Layer:
     return keras.layers.Activation(tf.math.reciprocal, name=layer_name(step))
+
+
+@LAYERS.register("slice")
+def _slice(step: Step) -> keras.layers.Layer:
+    channels, rows, columns = parts_of(step.node)
+    return Apply(lambda x: x[:, rows, columns, channels], layer_name(step))
+
+
+@LAYERS.register("gather")
+def _gather(step: Step) -> keras.layers.Layer:
+    index = index_of(step.node)
+    return Apply(lambda x: tf.gather(x, index, axis=-1), layer_name(step))
+
+
+@LAYERS.register("shuffle")
+def _shuffle(step: Step) -> keras.layers.Layer:
+    groups = step.node.groups
+
+    def shuffled(x: tf.Tensor) -> tf.Tensor:
+        *_, h, w, c = x.shape
+        grouped = tf.transpose(tf.reshape(x, (-1, h, w, groups, c // groups)), (0, 1, 2, 4, 3))
+        return tf.reshape(grouped, (-1, h, w, c))
+
+    return Apply(shuffled, layer_name(step))
+
+
+@LAYERS.register("broadcast")
+def _broadcast(step: Step) -> keras.layers.Layer:
+    channels, rows, columns = (max(size, 1) for size in repeats_of(step.node))
+    return Apply(lambda x: tf.tile(x, (1, rows, columns, channels)), layer_name(step))
+
+
+@LAYERS.register("softmax")
+def _softmax(step: Step) -> keras.layers.Layer:
+    return keras.layers.Softmax(name=layer_name(step))
+
+
+@LAYERS.register("layernorm")
+def _layernorm(step: Step) -> keras.layers.Layer:
+    return keras.layers.LayerNormalization(epsilon=step.number("epsilon", 1e-5), name=layer_name(step))
+
+
+@LAYERS.register("groupnorm")
+def _groupnorm(step: Step) -> keras.layers.Layer:
+    epsilon = step.number("epsilon", 1e-5)
+    return keras.layers.GroupNormalization(step.node.groups, epsilon=epsilon, name=layer_name(step))

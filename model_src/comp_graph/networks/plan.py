@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from model_src.comp_graph.graph_ops import topological_order
+from model_src.comp_graph.moves import port_of
 from model_src.comp_graph.ops import OPERATIONS, Channels, Operation
 from model_src.comp_graph.registry import MissingOperation, Registry
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
@@ -25,7 +26,8 @@ class Step:
         operation: The operation that is run, the node's unless another one is run in its place.
         node: The node.
         use_bias: Whether a convolution adds a bias.
-        sources: Earlier steps whose results it reads, ascending; none: it reads the network's input.
+        sources: Earlier steps whose results it reads, those of ports by their numbers, others ascending; none: it
+            reads the network's input.
         last_readers: Steps whose result nobody reads after this one.
     """
 
@@ -116,7 +118,8 @@ def plan_network(
     for ident, index in zip(_identifiers(cg, order), order, strict=True):
         node = cg.nodes[index]
         operation = overrides.get(node.operation.name, node.operation)
-        sources = tuple(sorted(position[source] for source in cg.predecessors[index]))
+        ports = {position[source]: port_of(cg.nodes[source]) for source in cg.predecessors[index]}
+        sources = tuple(sorted(ports, key=lambda at: (ports[at], at)))
         use_bias = enable_bias or node.use_bias
         readers = tuple(finished[len(steps)])
         steps.append(Step(f"op_{ident}/{operation.name}", operation, node, use_bias, sources, readers))

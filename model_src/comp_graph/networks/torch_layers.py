@@ -6,8 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model_src.comp_graph.moves import index_of, parts_of, repeats_of
 from model_src.comp_graph.networks.plan import Step, check_convolution
+from model_src.comp_graph.networks.torch_modules import Broadcast, Gather, PixelLayerNorm, Slice
+from model_src.comp_graph.networks.torch_region import RegionLayer
 from model_src.comp_graph.ops import Backend, Channels
+from model_src.comp_graph.region import region_of
 from model_src.comp_graph.registry import Registry
 from model_src.comp_graph.sizes import Window, same_padding, window_of
 
@@ -172,7 +176,7 @@ def _zero(step: Step) -> nn.Module:
     return Zero()
 
 
-@LAYERS.register("input", "output", "identity", "add", "mul", "concat")
+@LAYERS.register("input", "output", "identity", "port", "add", "mul", "concat")
 def _identity(step: Step) -> nn.Module:
     return nn.Identity()
 
@@ -218,3 +222,44 @@ def _scale(step: Step) -> nn.Module:
 
 
 register_plain("reciprocal", Reciprocal)
+
+
+@LAYERS.register("slice")
+def _slice(step: Step) -> nn.Module:
+    return Slice(*parts_of(step.node))
+
+
+@LAYERS.register("gather")
+def _gather(step: Step) -> nn.Module:
+    return Gather(index_of(step.node))
+
+
+@LAYERS.register("shuffle")
+def _shuffle(step: Step) -> nn.Module:
+    return nn.ChannelShuffle(step.node.groups)
+
+
+@LAYERS.register("broadcast")
+def _broadcast(step: Step) -> nn.Module:
+    return Broadcast(*repeats_of(step.node))
+
+
+@LAYERS.register("layernorm")
+def _layernorm(step: Step) -> nn.Module:
+    return PixelLayerNorm(step.node.resolution[4], step.number("epsilon", 1e-5))
+
+
+@LAYERS.register("groupnorm")
+def _groupnorm(step: Step) -> nn.Module:
+    return nn.GroupNorm(step.node.groups, step.node.resolution[4], step.number("epsilon", 1e-5))
+
+
+register_plain("softmax", nn.Softmax2d)
+
+
+@LAYERS.register("opaque")
+def _opaque(step: Step) -> nn.Module:
+    try:
+        return RegionLayer(region_of(step.node))
+    except ValueError as error:
+        raise step.error(str(error)) from error

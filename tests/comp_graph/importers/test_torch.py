@@ -256,18 +256,12 @@ class Wraps(nn.Module):
     ("function", "reason"),
     [
         (F.mish, r"node 'mish' \(Mish\): it cannot be represented"),
-        (lambda x: x * torch.ones(8, 8), r"\(Mul\): a constant of shape \(8, 8\); only one number or one per"),
         (lambda x: F.relu(x) + torch.ones(2, 4, 1, 1), r"\(Add\): a constant of shape \(2, 4, 1, 1\); only one number"),
-        (lambda x: x / torch.zeros(4, 1, 1), r"\(Div\): a constant that is no number"),
-        (lambda x: x**2, r"\(Pow\): it cannot be represented"),
         (lambda x: F.max_pool2d(x, 3, 2, 1), r"\(MaxPool\): its padding .* cannot be represented"),
         (lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), r"\(AveragePool\): its padding"),
         (lambda x: x.flatten(2), r"\(Reshape\): it turns \(1, 4, 8, 8\) into \(1, 4, 64\)"),
-        (lambda x: torch.cat([x, x], 2), r"\(Concat\): it joins axis 2 of NCHW"),
         (lambda x: x.mean(3), r"\(ReduceMean\): it averages axes"),
-        (lambda x: x + x.mean((2, 3), keepdim=True), r"\(Add\): it joins maps of different sizes"),
         (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), r"\(Pad\): it pads .* \(reflect\)"),
-        (lambda x: F.softmax(x, 1) + x, r"\(Softmax\): it cannot be represented, except as the very last"),
         (lambda x: (x, F.relu(x)), r"expected one output, found "),
         (lambda x: x if x.sum() > 0 else -x, r"torch.export cannot trace the module"),
     ],
@@ -276,22 +270,6 @@ def test_what_cannot_be_represented_is_refused_by_name(function, reason):
     with pytest.raises(ValueError, match=reason) as error:
         from_torch(Wraps(function), torch.zeros(1, 3, 8, 8))
     assert "\n" not in str(error.value)
-
-
-def test_weights_that_no_order_fits_are_refused_but_not_their_graph():
-    class Crossed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.deep, self.short = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()), nn.Conv2d(3, 3, 1)
-
-        def forward(self, x):
-            deep, short = self.deep(x), self.short(x)
-            return F.relu(torch.cat([deep, short], 1) + torch.cat([short, deep], 1))
-
-    found = from_torch(Crossed(), torch.zeros(1, 3, 4, 4))
-    assert labels(found.graph).count("concat") == 2
-    with pytest.raises(ValueError, match="different orders"):
-        rebuild(found)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own

@@ -5,6 +5,7 @@ import numpy as np
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.op import OnnxOp, shortest
 from model_src.comp_graph.ops import OPERATIONS, Kind
+from model_src.comp_graph.tf_comp_graph import Shape
 
 BATCHNORM_EPSILON = 1e-3  # of every batch normalisation that a graph's network has
 _ONE, _ZERO, _MINUS = (np.array(number, np.float64) for number in (1, 0, -1))
@@ -49,6 +50,14 @@ def negative(builder: Builder, op: OnnxOp) -> Value:
     return _affine(builder, op, builder.value(op), _MINUS, _ZERO)
 
 
+def power(builder: Builder, op: OnnxOp) -> Value:
+    """Read Pow: a square or cube is a product."""
+    x, exponent = builder.value(op), builder.parameter(op, 1)
+    if exponent.size != 1 or exponent.item() not in (1, 2, 3):
+        raise op.error("only the powers 1, 2 and 3 can be represented")
+    return _joined(builder, op, "mul", [x] * int(exponent.item()))
+
+
 def _operands(builder: Builder, op: OnnxOp) -> tuple[list[Value], list[np.ndarray]]:
     """The operands that depend on the image, and those that do not."""
     dynamic = [index for index, name in enumerate(op.inputs) if name in builder.values]
@@ -63,13 +72,20 @@ def _joined(builder: Builder, op: OnnxOp, name: str, values: list[Value]) -> Val
     if operation.is_idle(len(values)):
         return values[0]
     sizes = [builder.size(value) for value in values]
-    h, w, c = map(max, zip(*sizes, strict=True))
-    after = (h, w, c)
-    wrong = {size for size in sizes if size != after and not (operation.is_product and size == (1, 1, c))}
-    if wrong or len({value.axes for value in values}) > 1:
+    after = _largest(sizes)
+    fits = all(number in (1, most) for size in sizes for number, most in zip(size, after, strict=True))
+    if not fits or len({value.axes for value in values}) > 1:
         found = ", ".join(f"{value.axes} {size}" for value, size in zip(values, sizes, strict=True))
         raise op.error(f"it joins maps of different sizes (H, W, C): {found}")
+    gated = (1, 1, after[2])  # what a factor of one pixel may stay
+    wanted = [gated if operation.is_product and after in sizes and size[:2] == (1, 1) else after for size in sizes]
+    values = [builder.broadcast(op.name, *pair) for pair in zip(values, wanted, strict=True)]
     return builder.node(operation.name, op.name, values, after, before=after, positive=builder.is_positive(*values))
+
+
+def _largest(sizes: list[Shape]) -> Shape:
+    h, w, c = map(max, zip(*sizes, strict=True))
+    return h, w, c
 
 
 def _affine(
@@ -108,6 +124,8 @@ def _affine(
             return x
         if builder.is_read_once(x) and builder.add_bias(x, offset):
             return x
+    if not offsets.any() and builder.is_read_once(x) and builder.scale_norm(x, factors):
+        return x
     if not factors.any() and not offsets.any():
         return builder.node("zero", op.name, [x], builder.size(x))
     if factor.size == offset.size == 1:

@@ -1,10 +1,11 @@
 """Collects the nodes of a computation graph while the operations of an ONNX model are read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from model_src.comp_graph.importers.onnx.lookup import Lookup
 from model_src.comp_graph.importers.onnx.model import PreparedModel
 from model_src.comp_graph.importers.onnx.op import OnnxOp, shortest
 from model_src.comp_graph.ops import OPERATIONS, Channels, Kind, Operation
@@ -23,28 +24,22 @@ class Value(NamedTuple):
     axes: str
 
 
-class Builder:
+class Builder(Lookup):
     """The nodes made so far, and the tensors that they are the results of.
 
     Attributes:
         values: Tensor name -> value; filled by whoever reads the operations.
-        from_torch: See `PreparedModel`.
         input_size: (H, W, C).
     """
 
     def __init__(self, model: PreparedModel):
-        self._model = model
-        self.from_torch = model.from_torch
+        super().__init__(model)
         self._operations: list[Operation] = []
         self._states: list[dict[str, Any]] = []
         self._sources: list[tuple[int, ...]] = []
         self._is_positive: list[bool] = []
+        self._names: list[str] = []
         self._weights: dict[int, dict[str, np.ndarray]] = {}
-        self._producers = {name: op for op in model.ops for name in op.outputs}
-        self._readers: dict[str, list[OnnxOp]] = {model.output_name: []}
-        for op in model.ops:
-            for tensor in op.inputs:
-                self._readers.setdefault(tensor, []).append(op)
         axes = "NHWC" if model.channels_last else "NCHW"
         sizes = dict(zip(axes, model.shapes[model.input_name], strict=True))
         self.input_size: Shape = (sizes["H"], sizes["W"], sizes["C"])
@@ -92,9 +87,28 @@ class Builder:
             }
         )
         self._sources.append(tuple(source.node for source in distinct))
+        self._names.append(name)
         self._operations.append(operation)
         self._is_positive.append(operation.is_positive if positive is None else positive)
         return Value(len(self._states) - 1, axes or distinct[0].axes)
+
+    def broadcast(self, name: str, value: Value, size: Shape) -> Value:
+        """A value whose single channel, row or column is repeated up to (H, W, C)."""
+        if self.size(value) == size:
+            return value
+        return self.node("broadcast", f"{name}/repeat", [value], size, positive=self.is_positive(value))
+
+    def mark(self) -> int:
+        """A point to which `reset` goes back."""
+        return len(self._states)
+
+    def reset(self, mark: int) -> None:
+        """Forget all nodes that were added since a point."""
+        for one in (self._states, self._sources, self._operations, self._is_positive, self._names):
+            del one[mark:]
+        self._weights = {at: weights for at, weights in self._weights.items() if at < mark}
+        for name in [name for name, value in self.values.items() if value.node >= mark]:
+            del self.values[name]
 
     def size(self, value: Value) -> Shape:
         """(H, W, C) of a value."""
@@ -143,35 +157,6 @@ class Builder:
             raise op.error(f"its input is laid out as {value.axes}; only NCHW can be read")
         return value
 
-    def constant(self, op: OnnxOp, index: int) -> np.ndarray | None:
-        """An operand that does not depend on the image; None where there is none.
-
-        Raises:
-            ValueError: It depends on the image.
-        """
-        if len(op.inputs) <= index or not op.inputs[index]:
-            return None
-        if op.inputs[index] not in self._model.constants:
-            raise op.error(f"its operand {op.inputs[index]!r} depends on the image; only constants can be read there")
-        return self._model.constants[op.inputs[index]]
-
-    def parameter(self, op: OnnxOp, index: int) -> np.ndarray:
-        """An operand that does not depend on the image and without which there is no operation.
-
-        Raises:
-            ValueError: It depends on the image, or there is none.
-        """
-        value = self.constant(op, index)
-        if value is None:
-            raise op.error(f"it has no operand {index}")
-        return value
-
-    def bias(self, op: OnnxOp, index: int) -> np.ndarray | None:
-        """A bias operand; None too where it is zeros that are no parameter, as PyTorch writes for none."""
-        bias = self.constant(op, index)
-        is_none = bias is None or (op.inputs[index] not in self._model.stored and not bias.any())
-        return None if is_none else bias
-
     def by_channel(self, value: Value, constant: np.ndarray) -> np.ndarray | None:
         """A constant that is joined with a value, as one number for every channel; None where it is no such."""
         if constant.size == 1:
@@ -180,30 +165,9 @@ class Builder:
         channels = tuple(self.size(value)[2] if axis == "C" else 1 for axis in value.axes)
         return constant.ravel().astype(np.float32) if "(" not in value.axes and shape == channels else None
 
-    def shape(self, tensor: str) -> tuple[int, ...]:
-        """Shape of a tensor of the model."""
-        return self._model.shapes[tensor]
-
-    def is_constant(self, tensor: str) -> bool:
-        """Whether a tensor does not depend on the image."""
-        return tensor in self._model.constants
-
     def operation(self, value: Value) -> Operation:
         """The operation of the node that a value is the result of."""
         return self._operations[value.node]
-
-    def is_output(self, op: OnnxOp) -> bool:
-        """Whether an operation gives the model's result."""
-        return self._model.output_name in op.outputs
-
-    def producer(self, tensor: str) -> OnnxOp | None:
-        """The operation that gives a tensor."""
-        return self._producers.get(tensor)
-
-    def only_reader(self, tensor: str) -> OnnxOp | None:
-        """The operation that reads a tensor, if there is only one, which reads it once; the model's result has none."""
-        readers = self._readers.get(tensor, ())
-        return readers[0] if len(readers) == 1 and tensor != self._model.output_name else None
 
     def is_read_once(self, value: Value) -> bool:
         """Whether a node's result, under whatever names it goes in the model, is read by one operation in the end."""
@@ -226,7 +190,7 @@ class Builder:
         """Give the layer behind a value a bias, one number for all channels or one each; False if it can have none."""
         state, channels = self._states[value.node], self.size(value)[2]
         metadata = state.get("metadata") or {}
-        if self._operations[value.node].name == "batchnorm":
+        if self._operations[value.node].name in ("batchnorm", "layernorm", "groupnorm"):
             self._weights[value.node]["bias"] = np.asarray(self._weights[value.node]["bias"] + bias.ravel(), np.float32)
             return True
         if metadata.get("offset") == 0 and bias.size == 1:  # of a scale
@@ -239,16 +203,62 @@ class Builder:
         self._weights[value.node]["bias"] = np.broadcast_to(bias.ravel(), (channels,)).astype(np.float32)
         return True
 
-    def graph(self, name: str) -> ComputeGraph:
-        """The graph of all nodes, with an output node behind the model's result.
+    def norm(
+        self, op: OnnxOp, x: Value, name: str, weights: tuple[np.ndarray, np.ndarray | None], **metadata: int
+    ) -> Value:
+        """Add a normalisation of a value, with its scales and offsets.
 
         Raises:
-            ValueError: There is not one input and one output.
+            Refusal: They are not one per channel.
+        """
+        scale, shift = weights
+        bias = np.zeros_like(scale) if shift is None else shift
+        if scale.shape != bias.shape or scale.shape != self.size(x)[2:]:
+            raise op.error(f"scales of shape {scale.shape}; only one per channel can be represented")
+        epsilon = shortest(op.attributes.get("epsilon", 1e-5))
+        value = self.node(name, op.name, [x], self.size(x), metadata={"epsilon": epsilon, **metadata})
+        self.set_weights(value, {"weight": scale, "bias": bias})
+        return value
+
+    def scale_norm(self, value: Value, factors: np.ndarray) -> bool:
+        """Multiply the result of a normalisation of groups by one number per channel; False if it is no such."""
+        if self._operations[value.node].name != "groupnorm":
+            return False
+        self.set_weights(value, {name: one * factors for name, one in self._weights[value.node].items()})
+        return True
+
+    def end(self) -> None:
+        """Put an output node behind the model's result.
+
+        Raises:
+            ValueError: The result does not depend on the image.
         """
         result = self.values.get(self._model.output_name)
         if result is None:
             raise ValueError(f"the output {self._model.output_name!r} does not depend on the image")
         self.node("output", "output", [result], self.size(result))
+
+    def number(self, sources: Sequence[Value], name: str) -> list[Value]:
+        """Put a port behind each of some values, so that what reads the ports knows them apart."""
+        return [
+            self.node("port", f"{name}/port", [source], self.size(source), metadata={"port": place})
+            for place, source in enumerate(sources)
+        ]
+
+    def keep_order(self, ids: Collection[str]) -> None:
+        """Have concat nodes read their operands through ports, so that networks join them in the model's order."""
+        for at in [at for at, state in enumerate(self._states) if state["str_id"] in ids]:
+            if self._operations[self._sources[at][0]].name == "port":
+                continue
+            ports = self.number([Value(source, "NCHW") for source in self._sources[at]], self._names[at])
+            self._sources[at] = tuple(port.node for port in ports)
+
+    def graph(self, name: str) -> ComputeGraph:
+        """The graph of all nodes.
+
+        Raises:
+            ValueError: There is not one input and one output.
+        """
         nodes = [node_from_state(state, "shape" in state) for state in self._states]
         edges = [(source, at) for at, sources in enumerate(self._sources) for source in sources]
         graph = ComputeGraph.from_nodes(name, (1, *self.input_size), nodes, edges)

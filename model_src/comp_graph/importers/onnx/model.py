@@ -12,7 +12,8 @@ import onnx
 from onnx import helper, inliner, numpy_helper, reference, shape_inference
 
 from model_src.comp_graph.importers.onnx.composed import with_composed
-from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all
+from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, without_splits
+from model_src.comp_graph.importers.onnx.sequences import without_sequences
 from model_src.comp_graph.tf_comp_graph import Shape
 
 _MOST_SIZES = 64  # a tensor of more numbers holds no sizes
@@ -31,6 +32,7 @@ class PreparedModel:
         output_name: The result.
         channels_last: Whether the image is (N, H, W, C).
         from_torch: Whether PyTorch wrote the model; its identities stand for dropout, copies and the like.
+        opset: Which version of ONNX's operations the model speaks of.
     """
 
     ops: tuple[OnnxOp, ...]
@@ -41,6 +43,7 @@ class PreparedModel:
     output_name: str
     channels_last: bool
     from_torch: bool
+    opset: int
 
 
 def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
@@ -67,12 +70,16 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     model, constants = _folded(model)
     shapes = {name: shape for name, shape in _shapes(model.graph).items() if shape is not None}
     shapes |= {name: value.shape for name, value in constants.items()}
-    ops = _needed([_operation(node, at) for at, node in enumerate(model.graph.node)], constants, output.name)
+    nodes = (_operation(node, at) for at, node in enumerate(model.graph.node))
+    ops = _needed((part for op in nodes for part in without_splits(op, shapes)), constants, output.name)
     ops = _needed(with_composed(ops, constants), constants, output.name)
     read = {name for op in ops for name in op.inputs} | {output.name}
     unknown = [op for op in ops if any(name in read and name not in shapes for name in op.outputs)]
     refuse_all([op.error("the size of its result is unknown") for op in unknown])
-    return PreparedModel(tuple(ops), constants, stored, shapes, image.name, output.name, channels_last, from_torch)
+    opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=1)
+    return PreparedModel(
+        tuple(ops), constants, stored, shapes, image.name, output.name, channels_last, from_torch, opset
+    )
 
 
 def _image(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
@@ -143,7 +150,7 @@ def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarr
         except shape_inference.InferenceError as error:
             raise ValueError(f"ONNX does not accept the model: {' '.join(str(error).split())}") from error
         new = _computed(model, constants)
-        if not new:
+        if not new and not without_sequences(model.graph, constants):
             return model, constants
         constants |= new
         model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in new.items())

@@ -1,6 +1,6 @@
 """An operation of an ONNX graph, in plain values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,3 +66,20 @@ def refuse_all(refusals: Sequence[Refusal]) -> None:
 def shortest(value: float) -> float:
     """The shortest number that is the same one in float32: 0.1 for 0.10000000149011612."""
     return float(str(np.float32(value)))
+
+
+def without_splits(op: OnnxOp, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[OnnxOp]:
+    """The operation, or for one that splits a tensor the slices that give the same.
+
+    Args:
+        op: The operation.
+        shapes: Shape of every tensor.
+    """
+    if op.type != "Split" or any(name not in shapes for name in op.outputs):
+        yield op
+        return
+    axis, start = op.attributes.get("axis", 0), 0
+    for name in op.outputs:
+        stop = start + shapes[name][axis]
+        yield OnnxOp(op.name, "Slice", op.inputs[:1], (name,), {"starts": [start], "ends": [stop], "axes": [axis]})
+        start = stop

@@ -1,21 +1,28 @@
 """One converter per type of ONNX operation: reads an operation, adds nodes, returns the value of its result."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from model_src.comp_graph.importers.onnx.activations import ACTIVATIONS, Converter
-from model_src.comp_graph.importers.onnx.arithmetic import BATCHNORM_EPSILON, difference, merge, negative, quotient
+from model_src.comp_graph.importers.onnx.arithmetic import (
+    BATCHNORM_EPSILON,
+    difference,
+    merge,
+    negative,
+    power,
+    quotient,
+)
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
+from model_src.comp_graph.importers.onnx.channels import CHANNELS
 from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal, refuse_all
+from model_src.comp_graph.importers.onnx.opaque import Regions
 from model_src.comp_graph.importers.onnx.remedies import REMEDIES
+from model_src.comp_graph.importers.onnx.views import VIEWS
 from model_src.comp_graph.importers.onnx.windows import UNPADDED, is_part_of_a_window, outer_padding, pad, pair, window
 from model_src.comp_graph.ops import OPERATIONS, Backend
 from model_src.comp_graph.registry import Registry
-
-logger = logging.getLogger(__name__)
 
 CONVERTERS: Registry[Converter] = Registry(Backend.ONNX_IMPORT)
 
@@ -26,19 +33,23 @@ def convert_all(builder: Builder, ops: Sequence[OnnxOp]) -> None:
     Raises:
         Refusal: Some cannot be represented in a computation graph; the text names all of them.
     """
-    refusals, unread = [], set[str]()
+    refusals, unread, regions = [], set[str](), Regions(builder, _convert)
     for op in ops:
         try:
-            if op.type not in CONVERTERS:
-                raise op.error(REMEDIES.get(op.type, "it cannot be represented"))
             if not unread.intersection(op.inputs):
                 if not is_part_of_a_window(builder, op):
-                    builder.values[op.outputs[0]] = CONVERTERS[op.type](builder, op)
+                    regions.read(op)
                 continue
         except Refusal as refusal:
             refusals.append(refusal)
         unread.update(builder.stand_in(op))
     refuse_all(refusals)
+
+
+def _convert(builder: Builder, op: OnnxOp) -> Value:
+    if op.type not in CONVERTERS:
+        raise op.error(REMEDIES.get(op.type, "it cannot be represented"))
+    return CONVERTERS[op.type](builder, op)
 
 
 CONVERTERS.register("paddings", types=("Pad",))(pad)
@@ -100,7 +111,7 @@ def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
     return value
 
 
-for _operations, _type, _converter in ACTIVATIONS:
+for _operations, _type, _converter in (*ACTIVATIONS, *CHANNELS, *VIEWS):
     CONVERTERS.register(*_operations, types=(_type,))(_converter)
 
 
@@ -117,14 +128,6 @@ def _pass_on(builder: Builder, op: OnnxOp) -> Value:
     return builder.value(op)
 
 
-@CONVERTERS.register(types=("Softmax", "LogSoftmax"))
-def _softmax(builder: Builder, op: OnnxOp) -> Value:
-    if not builder.is_output(op):
-        raise op.error("it cannot be represented, except as the very last operation")
-    logger.warning("node %r (%s): left out; the graph ends with what it reads", op.name, op.type)
-    return builder.value(op)
-
-
 @CONVERTERS.register("mean", types=("GlobalAveragePool",))
 def _global_mean(builder: Builder, op: OnnxOp) -> Value:
     return _mean(builder, op, builder.map(op), "NCHW")
@@ -134,10 +137,12 @@ def _global_mean(builder: Builder, op: OnnxOp) -> Value:
 def _reduce_mean(builder: Builder, op: OnnxOp) -> Value:
     x, operand = builder.value(op), builder.constant(op, 1)
     axes = [int(axis) for axis in (op.attributes.get("axes", ()) if operand is None else operand.ravel())]
-    letters = sorted(x.axes[axis] for axis in axes) if len(x.axes) == 4 else []
-    if letters != ["H", "W"]:
+    letters = {x.axes[axis] for axis in axes} if "(" not in x.axes else set()
+    left = {letter for letter, size in zip("HW", builder.size(x), strict=False) if size > 1} - letters
+    if not letters or left or letters - set("HW"):
         raise op.error(f"it averages axes {axes} of {x.axes}; only all pixels can be averaged")
-    return _mean(builder, op, x, x.axes if op.attributes.get("keepdims", 1) else "NC")
+    kept = "".join(letter for letter in x.axes if letter not in letters)
+    return _mean(builder, op, x, x.axes if op.attributes.get("keepdims", 1) else kept)
 
 
 def _mean(builder: Builder, op: OnnxOp, x: Value, axes: str) -> Value:
@@ -145,10 +150,13 @@ def _mean(builder: Builder, op: OnnxOp, x: Value, axes: str) -> Value:
     return builder.node("mean", op.name, [x], size, axes, positive=builder.is_positive(x))
 
 
-CONVERTERS.register("add", "mul", "zero", "scale", "depthwise", "batchnorm", types=("Add", "Sum", "Mul"))(merge)
+CONVERTERS.register("add", "mul", "zero", "scale", "depthwise", "batchnorm", "broadcast", types=("Add", "Sum", "Mul"))(
+    merge
+)
 CONVERTERS.register("scale", "add", "depthwise", types=("Sub",))(difference)
 CONVERTERS.register("scale", "reciprocal", "mul", "depthwise", types=("Div",))(quotient)
 CONVERTERS.register("scale", types=("Neg",))(negative)
+CONVERTERS.register("mul", types=("Pow",))(power)
 
 
 @CONVERTERS.register("concat", types=("Concat",))
@@ -200,28 +208,3 @@ def _dense(builder: Builder, op: OnnxOp, weight: np.ndarray, bias: np.ndarray | 
     value = builder.node("matmul", op.name, [x], (h, w, c_out), shape=(c, c_out, 0, 0))
     builder.set_kernel(value, weight, bias)
     return value
-
-
-@CONVERTERS.register(types=("Transpose",))
-def _transpose(builder: Builder, op: OnnxOp) -> Value:
-    x = builder.value(op)
-    perm = op.attributes.get("perm")
-    if perm is None or len(x.axes) not in (2, 4) or perm[0] != 0:
-        raise op.error(f"it reorders {x.axes} by {perm}; only the axes of one image can be")
-    return x._replace(axes="".join(x.axes[axis] for axis in perm))
-
-
-@CONVERTERS.register(types=("Reshape", "Flatten", "Squeeze", "Unsqueeze"))
-def _reshape(builder: Builder, op: OnnxOp) -> Value:
-    """Flattening, and axes of one pixel that come and go."""
-    x = builder.value(op)
-    before, after = builder.shape(op.inputs[0]), builder.shape(op.outputs[0])
-    h, w, c = builder.size(x)
-    if before == after:
-        return x
-    if after[0] == before[0] and "(" not in x.axes:
-        if len(after) == 2 and len(before) == 4:
-            return x._replace(axes="NC" if (h, w) == (1, 1) else f"N({x.axes[1:]})")
-        if len(before) == 2 and sorted(after[1:]) == sorted((1, 1, c)):
-            return x._replace(axes="NHWC" if after[3] == c != 1 else "NCHW")
-    raise op.error(f"it turns {before} into {after}; only flattening can be represented")

@@ -3,6 +3,7 @@
 Every operation of a model becomes a node or a part of one; what cannot is refused with its name.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,20 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from constants import DOMAIN_NORMALISERS
-from model_src.comp_graph.importers.channel_order import in_running_order
+from model_src.comp_graph.importers.channel_order import OrderError, in_running_order
 from model_src.comp_graph.importers.onnx.builder import Builder
 from model_src.comp_graph.importers.onnx.model import prepare
 from model_src.comp_graph.importers.onnx.operations import convert_all
 from model_src.comp_graph.importers.options import completed_normalisers, given_size
 from model_src.comp_graph.networks.plan import plan_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
+from model_src.comp_graph.tf_comp_graph_utils import graph_macs
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
+
+logger = logging.getLogger(__name__)
+
+LARGEST_OPAQUE_SHARE = 0.1  # of the multiply-accumulates of a network whose scores mean something
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,30 @@ def from_onnx(
     prepared = prepare(model, input_size)
     builder = Builder(prepared)
     convert_all(builder, prepared.ops)
-    graph = builder.graph(name)
+    builder.end()
+    graph = _in_order(builder, name)
+    _tell_of_opaque_nodes(graph)
     graph = graph.with_normalisers(completed_normalisers(graph, normalisers))
     axes = builder.values[prepared.output_name].axes
     return ImportedNetwork(graph, builder.weights(), builder.operands(), axes)
+
+
+def _tell_of_opaque_nodes(graph: ComputeGraph) -> None:
+    """Warn where scores mean little, since predictors do not see what a good part of a network does."""
+    hidden = sum(node.operation.macs(node) for node in graph.nodes if node.op_name == "opaque")
+    share = hidden / max(graph_macs(graph), 1)
+    if share > LARGEST_OPAQUE_SHARE:
+        text = "%s: %.0f %% of its multiply-accumulates are in opaque nodes, whose inside no predictor sees: %s"
+        logger.warning(text, graph.name, 100 * share, "scores mean little")
+
+
+def _in_order(builder: Builder, name: str) -> ComputeGraph:
+    """The graph, whose concat nodes keep the order of their operands where weights cannot make up for another one."""
+    while True:
+        graph = builder.graph(name)
+        try:
+            in_running_order(plan_network(graph), builder.operands(), builder.weights())
+        except OrderError as error:
+            builder.keep_order(error.concats)
+        else:
+            return graph

@@ -1,0 +1,72 @@
+"""What nodes that take maps apart, repeat or number them say in their metadata. Plain arithmetic."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_src.comp_graph.tf_comp_graph import Node
+
+
+def parts_of(node: "Node") -> tuple[slice, slice, slice]:
+    """The channels, rows and columns that a `slice` takes out of a map.
+
+    Raises:
+        ValueError: They are no ranges (start, stop, step) of the map's, or not as many as the node gives.
+    """
+    (h, w, c), (h_out, w_out, c_out) = node.in_shape, node.out_shape
+    return _part(node, "channels", c, c_out), _part(node, "rows", h, h_out), _part(node, "columns", w, w_out)
+
+
+def _part(node: "Node", name: str, size: int, count: int) -> slice:
+    part = (node.metadata or {}).get(name, (0, size, 1))
+    if not _are_numbers(part) or len(part) != 3:
+        raise node.error(f"its {name} are no range")
+    start, stop, step = part
+    if not 0 <= start < stop <= size or step < 1 or len(range(*part)) != count:
+        raise node.error(f"its {name} {part} are not {count} of {size}")
+    return slice(start, stop, step)
+
+
+def index_of(node: "Node") -> tuple[int, ...]:
+    """The channels that a `gather` takes, by their numbers.
+
+    Raises:
+        ValueError: They are not among the node's input, or not as many as it gives.
+    """
+    index, (c_in, c_out) = (node.metadata or {}).get("index"), node.resolution[4:]
+    if not isinstance(index, tuple) or not _are_numbers(index):
+        raise node.error("it does not say which channels it takes")
+    if len(index) != c_out or not all(0 <= number < c_in for number in index):
+        raise node.error(f"it takes {len(index)} channels for {c_out}, or some that are not among {c_in}")
+    return index
+
+
+def repeats_of(node: "Node") -> tuple[int, int, int]:
+    """What a `broadcast` repeats a single channel, row or column to; -1 for those that stay.
+
+    Raises:
+        ValueError: There is not a single one of what is repeated.
+    """
+    h_in, h_out, w_in, w_out, c_in, c_out = node.resolution
+    pairs = (c_in, c_out), (h_in, h_out), (w_in, w_out)
+    if any(before not in (1, after) for before, after in pairs):
+        raise node.error(f"only a single channel, row or column can be repeated, not those of {node.in_shape}")
+    channels, rows, columns = (-1 if before == after else after for before, after in pairs)
+    return channels, rows, columns
+
+
+def port_of(node: "Node") -> int:
+    """The place of a `port` among those that a node reads; -1 for any other node, whose place is all the same.
+
+    Raises:
+        ValueError: It is a port without a number.
+    """
+    if node.operation.name != "port":
+        return -1
+    number = (node.metadata or {}).get("port")
+    if type(number) is not int or number < 0:
+        raise node.error("a port without a number")
+    return number
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, tuple) and all(type(value) is int for value in values)
