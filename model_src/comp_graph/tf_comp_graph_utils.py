@@ -123,12 +123,18 @@ def corrected_with_ids(cg: ComputeGraph, H: int, W: int, C: int) -> tuple[Comput
         if node.operation.name == "add":
             label = f"addn_{n_adds}" if n_adds else "addn"
             n_adds += 1
-        state = {**_inferred(node, shapes), "str_id": str(index), "label": label}
+        state = {**_inferred(node, shapes), "str_id": _renumbered(node, index), "label": label}
         nodes[index] = node_from_state(state, bool(node.type_idx))
     result = ComputeGraph.from_nodes(
         cg.name, (1, H, W, C), [nodes[index] for index in range(graph.n_nodes)], graph.edge_pairs
     )
     return result.with_normalisers(derived_normalisers(result)), [node.str_id for node in graph.nodes]
+
+
+def _renumbered(node: Node, index: int) -> str:
+    """An id by number, with the name that the node had in the network that it came from."""
+    _, bar, name = node.str_id.partition("|")
+    return f"{index}{bar}{name}"
 
 
 def _without_inner_ends(cg: ComputeGraph) -> ComputeGraph:

@@ -1,10 +1,12 @@
 """Computation graph -> ONNX, one ONNX node per graph node wherever ONNX has the operation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
 
+from model_src.comp_graph.exporters.names import layer_names
 from model_src.comp_graph.exporters.onnx_forms import FORMS
 from model_src.comp_graph.exporters.onnx_writer import Writer
 from model_src.comp_graph.exporters.trace import trace
@@ -36,7 +38,8 @@ def save_onnx(cg: ComputeGraph, path: str | Path, network: TorchNetwork) -> Path
 def to_onnx(cg: ComputeGraph, network: TorchNetwork) -> onnx.ModelProto:
     """The network in ONNX, accepted by ONNX's own checker.
 
-    Several outputs are called `output_0`, `output_1`, ...; weights have the names that they have in PyTorch.
+    Several outputs are called `output_0`, `output_1`, ...; weights have the names that they have in PyTorch,
+    in the network that they came from if that is known.
 
     Args:
         cg: The graph.
@@ -45,14 +48,15 @@ def to_onnx(cg: ComputeGraph, network: TorchNetwork) -> onnx.ModelProto:
     Raises:
         ValueError: An operation has no form in ONNX, or a node gets fewer channels than it needs.
     """
-    steps, writer = trace(cg, network), Writer()
+    names, writer = layer_names(network.plan), Writer()
+    steps = [one._replace(step=replace(one.step, name=names[one.step.name])) for one in trace(cg, network)]
     for position, traced in enumerate(steps):
         writer.write(position, traced)
     ends = network.plan.outputs
-    names = ["output"] if len(ends) == 1 else [f"output_{number}" for number in range(len(ends))]
+    titles = ["output"] if len(ends) == 1 else [f"output_{number}" for number in range(len(ends))]
     squeezed = len(ends) == 1 and network.squeeze_output
     outputs = []
-    for name, position in zip(names, ends, strict=True):
+    for name, position in zip(titles, ends, strict=True):
         value = writer.vector(position) if squeezed else writer.map(position)
         writer.add("Identity", [value], name)
         shape = steps[position].after[: 1 if squeezed else 3]

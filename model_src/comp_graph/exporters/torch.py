@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from model_src.comp_graph.exporters.names import attribute_names
 from model_src.comp_graph.exporters.torch_forms import form_of, passed_on
 from model_src.comp_graph.exporters.trace import IMAGE, TracedStep, trace
 from model_src.comp_graph.ops import Channels
@@ -52,7 +53,7 @@ def save_finetuning(path: str | Path) -> Path:
 
 def module_state(network: TorchNetwork) -> dict[str, torch.Tensor]:
     """The weights of a network under the names that they have in its Python file."""
-    names = _attributes(network)
+    names = attribute_names(network.plan)
     return {
         f"{names[step.name]}.{key}": value
         for step in network.plan.steps
@@ -74,7 +75,7 @@ def module_source(cg: ComputeGraph, network: TorchNetwork, file_name: str = "net
     Raises:
         ValueError: An operation cannot be written, or a node gets fewer channels than it needs.
     """
-    steps, names = trace(cg, network), _attributes(network)
+    steps, names = trace(cg, network), attribute_names(network.plan)
     written = {name: form_of(traced)(traced, "x", name) for traced in steps for name in [names[traced.step.name]]}
     layers = [f"        self.{name} = {code.layer}" for name, code in written.items() if code.layer]
     regions = [f"\n{code.helper}" for code in written.values() if code.helper]
@@ -94,18 +95,6 @@ class Network(nn.Module):
         super().__init__()
 {code}
 '''
-
-
-def _attributes(network: TorchNetwork) -> dict[str, str]:
-    """Per step name, `op_7/conv`, the name of its layer in the Python file, `conv_7`."""
-    names: dict[str, str] = {}
-    for position, step in enumerate(network.plan.steps):
-        ident = step.name.removeprefix("op_").rpartition("/")[0]
-        name = f"{step.op}_{ident}"
-        if not re.fullmatch("[A-Za-z0-9_]+", name) or name in names.values():
-            name = f"{step.op}_at_{position}"
-        names[step.name] = name
-    return names
 
 
 def _docstring(cg: ComputeGraph, network: TorchNetwork, file_name: str) -> str:
