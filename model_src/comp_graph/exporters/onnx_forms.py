@@ -67,6 +67,13 @@ def _relu6(writer: Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Clip", [x, *ends], traced.step.name)
 
 
+@FORMS.register("clip")
+def _clip(writer: Writer, traced: TracedStep, x: str) -> str:
+    name, ends = traced.step.name, {"min": traced.layer.min_val, "max": traced.layer.max_val}
+    constants = [writer.constant(f"{name}/{end}", np.array(value, np.float32)) for end, value in ends.items()]
+    return writer.add("Clip", [x, *constants], name)
+
+
 @FORMS.register("swish")
 def _swish(writer: Writer, traced: TracedStep, x: str) -> str:
     return writer.add("Mul", [x, writer.add("Sigmoid", [x], f"{traced.step.name}/gate")], traced.step.name)

@@ -66,6 +66,24 @@ def in_running_order(
     return permuted
 
 
+def out_of_order(plan: NetworkPlan, operands: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    """Ids of the concat nodes whose operands come in an order that weights cannot make up for.
+
+    Args:
+        plan: The network.
+        operands: As for `in_running_order`.
+    """
+    orders: list[_Channels] = []
+    found = frozenset[str]()
+    for step in plan.steps:
+        try:
+            orders.append(_order(step, plan, [orders[source] for source in step.sources], operands))
+        except OrderError as error:
+            found |= error.concats
+            orders.append(_Channels(np.arange(step.node.resolution[5])))
+    return found.union(*(orders[at].concats for at in plan.outputs if not orders[at].is_sorted))
+
+
 def _permuted(step: Step, own: Weights, source: _Channels) -> Weights:
     if step.operation.needs_order:
         return {name: value.copy() for name, value in own.items()}

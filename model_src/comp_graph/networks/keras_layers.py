@@ -102,7 +102,8 @@ def _conv(step: Step) -> keras.layers.Layer:
 
 @LAYERS.register("batchnorm")
 def _batchnorm(step: Step) -> keras.layers.Layer:
-    return keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=layer_name(step))
+    epsilon = step.number("epsilon", 1e-3)
+    return keras.layers.BatchNormalization(momentum=0.99, epsilon=epsilon, name=layer_name(step))
 
 
 @LAYERS.register("matmul")
@@ -189,6 +190,12 @@ def _scale(step: Step) -> keras.layers.Layer:
 @LAYERS.register("reciprocal")
 def _reciprocal(step: Step) -> keras.layers.Layer:
     return keras.layers.Activation(tf.math.reciprocal, name=layer_name(step))
+
+
+@LAYERS.register("clip")
+def _clip(step: Step) -> keras.layers.Layer:
+    low, high = step.number("min", -1.0), step.number("max", 1.0)
+    return keras.layers.Activation(lambda x: tf.clip_by_value(x, low, high), name=layer_name(step))
 
 
 @LAYERS.register("slice")

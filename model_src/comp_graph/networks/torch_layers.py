@@ -142,7 +142,7 @@ def _conv(step: Step) -> nn.Module:
 @LAYERS.register("batchnorm")
 def _batchnorm(step: Step) -> nn.Module:
     # Torch's momentum is the weight of the new value: 0.01 is TensorFlow's 0.99.
-    return nn.BatchNorm2d(step.node.resolution[4], eps=1e-3, momentum=0.01)
+    return nn.BatchNorm2d(step.node.resolution[4], eps=step.number("epsilon", 1e-3), momentum=0.01)
 
 
 @LAYERS.register("matmul")
@@ -222,6 +222,11 @@ def _scale(step: Step) -> nn.Module:
 
 
 register_plain("reciprocal", Reciprocal)
+
+
+@LAYERS.register("clip")
+def _clip(step: Step) -> nn.Module:
+    return nn.Hardtanh(step.number("min", -1.0), step.number("max", 1.0))
 
 
 @LAYERS.register("slice")

@@ -240,9 +240,3 @@ def test_a_normalised_image_comes_in_exactly():
     found_labels = [one for one in labels(found.graph) if one in ("scale", "depthwise")]
     assert found_labels == ["depthwise", "depthwise", "scale"]
     check_same(module, found, image)
-
-
-def test_groups_that_would_mix_are_refused_with_their_weights():
-    found = from_torch(with_statistics(Net(Joined(3))), torch.zeros(1, 3, 8, 8))
-    with pytest.raises(ValueError, match=r"\(grouped_conv\): its groups would get their channels in another order"):
-        rebuild(found)

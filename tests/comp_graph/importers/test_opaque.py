@@ -94,7 +94,7 @@ def affine() -> nn.Module:
 CONSTRUCTS = {
     "attention": Construct(Attention, ("conv2d", "opaque", "conv2d", "add")),
     "neighbouring channels": Construct(Neighbours, ("mean", "opaque", "sigmoid", "mul")),
-    "selected": Construct(Selected, ("conv2d",) * 3 + ("opaque",) * 2 + ("port",) * 5 + ("mean",)),
+    "selected": Construct(Selected, ("conv2d",) * 3 + ("add", "mean", "opaque") + ("port",) * 3),
     "places": Construct(Placed, ("opaque", "relu")),
     "largest channel": Construct(
         of(lambda x: x * torch.sigmoid(x.amax(1, keepdim=True))), ("opaque", "sigmoid", "broadcast", "mul")

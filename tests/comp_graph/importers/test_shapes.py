@@ -168,6 +168,8 @@ GATES = {
         ("slice",) * 3 + ("tanh",) + ("broadcast",) * 3 + ("mul", "mul", "add"),
     ),
     "softmax": Construct(of(lambda x: x * torch.softmax(x, 1)), ("softmax", "mul")),
+    "clipped": Construct(of(lambda x: F.hardtanh(x, -0.5, 0.7)), ("clip",)),
+    "clipped to a share": Construct(of(lambda x: x * torch.clamp(x + 0.5, 0, 1)), ("scale", "clip", "mul")),
     "square": Construct(of(lambda x: x + x**2), ("identity", "mul", "add")),
 }
 NORMS = {

@@ -68,10 +68,43 @@ def _clip(builder: Builder, op: OnnxOp) -> Value:
     least, most = builder.constant(op, 1), builder.constant(op, 2)
     lower = float(op.attributes.get("min", "-inf") if least is None else least.reshape(()))
     upper = float(op.attributes.get("max", "inf") if most is None else most.reshape(()))
+    return _clipped(builder, op, builder.value(op), lower, upper)
+
+
+def _clipped(builder: Builder, op: OnnxOp, x: Value, lower: float, upper: float) -> Value:
     name = {(0.0, 6.0): "relu6", (0.0, np.inf): "relu"}.get((lower, upper))
-    if name is None and (lower != 0 or upper < np.finfo(np.float32).max):
-        raise op.error(f"it clips to {lower:g} ... {upper:g}; only 0 ... 6 (relu6) and 0 ... inf can be represented")
-    return _node(builder, op, name or "relu")
+    if name is not None or (lower == 0 and upper >= np.finfo(np.float32).max):
+        return builder.node(name or "relu", op.name, [x], builder.size(x))
+    if not lower < upper or not np.isfinite([lower, upper]).all():
+        raise op.error(f"it clips to {lower:g} ... {upper:g}; only a finite range or 0 ... inf can be represented")
+    ends = {"min": shortest(lower), "max": shortest(upper)}
+    return builder.node("clip", op.name, [x], builder.size(x), positive=lower >= 0, metadata=ends)
+
+
+def _max(builder: Builder, op: OnnxOp) -> Value:
+    """The larger one of a tensor and a number, where the smaller one of that and a number comes next."""
+    reader = builder.only_reader(op.outputs[0])
+    if len(op.inputs) != 2 or reader is None or reader.type != "Min" or _bound(builder, reader) is None:
+        raise op.error("it cannot be represented, except in front of a minimum with a number")
+    if _bound(builder, op) is None:
+        raise op.error("only a tensor and a number can be compared")
+    return builder.value(op)
+
+
+def _min(builder: Builder, op: OnnxOp) -> Value:
+    before, upper = builder.producer(op.inputs[0]), _bound(builder, op)
+    lower = _bound(builder, before) if before is not None and before.type == "Max" else None
+    if before is None or lower is None or upper is None or builder.only_reader(before.outputs[0]) != op:
+        raise op.error("it cannot be represented, except behind a maximum with a number")
+    return _clipped(builder, op, builder.value(op), lower, upper)
+
+
+def _bound(builder: Builder, op: OnnxOp) -> float | None:
+    """The number that a tensor is compared with."""
+    if len(op.inputs) != 2 or not builder.is_constant(op.inputs[1]):
+        return None
+    number = builder.parameter(op, 1)
+    return float(number.reshape(())) if number.size == 1 else None
 
 
 # Names of the operations that may be made of a type of ONNX operation, the type, and what makes them.
@@ -79,7 +112,9 @@ ACTIVATIONS: tuple[tuple[tuple[str, ...], str, Converter], ...] = (
     *(((name,), kind, _pointwise(name)) for name, kind in POINTWISE.items() if name != "gelu"),
     (("swish",), "Swish", _pointwise("swish")),
     (("gelu", "gelu_tanh"), "Gelu", _gelu),
-    (("relu6", "relu"), "Clip", _clip),
+    (("relu6", "relu", "clip"), "Clip", _clip),
+    ((), "Max", _max),
+    (("clip",), "Min", _min),
     (("leakyrelu",), "LeakyRelu", _with_alpha("leakyrelu", 0.01)),
     (("elu",), "Elu", _with_alpha("elu", 1.0)),
     (("prelu",), "PRelu", _prelu),

@@ -7,7 +7,7 @@ from model_src.comp_graph.importers.onnx.op import OnnxOp, shortest
 from model_src.comp_graph.ops import OPERATIONS, Kind
 from model_src.comp_graph.tf_comp_graph import Shape
 
-BATCHNORM_EPSILON = 1e-3  # of every batch normalisation that a graph's network has
+BATCHNORM_EPSILON = 1e-3  # of a batch normalisation whose node says none
 _ONE, _ZERO, _MINUS = (np.array(number, np.float64) for number in (1, 0, -1))
 
 

@@ -115,6 +115,7 @@ class Regions:
         ops = [one.op for one in kept]
         self._builder.values[tensor] = (
             _as_mean(self._builder, ops)
+            or _as_sum(self._builder, ops, self._maps(ops))
             or _as_normalisation(self._builder, ops)
             or _as_moves(self._builder, ops, self._maps(ops))
             or self._opaque(kept)
@@ -184,6 +185,23 @@ def _as_mean(builder: Builder, ops: Sequence[OnnxOp]) -> Value | None:
     if sorted(gone) != ["H", "W"] or len(axes) == 3:
         return None
     return builder.node("mean", ops[1].name, [x], (1, 1, builder.size(x)[2]), "".join(axes))
+
+
+def _as_sum(builder: Builder, ops: Sequence[OnnxOp], names: Sequence[str]) -> Value | None:
+    """The sum of maps that were stacked; None for anything else."""
+    *before, stack, last = ops if len(ops) > 1 else (*ops, *ops)
+    if [stack.type, last.type] != ["Concat", "ReduceSum"] or any(op.type != "Unsqueeze" for op in before):
+        return None
+    operand = builder.constant(last, 1)
+    axes = list(last.attributes.get("axes", ()) if operand is None else operand.ravel())
+    axis = stack.attributes["axis"] % (len(builder.shape(stack.outputs[0])))
+    stacked = {op.outputs[0]: builder.values[op.inputs[0]] for op in before}
+    same = {builder.shape(last.outputs[0])} == {builder.shape(name) for name in names}
+    single = builder.shape(stack.outputs[0])[axis] == len(stack.inputs) and axes in ([axis], [axis - 5])
+    if not same or not single or any(builder.values[name].axes != "NCHW" for name in names):
+        return None
+    values = [stacked[name] for name in stack.inputs]
+    return builder.node("add", last.name, values, builder.size(values[0]), positive=builder.is_positive(*values))
 
 
 def _as_normalisation(builder: Builder, ops: Sequence[OnnxOp]) -> Value | None:

@@ -16,7 +16,7 @@ from model_src.comp_graph.importers.onnx.arithmetic import (
 )
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.channels import CHANNELS
-from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal, refuse_all
+from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal, refuse_all, shortest
 from model_src.comp_graph.importers.onnx.opaque import Regions
 from model_src.comp_graph.importers.onnx.remedies import REMEDIES
 from model_src.comp_graph.importers.onnx.views import VIEWS
@@ -103,9 +103,9 @@ def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
     scale, shift, mean, variance = (builder.parameter(op, index) for index in range(1, 5))
     if x.axes[:2] != "NC" or op.attributes.get("training_mode"):
         raise op.error(f"it normalises {x.axes} in training; only the channels of NCHW at inference can be read")
-    value = builder.node("batchnorm", op.name, [x], builder.size(x), metadata={"data_format": "NHWC"})
-    epsilon = op.attributes.get("epsilon", 1e-5)
-    scale = scale * np.sqrt((variance + BATCHNORM_EPSILON) / (variance + epsilon))
+    epsilon = shortest(op.attributes.get("epsilon", 1e-5))
+    own = {} if epsilon == BATCHNORM_EPSILON else {"epsilon": epsilon}
+    value = builder.node("batchnorm", op.name, [x], builder.size(x), metadata={"data_format": "NHWC", **own})
     weights = {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance}
     builder.set_weights(value, {**weights, "num_batches_tracked": np.array(0)})
     return value

@@ -13,7 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from constants import DOMAIN_NORMALISERS
-from model_src.comp_graph.importers.channel_order import OrderError, in_running_order
+from model_src.comp_graph.importers.channel_order import in_running_order, out_of_order
 from model_src.comp_graph.importers.onnx.builder import Builder
 from model_src.comp_graph.importers.onnx.model import prepare
 from model_src.comp_graph.importers.onnx.operations import convert_all
@@ -137,11 +137,8 @@ def _tell_of_opaque_nodes(graph: ComputeGraph) -> None:
 
 def _in_order(builder: Builder, name: str) -> ComputeGraph:
     """The graph, whose concat nodes keep the order of their operands where weights cannot make up for another one."""
-    while True:
+    graph = builder.graph(name)
+    while concats := out_of_order(plan_network(graph), builder.operands()):
+        builder.keep_order(concats)
         graph = builder.graph(name)
-        try:
-            in_running_order(plan_network(graph), builder.operands(), builder.weights())
-        except OrderError as error:
-            builder.keep_order(error.concats)
-        else:
-            return graph
+    return graph
