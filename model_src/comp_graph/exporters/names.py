@@ -8,6 +8,7 @@ from torch import nn
 
 from model_src.comp_graph.networks.plan import NetworkPlan, Step
 
+_OF_FILES = re.compile(r"image|output(_\d+)?|pixel_axes|six|zero")  # tensors that an ONNX file has besides
 _TAKEN = frozenset(dir(nn.Module())) | {"input_size"}
 
 
@@ -36,4 +37,6 @@ def _own_name(step: Step) -> str:
     if not step.operation.has_parameters:
         return ""
     path = step.node.str_id.partition("|")[2].replace("/", ".").rpartition(".")[0].strip(".")
+    if _OF_FILES.fullmatch(path):
+        return f"{path}_layer"
     return path if re.fullmatch(r"[A-Za-z0-9_.]+", path) else ""

@@ -25,18 +25,23 @@ class Named(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3)
         self.blocks = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
+        self.output = nn.Conv2d(4, 5, 1)
 
     def forward(self, x):
-        return self.blocks(self.stem(x))
+        return self.output(self.blocks(self.stem(x)))
 
 
 def test_names_live_on():
     found = from_torch(Named(), torch.zeros(1, 3, 8, 8))
     for graph in (found.graph, correct_cg_for_downstream(found.graph, 8, 8, 3)):
         names = set(module_state(network_of(graph)))
-        assert names == {f"{layer}.{name}" for layer in ("stem", "blocks_0") for name in ("weight", "bias")}
+        assert names == {
+            f"{layer}.{name}" for layer in ("stem", "blocks_0", "output_layer") for name in ("weight", "bias")
+        }
     weights = {one.name for one in to_onnx(found.graph, rebuild(found)).graph.initializer}
-    assert weights == {f"{layer}.{name}" for layer in ("stem", "blocks.0") for name in ("weight", "bias")}
+    assert weights == {
+        f"{layer}.{name}" for layer in ("stem", "blocks.0", "output_layer") for name in ("weight", "bias")
+    }
     check_exports(found.graph)
 
 
