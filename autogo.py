@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_src.cli import FlagParser, run_script
+from model_src.files import InputError
 from model_src.search import flags
 from model_src.search.result_folder import ResultFolder
 
 if TYPE_CHECKING:
     from model_src.comp_graph.weights import WeightedGraph
-    from model_src.search.config import SearchConfig
     from model_src.search.feedback import Measure
     from model_src.search.result import SearchResult
     from model_src.search.workers import Workers
@@ -31,11 +31,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run_search(
+    args: argparse.Namespace,
     source: "WeightedGraph",
-    config: "SearchConfig",
     workers: "Workers",
     measure: "Measure | None",
-    table: str | None,
     folder: ResultFolder,
 ) -> "SearchResult":
     """Run the search with a progress bar."""
@@ -46,7 +45,8 @@ def run_search(
     from model_src.search.run import Progress
     from model_src.search.session import search
 
-    known = read_measured(Path(table)) if table else []
+    config = flags.search_config(args)
+    known = read_measured(Path(args.measured_table)) if args.measured_table else []
     with tqdm(total=config.rounds * config.epoch, unit="iteration", desc="search") as bar:
 
         def show(now: Progress) -> None:
@@ -61,6 +61,7 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
 
     Raises:
         KeyboardInterrupt, TaskError: What stopped the search.
+        InputError: Files could not be written; the others are.
     """
     from model_src.encoder.network_encoder import NetworkEncoder
     from model_src.encoder.segmentation import segment
@@ -68,14 +69,16 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     from model_src.search.output import write_pictures, write_results
     from model_src.search.report import frontier_table, pareto_rows, summary
 
-    write_results(result, folder)
+    failures = write_results(result, folder)
     sys.stdout.write(f"{frontier_table(result, pareto_rows(result))}\n{summary(result)}\n")
     if result.stopped_by:
         sys.stdout.write(f"Go on with: python autogo.py -resume {shlex.quote(str(folder.path))}\n")
         raise result.stopped_by
     encoder, tokenizer = NetworkEncoder.load(args.graph_encoder_path), Tokenizer.load(args.tokenizer_path)
     segments_of = None if args.no_drawings else lambda cg: segment(cg, encoder, tokenizer)
-    write_pictures(result, folder, args.export, segments_of)
+    failures += write_pictures(result, folder, args.export, segments_of)
+    if failures:
+        raise InputError(f"{failures}; the search is kept: -resume {folder.path} writes the results again")
     folder.mark_unfinished(result.out_of_time)
 
 
@@ -126,7 +129,7 @@ def search_in(
     if data is not None and args.measure:
         measure = Trainings(flags.measurement(args, source.graph, data), folder.measured_path, args.from_scratch)
     try:
-        result = run_search(source, flags.search_config(args), workers, measure, args.measured_table, folder)
+        result = run_search(args, source, workers, measure, folder)
     except BaseException:  # Ctrl-C before the first mutation, too
         if not (args.resume or folder.has_iterations):
             folder.remove()

@@ -9,6 +9,7 @@ import constants
 from model_src.cli import FlagParser, run_script, shipped_path
 from model_src.encoder.paths import add_vocabulary_flags, vocabulary_name
 from model_src.families import DEFAULT_FAMILIES, in_database_order, known_families, parse_families
+from model_src.files import check_writable
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.encoder.tokenizer import load_vocabulary
     from model_src.family_data import iter_graphs
 
+    check_writable(config.output)
     vocabulary = load_vocabulary(config.encoder_path, config.tokenizer_path, config.vocabulary_command)
     database = build_database(iter_graphs(config.families, config.data_dir), *vocabulary)
     database.save(config.output)

@@ -16,7 +16,7 @@ from pathlib import Path
 import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
 from model_src.families import find, known_families, with_networks
-from model_src.files import save_pickle
+from model_src.files import check_writable, save_pickle
 from model_src.labels.table import TEACHER, TRAIN, write_label_table
 from model_src.training.flags import add_label_flags, add_measurement_flags, check_label_flags, label_source
 
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.training.sources import labelled_networks
 
     path, record = cache_for(args.family, args.output), Record(TEACHER, args.seed)
+    check_writable(path, args.save_labels, args.save_best)
     networks = labelled_networks(args.family, args.num, args.seed, args.traced, label_source(args))
     bar = tqdm(networks, total=args.num, unit="network", disable=args.label == TRAIN)
     save_family(path, labelled_graphs(record.of(bar)))

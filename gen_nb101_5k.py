@@ -6,6 +6,7 @@ from pathlib import Path
 
 import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
+from model_src.files import check_writable
 
 FAMILY = "nb101_5k"
 
@@ -38,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse_args(argv)
     from model_src.family_data import family_path, pick_subset, save_family
 
-    networks = pick_subset(FAMILY, config.data_dir, config.num, config.seed)
-    save_family(family_path(FAMILY, config.data_dir), networks)
+    path = family_path(FAMILY, config.data_dir)
+    check_writable(path)
+    save_family(path, pick_subset(FAMILY, config.data_dir, config.num, config.seed))
     return 0
 
 

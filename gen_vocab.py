@@ -9,6 +9,7 @@ import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder.paths import DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE, VocabularyName
 from model_src.families import DEFAULT_FAMILIES, known_families, parse_families
+from model_src.files import check_writable
 
 ENCODINGS = ("op", "res", "res_ratio", "shp", "chn", "op_nio", "shp_nio", "chn_nio")
 
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = config.vocabulary
     files = name.files(config.output_dir)
     check_replacement(files, config.overwrite)
+    check_writable(files.encoder)
     graphs = iter_graphs(name.families, config.data_dir, best_first=True)
     vocabulary = learn_vocabulary(graphs, name.families, name.encoding, name.size)
     vocabulary.save(files, config.overwrite)

@@ -8,6 +8,7 @@ import constants
 from model_src.cli import FlagParser, non_negative_int, run_script
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import known_families, parse_family
+from model_src.files import check_writable
 from model_src.predictor.settings import sample_count
 
 
@@ -51,9 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.predictor.data.psc_files import cache_path, load_splits
 
     path = config.cache or cache_path(config.cache_dir, config.family, config.vocabulary)
+    output = cache_path(config.cache_dir, config.family, config.vocabulary, config.num_samples)
+    check_writable(output)
     cache = load_splits(path, config.family, config.vocabulary)
     selected = sample_splits(cache, config.num_samples, np.random.default_rng(config.seed))
-    selected.save(cache_path(config.cache_dir, config.family, config.vocabulary, config.num_samples))
+    selected.save(output)
     return 0
 
 

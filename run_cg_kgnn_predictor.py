@@ -7,6 +7,7 @@ from pathlib import Path
 import constants
 from model_src.cli import FlagParser, run_script
 from model_src.families import abbreviation, parse_families
+from model_src.files import check_writable
 from model_src.predictor.settings import Experiment, add_ignored_flags, add_training_flags, experiment
 
 PREDICTOR_TYPE = "GNN"
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     run = config.experiment
     build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
+    check_writable(run.saved_models_dir / config.run_name(0), run.logs_dir / config.run_name(0))
     networks = {family: load_measured(family, config.data_dir) for family in config.families}
     examples = network_examples(networks, run.model.map_size)
     names = examples.split_names(run.dev_ratio, run.test_ratio, run.split_seed)

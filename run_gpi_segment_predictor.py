@@ -8,6 +8,7 @@ import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import DEFAULT_FAMILIES, abbreviation
+from model_src.files import check_writable
 from model_src.predictor.settings import Experiment, add_training_flags, experiment, samples_by_family, split_count
 
 PREDICTOR_TYPE = "PSC_predictor"
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     run = config.experiment
     build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
+    check_writable(run.saved_models_dir / config.run_name(0), run.logs_dir / config.run_name(0))
     caches = load_selected(config.cache_dir, config.num_samples, config.vocabulary)
     examples = split_examples(caches, run.model.num_layers, run.model.map_size)
     names = examples.split_names(run.dev_ratio, run.test_ratio, run.split_seed)

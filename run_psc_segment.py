@@ -8,6 +8,7 @@ import constants
 from model_src.cli import FlagParser, run_script, shipped_path
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import known_families, parse_family
+from model_src.files import check_writable
 from model_src.predictor.settings import add_ignored_flags
 
 
@@ -54,12 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.predictor.data.psc_cache import build_cache
     from model_src.predictor.data.psc_files import cache_path
 
+    path = cache_path(config.cache_dir, config.family, config.vocabulary)
+    check_writable(path)
     files = config.vocabulary.files(config.vocabulary_dir)
     paths = shipped_path(files.encoder), shipped_path(files.model)
     vocabulary = load_vocabulary(*paths, config.vocabulary.command)
     networks = tqdm(load_measured(config.family, config.data_dir), unit="network", disable=None)
     cut = ((graph, accuracy, segment_with_text(graph, *vocabulary)) for graph, accuracy in networks)
-    build_cache(config.family, cut).save(cache_path(config.cache_dir, config.family, config.vocabulary))
+    build_cache(config.family, cut).save(path)
     return 0
 
 

@@ -5,9 +5,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 import constants
 from model_src.files import InputError
@@ -107,6 +108,38 @@ class _ShortLines(logging.Formatter):
         return with_short_lines(super().format(record))
 
 
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+class _LastingStream:
+    """A stream whose end costs no work: once it fails (closed, full, a pipe that nobody reads), it says no more."""
+
+    def __init__(self, stream: TextIO | None):
+        self._stream = stream or _nowhere()
+
+    def write(self, text: str) -> int:
+        """Write, if that is still possible."""
+        self._try(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that is still possible."""
+        self._try(self._stream.flush)
+
+    def _try(self, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except (OSError, ValueError):  # ValueError: it is closed
+            nowhere = _nowhere()
+            with suppress(OSError, ValueError):  # what the stream still holds goes there, too
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            self._stream = nowhere
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class Stopped(KeyboardInterrupt):
     """A signal asked this process to end; raised like Ctrl-C.
 
@@ -123,12 +156,34 @@ def _stop(signum: int, _frame: object) -> NoReturn:
     raise Stopped(signum)
 
 
-def run_script(main: Callable[[Sequence[str] | None], int | None]) -> None:
-    """Run a script's `main` and leave the process: 0 when it is done, 2 with one line on bad input.
+def _fail(reason: str) -> NoReturn:
+    sys.stderr.write(with_short_lines(f"error: {reason}") + "\n")
+    sys.exit(2)
 
+
+def run_script(main: Callable[[Sequence[str] | None], int | None]) -> None:
+    """Run a script's `main` and leave the process: 0 when it is done, 2 with one line on bad input or a failed write.
+
+    Output that nobody can take (a closed terminal, a full disk, `| head`) is dropped and stops nothing.
     SIGTERM and SIGHUP, which batch systems and closed terminals send, act like Ctrl-C; the exit code is 128 and the
     signal's number.
     """
+    with _lasting_output():
+        _run(main)
+
+
+@contextmanager
+def _lasting_output() -> Iterator[None]:
+    out, err = _LastingStream(sys.stdout), _LastingStream(sys.stderr)
+    with redirect_stdout(cast(TextIO, out)), redirect_stderr(cast(TextIO, err)):
+        try:
+            yield
+        finally:
+            out.flush()
+            err.flush()
+
+
+def _run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     to_terminal = logging.StreamHandler()
     to_terminal.setFormatter(_ShortLines("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
@@ -138,8 +193,9 @@ def run_script(main: Callable[[Sequence[str] | None], int | None]) -> None:
     try:
         sys.exit(main(None) or 0)
     except InputError as error:
-        sys.stderr.write(with_short_lines(f"error: {error}") + "\n")
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     except KeyboardInterrupt as error:
         number = error.signum if isinstance(error, Stopped) else signal.SIGINT
         sys.stderr.write(f"interrupted by {signal.Signals(number).name}\n")

@@ -9,12 +9,16 @@ import json
 import os
 import pickle
 import secrets
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+
+LONGEST_WRITE = 3600.0  # seconds: what is older belongs to nobody
 
 
 class InputError(ValueError):
@@ -178,20 +182,58 @@ def iter_json_object(path: str | Path) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path` that takes its place when the block ends without an error."""
+    """Open a temporary file beside `path` that takes its place when the block ends without an error.
+
+    Raises:
+        OSError: It cannot be written; the error's `filename` is `path`.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    # Made by `open`, the file gets the permissions of any new one; the mask for them is never touched.
-    with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Made by `open`, the file gets the permissions of any new one; the mask for them is never touched.
+        with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as file:
+            try:
+                yield file
+                file.close()
+                os.replace(temporary, path)
+            except BaseException:  # Ctrl-C, too
+                os.unlink(temporary)
+                raise
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def sweep(folder: Path, name: str = "*", age: float = 0.0) -> None:
+    """Delete what `atomic_write` left of files in a folder when it was killed, if that is older than `age` seconds."""
+    for path in folder.rglob(f".{name}.{'[0-9a-f]' * 8}"):
+        with suppress(OSError):  # somebody else swept it
+            if time.time() - path.stat().st_mtime >= age:
+                path.unlink()
+
+
+def check_writable(*paths: str | Path | None) -> None:
+    """Check that files can be written, before the work whose results go there; sweep what killed runs left of them.
+
+    Raises:
+        InputError: One cannot; the text names it.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if Path(path).is_dir():
+            raise InputError(f"{path}: a folder, not a file that can be written")
+        probe = Path(path).with_name(f".{secrets.token_hex(8)}")
         try:
-            yield file
-            file.close()
-            os.replace(temporary, path)
-        except BaseException:  # Ctrl-C, too
-            os.unlink(temporary)
-            raise
+            with atomic_write(probe):
+                pass
+            probe.unlink()
+            sweep(probe.parent, Path(path).name, age=LONGEST_WRITE)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def save_pickle(value: Any, path: str | Path, protocol: int = 4) -> None:

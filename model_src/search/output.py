@@ -3,7 +3,8 @@
 import argparse
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from model_src.comp_graph.graph_ops import canonical_hash
@@ -12,12 +13,12 @@ from model_src.comp_graph.load import load_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
-from model_src.files import InputError
+from model_src.files import InputError, sweep
 from model_src.search.genealogy import genealogy
 from model_src.search.pictures import Groups, draw_networks, draw_pareto
 from model_src.search.provenance import provenance
 from model_src.search.report import history_rows, mutation_text, pareto_rows
-from model_src.search.result import SearchResult
+from model_src.search.result import FoundNetwork, SearchResult
 from model_src.search.result_folder import ResultFolder
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
 from model_src.training.image_data import ImageData
@@ -59,6 +60,7 @@ def reopened_folder(args: argparse.Namespace) -> ResultFolder:
         InputError: A file that the search reads is another one than when it began, or the folder cannot be written to.
     """
     folder = ResultFolder(args.resume)
+    sweep(folder.path)
     known = folder.load_details()
     files = {name: path for name, path in _files_read(args).items() if name != "model_path"}  # a copy is in the folder
     details = provenance(files)
@@ -79,17 +81,41 @@ def _files_read(args: argparse.Namespace) -> dict[str, str]:
     return {name: getattr(args, name) for name in one_each} | predictors | table
 
 
-def write_results(result: SearchResult, folder: ResultFolder) -> None:
+class Failures(list[str]):
+    """What could not be written, and why; one failure does not keep the rest from being written."""
+
+    def __str__(self) -> str:
+        """The first one, and how many more there are."""
+        return self[0] + (f" (and {len(self) - 1} more)" if self[1:] else "")
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Note a failed write and go on behind the block."""
+        try:
+            yield
+        except OSError as error:
+            self.append(f"{error.filename}: {error.strerror or error}" if error.filename else str(error))
+
+
+def write_results(result: SearchResult, folder: ResultFolder) -> Failures:
     """Write tables, networks, genealogy and text of a search: all that is data."""
-    folder.save_table(pareto_rows(result))
-    if result.history:
-        folder.save_history(history_rows(result))
+    failures = Failures()
+    with failures.kept():
+        folder.save_table(pareto_rows(result))
+    with failures.kept():
+        if result.history:
+            folder.save_history(history_rows(result))
     for one in result.networks:
-        folder.save_graph(one.rank, one.graph)
-        if one.inherited:
-            folder.save_weights(one.rank, {name: value.numpy() for name, value in one.module().state_dict().items()})
-    folder.save_genealogy(genealogy(result))
-    folder.save_report(mutation_text(result))
+        with failures.kept():
+            folder.save_graph(one.rank, one.graph)
+            if one.inherited:
+                state = one.module().state_dict()
+                folder.save_weights(one.rank, {name: value.numpy() for name, value in state.items()})
+    with failures.kept():
+        folder.save_genealogy(genealogy(result))
+    with failures.kept():
+        folder.save_report(mutation_text(result))
+    return failures
 
 
 def write_pictures(
@@ -97,7 +123,7 @@ def write_pictures(
     folder: ResultFolder,
     formats: Sequence[str] = (),
     segments_of: Callable[[ComputeGraph], Groups] | None = None,
-) -> None:
+) -> Failures:
     """Draw and export the results of a search.
 
     Args:
@@ -106,21 +132,25 @@ def write_pictures(
         formats: Export the results in these (see `exporters.files`); one that cannot be exported is logged.
         segments_of: Cuts networks into the segments that drawings colour; None draws no network.
     """
-    draw_pareto(result, folder.front_picture)
-    if formats:
-        _export(result, folder, formats)
-    if segments_of is not None:
-        draw_networks(result, segments_of, folder)
+    failures = Failures()
+    with failures.kept():
+        draw_pareto(result, folder.front_picture)
+    for one in result.networks if formats else ():
+        with failures.kept():
+            _export(one, folder, formats)
+    with failures.kept():
+        if segments_of is not None:
+            draw_networks(result, segments_of, folder)
+    return failures
 
 
-def _export(result: SearchResult, folder: ResultFolder, formats: Sequence[str]) -> None:
+def _export(one: FoundNetwork, folder: ResultFolder, formats: Sequence[str]) -> None:
     from model_src.comp_graph.exporters.files import export_network
 
-    for one in result.networks:
-        try:
-            export_network(one.graph, folder.export_stem(one.rank), formats, one.module())
-        except ValueError as error:
-            logger.warning("rank %d is not exported: %s", one.rank, error)
+    try:
+        export_network(one.graph, folder.export_stem(one.rank), formats, one.module())
+    except ValueError as error:
+        logger.warning("rank %d is not exported: %s", one.rank, error)
 
 
 def stored_search(folder: ResultFolder, model_path: str) -> tuple[WeightedGraph, list[FrontierNetwork]]:

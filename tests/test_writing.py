@@ -1,0 +1,139 @@
+"""Places that cannot be written to, disks that are full, terminals that are gone: one line, and nothing is lost."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import autogo
+from model_src.cli import run_script
+from model_src.files import InputError, atomic_write, check_writable, sweep
+from model_src.search.result_folder import ResultFolder
+from tests.test_autogo import ROOT, arguments, result_folder
+
+
+@pytest.fixture
+def a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    return path
+
+
+def test_a_place_is_checked_without_a_trace(tmp_path):
+    check_writable(tmp_path / "new" / "file", None, tmp_path / "other")
+    assert [path.name for path in tmp_path.rglob("*")] == ["new"]
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path, a_file):
+    for path, reason in ((a_file / "x", "cannot be written: (Not a directory|File exists)"), (tmp_path, "a folder")):
+        with pytest.raises(InputError, match=f"^{path}: {reason}"):
+            check_writable(path)
+    check_writable(a_file)
+    assert a_file.read_text() == "old"
+
+
+def test_what_killed_runs_left_is_swept(tmp_path):
+    names = [".table.csv.0123abcd", ".other.csv.0123abcd", ".table.csv.notes", "table.csv"]
+    for name in names:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".table.csv.abcd0123").touch()  # perhaps another run is writing it
+    check_writable(tmp_path / "table.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:], ".table.csv.abcd0123"}
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".table.csv.notes", "table.csv"}
+
+
+def test_a_failed_write_names_the_file_and_leaves_the_old_one(a_file):
+    def write():
+        with atomic_write(a_file, "w") as file:
+            file.write("new")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    assert caught.value.filename == str(a_file)
+    assert a_file.read_text() == "old"
+    assert list(a_file.parent.iterdir()) == [a_file]
+
+
+def test_a_failed_write_is_one_line(capsys, tmp_path):
+    def main(argv):
+        with atomic_write(tmp_path / "table.csv"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(SystemExit) as caught:
+        run_script(main)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'table.csv'}: No space left on device\n"
+
+
+SCRIPTS = {
+    "gen_families.py": "-family hiaml -num 1 -output {}/f.json",
+    "gen_nb101_5k.py": "-data_dir {}",
+    "gen_vocab.py": "-output_dir {}",
+    "gen_DB.py": "-output {}/db.pkl",
+    "run_psc_segment.py": "-data_family hiaml -cache_dir {}",
+    "make_segment_predictor_cache_sa.py": "-data_family hiaml -cache_dir {}",
+    "run_gpi_segment_predictor.py": "-saved_models_dir {}",
+    "run_cg_kgnn_predictor.py": "-data_families hiaml -logs_dir {}",
+    "autogo.py": "-output_dir {}",
+}
+
+
+@pytest.mark.parametrize(("script", "flags"), SCRIPTS.items())
+def test_every_script_checks_its_places_first(script, flags, a_file, capsys, monkeypatch):
+    flags = flags.format(a_file).split()
+    if script == "autogo.py":
+        flags = [*arguments(a_file.parent, output_dir=None, logs_dir=None), *flags]
+    module = __import__(script.removesuffix(".py"))
+    with pytest.raises(InputError) as caught:
+        module.main(flags)
+    assert str(a_file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert a_file.read_text() == "old"
+
+
+def test_one_file_that_fails_does_not_keep_the_others_from_being_written(tmp_path, monkeypatch, capsys):
+    def fail(self, content):
+        raise OSError(28, "No space left on device", str(self.path / "genealogy.json"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ResultFolder, "save_genealogy", fail)
+        with pytest.raises(InputError, match=r"genealogy.json: No space left on device; the search is kept: -resume"):
+            autogo.main(arguments(tmp_path, epoch=1, export="onnx"))
+    folder = result_folder(tmp_path)
+    names = {path.name for path in folder.iterdir()}
+    assert {"pareto.csv", "rank_0.pkl", "mutation_result.txt", "pareto.png", "rank_0.onnx"} <= names
+    assert "predicted accuracy" in capsys.readouterr().out
+    assert autogo.main(["-resume", str(folder)]) == 0
+    assert (folder / "genealogy.json").exists()
+
+
+@pytest.mark.parametrize("fault", [">&-", "2>&-", ">/dev/full", "2>/dev/full", "| head -0"])
+def test_output_that_nobody_can_take_stops_nothing(tmp_path, fault):
+    flags = arguments(tmp_path, epoch=1, max_candidate_per_iter=2)
+    command = f"{sys.executable} autogo.py {' '.join(flags)} {fault}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Exception ignored" not in done.stderr
+    folder = result_folder(tmp_path)
+    assert {"pareto.csv", "pareto.png"} <= {path.name for path in folder.iterdir()}
+    assert not (folder / "unfinished").exists()
+
+
+def test_a_disk_that_is_full_from_the_start_is_one_line(tmp_path):
+    limit = "ulimit -f 0; trap '' XFSZ; "
+    command = f"{limit}exec {sys.executable} autogo.py {' '.join(arguments(tmp_path, epoch=1))}"
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "File too large" in done.stderr
+    assert not [path for path in Path(tmp_path).rglob("*") if path.is_file()]
