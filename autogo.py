@@ -153,14 +153,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     config = flags.search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
-    path = ResultFolder(args.resume).input_path if args.resume else args.model_path
-    source = load_network(path, args.input_h, args.input_w, args.input_c)
+    folder = reopened_folder(args) if args.resume else None
+    source = load_network(folder.input_path if folder else args.model_path, args.input_h, args.input_w, args.input_c)
     flags.check_input_size(args, tuple(source.graph.input_shape[1:]))
     check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
-        folder = reopened_folder(args) if args.resume else make_folder(args, source)
+        folder = folder or make_folder(args, source)
         search_in(folder, args, source, data, workers)
     if data is not None and flags.trains(args):
         source, networks = stored_search(folder, args.model_path)

@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-
 LONGEST_WRITE = 3600.0  # seconds: what is older belongs to nobody
 
 
@@ -209,7 +208,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 def sweep(folder: Path, name: str = "*", age: float = 0.0) -> None:
     """Delete what `atomic_write` left of files in a folder when it was killed, if that is older than `age` seconds."""
-    for path in folder.rglob(f".{name}.{'[0-9a-f]' * 8}"):
+    for path in folder.glob(f".{name}.{'[0-9a-f]' * 8}"):
         with suppress(OSError):  # somebody else swept it
             if time.time() - path.stat().st_mtime >= age:
                 path.unlink()
@@ -226,14 +225,15 @@ def check_writable(*paths: str | Path | None) -> None:
             continue
         if Path(path).is_dir():
             raise InputError(f"{path}: a folder, not a file that can be written")
-        probe = Path(path).with_name(f".{secrets.token_hex(8)}")
+        path = Path(path)
+        place = next(parent for parent in path.absolute().parents if parent.exists())
         try:
-            with atomic_write(probe):
+            with atomic_write(probe := place / f".{secrets.token_hex(8)}"):
                 pass
             probe.unlink()
-            sweep(probe.parent, Path(path).name, age=LONGEST_WRITE)
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        sweep(path.parent, path.name, age=LONGEST_WRITE)
 
 
 def save_pickle(value: Any, path: str | Path, protocol: int = 4) -> None:

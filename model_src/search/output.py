@@ -60,7 +60,8 @@ def reopened_folder(args: argparse.Namespace) -> ResultFolder:
         InputError: A file that the search reads is another one than when it began, or the folder cannot be written to.
     """
     folder = ResultFolder(args.resume)
-    sweep(folder.path)
+    for path in (folder.path, *filter(Path.is_dir, folder.path.iterdir())):
+        sweep(path)
     known = folder.load_details()
     files = {name: path for name, path in _files_read(args).items() if name != "model_path"}  # a copy is in the folder
     details = provenance(files)
