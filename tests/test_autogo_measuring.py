@@ -61,7 +61,7 @@ def test_flags_become_a_measurement(tmp_path):
     data = ImageData(images, np.zeros(50_000, np.int64), images[:1], np.zeros(1, np.int64))
     args = autogo.parse_args(loop(tmp_path, "images", n_jobs=2, measure_epochs=None, train_images=None))
     found = measurement(args, cg, data)
-    assert found.recipe == FastConfig(batch_size=25, held_out=5000, epochs_per_test=4)
+    assert found.recipe == FastConfig(batch_size=25, held_out=5000, epochs_per_test=8)
     assert (found.n_runs, found.n_jobs, found.how) == (1, 2, Execution("cpu"))
     assert found.images.args == ("images",)
     few = measurement(autogo.parse_args(loop(tmp_path, "images")), cg, data)

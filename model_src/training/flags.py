@@ -36,7 +36,7 @@ def add_measurement_flags(parser: FlagParser) -> None:
     """Add the flags that say how networks are measured; they are None where they are not given."""
     add = parser.add_argument
     add("-recipe", choices=RECIPE_NAMES, help="of a training; published if not given")
-    add("-epochs", type=positive_int, help="of a training; 200 if not given, or 4 by the fast recipe")
+    add("-epochs", type=positive_int, help="of a training; 200 if not given, or 8 by the fast recipe")
     add("-train_images", type=positive_int, help="train on the first so many images; all if not given")
     add("-batch_size", type=positive_int, help="images per step; 256 if not given")
     add("-runs", type=positive_int, help="trainings of each network, with different seeds; 1 if not given")

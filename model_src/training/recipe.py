@@ -1,8 +1,11 @@
 """The recipes of a training, whatever framework follows them: plans of numbers, without any framework.
 
 `TrainConfig` is the published one (AutoGO, appendix A.6): 200 epochs at batch size 256 without crop, mean or standard
-deviation: zoom and flip, centred RMSprop, cosine decay. `FastConfig` is for few epochs: its accuracies are lower, but
-tell in minutes which of several networks learns better.
+deviation: zoom and flip, centred RMSprop, cosine decay.
+
+`FastConfig` is for few epochs: its accuracies are lower, and tell in minutes which of several networks learns better in so
+short a time. Two cores of an EPYC processor with AVX-512 BF16 train the published Two-Path input (116 MFLOPs) in 8 epochs of
+45,000 CIFAR-10 images (with JPEG loss) to 83.1 % in 14 minutes, two such trainings side by side; one run, no GPU tried.
 """
 
 import math
@@ -110,7 +113,7 @@ class FastConfig(Recipe):
 
     name: ClassVar[str] = "fast"
 
-    epochs: int = 4
+    epochs: int = 8
     peak_rate: float = 0.2
     warm_up: float = 0.25
     momentum: float = 0.9
