@@ -33,7 +33,6 @@ class Named(nn.Module):
 
 def test_names_live_on():
     found = from_torch(Named(), torch.zeros(1, 3, 8, 8))
-    parameters = ("weight", "bias")
     for graph in (found.graph, correct_cg_for_downstream(found.graph, 8, 8, 3)):
         names = set(module_state(network_of(graph)))
         assert names == {
