@@ -94,7 +94,7 @@ def region_from(text: str) -> Region:
     if not isinstance(text, str) or len(text) > MAX_LENGTH:
         raise ValueError("its region is no text, or too long")
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_constant=_refuse_constant)
         region = Region(
             tuple(_dims(one, 3) for one in content["inputs"]),
             tuple(map(_dims, content["weights"])),
@@ -124,6 +124,10 @@ def region_of(node: "Node") -> Region:
         return region_from((node.metadata or {}).get("region", ""))
     except ValueError as error:
         raise node.error(str(error)) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def _dims(sizes: Any, n: int | None = None) -> Dims:

@@ -195,6 +195,7 @@ def test_what_mixes_the_images_of_a_batch_is_refused():
         (7, "is no text"),
         ("x" * (1 << 20) + "x", "too long"),
         ("[" * 100_000, "cannot be read"),
+        ('{"inputs":[[1,2,2]],"weights":[],"constants":[],"ops":[["Clip",["x0"],{"max":Infinity}]]}', "no number"),
         ('{"inputs":[[1,2]],"weights":[],"constants":[],"ops":[]}', "no shape"),
         ('{"inputs":[[1,2,2]],"weights":[],"constants":[],"ops":[]}', "empty"),
         ('{"inputs":[[1,2,2]],"weights":[[1048576,1024]],"constants":[],"ops":[["Relu",["x0"],{}]]}', "too large"),

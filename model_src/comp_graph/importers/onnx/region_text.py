@@ -44,7 +44,7 @@ class RegionWriter:
     @staticmethod
     def knows(op: OnnxOp) -> bool:
         """Whether operations of a type can be written down."""
-        from model_src.comp_graph.networks.torch_region import FORMS
+        from model_src.comp_graph.networks.region_forms import FORMS
 
         return (op.type in FORMS or op.type in _ALIASES) and not any(op.outputs[1:])
 
