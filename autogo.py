@@ -13,6 +13,8 @@ from model_src.search import flags
 from model_src.search.result_folder import ResultFolder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from model_src.comp_graph.weights import WeightedGraph
     from model_src.search.feedback import Measure
     from model_src.search.result import SearchResult
@@ -119,6 +121,7 @@ def search_in(
     args: argparse.Namespace,
     source: "WeightedGraph",
     data: "ImageData | None",
+    calibration: "Tensor | None",
     workers: "Workers",
 ) -> None:
     """Search, measuring if asked to; a search that ends before its first iteration is over leaves no folder."""
@@ -134,6 +137,7 @@ def search_in(
         if not (args.resume or folder.has_iterations):
             folder.remove()
         raise
+    result.calibration = calibration
     report(args, result, folder)
 
 
@@ -158,10 +162,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.check_input_size(args, tuple(source.graph.input_shape[1:]))
     check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
+    calibration = flags.calibration_images(args)
     with Workers(MutatorFiles(config), config.n_jobs, config.patience) as workers:
         workers.prepare()
         folder = folder or make_folder(args, source)
-        search_in(folder, args, source, data, workers)
+        search_in(folder, args, source, data, calibration, workers)
     if data is not None and flags.trains(args):
         source, networks = stored_search(folder, args.model_path)
         train(args, networks, source, data, folder)

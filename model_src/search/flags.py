@@ -20,12 +20,14 @@ from model_src.cli import (
 )
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import all_names
-from model_src.files import InputError
+from model_src.files import InputError, naming
 from model_src.predictor.settings import add_ignored_flags
 from model_src.search.resuming import resumed_flags, searches_on
 from model_src.training.flags import RECIPE_NAMES
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from model_src.comp_graph.tf_comp_graph import ComputeGraph
     from model_src.search.config import SearchConfig
     from model_src.training.frontier import FrontierConfig
@@ -118,6 +120,7 @@ def _add_search_flags(parser: FlagParser) -> None:
     add("-max_flops_decrease_percent", type=float, help="likewise")
     add("-device_str", default=None, help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-export", nargs="+", choices=EXPORT_FORMATS, default=(), help="also write results in these formats")
+    add("-calibration_data", metavar="FOLDER", help="images that results take statistics of batch normalisations from")
     add("-no_drawings", action="store_true", help="do not draw the networks")
     # Published flags whose values are read from the checkpoint.
     sizes = ("out_embed_size", "shape_embed_size", "kernel_embed_size", "n_unique_kernels", "n_shape_vals")
@@ -233,6 +236,24 @@ def image_source(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageSource":
     from model_src.training.cifar10_download import fetch_cifar10
 
     return partial(fetch_cifar10, args.train_data_dir)
+
+
+def calibration_images(args: argparse.Namespace) -> "Tensor | None":
+    """The images (n, C, H, W) that results take their statistics from: every channel has mean 0 and deviation 1.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    if args.calibration_data is None:
+        return None
+    import torch
+
+    from model_src.training.image_folder import load_images
+
+    with naming("-calibration_data"):
+        images = torch.from_numpy(load_images(args.calibration_data, args.input_h, args.input_w, args.input_c)).float()
+    deviation, mean = torch.std_mean(images, (0, 2, 3), keepdim=True)
+    return (images - mean) / deviation.clamp_min(1e-3)
 
 
 def training_data(args: argparse.Namespace, cg: "ComputeGraph") -> "ImageData":

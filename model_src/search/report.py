@@ -22,7 +22,8 @@ def pareto_rows(result: SearchResult) -> list[Row]:
     The published columns come first, then those of objectives other than FLOPs (the value and its change in percent),
     then what is known of the prediction: deviation, prediction of the last swap's own split, accuracy and its deviation
     in percent, parameters, swaps from the input, share (0 to 1) of pieces that networks have from which the predictors
-    learnt, score of every predictor; where the input came with weights, how many layers inherit and how many do not;
+    learnt, score of every predictor; where the input came with weights, how many layers inherit, how many do not, and
+    how far the output is from the input's before any training (the difference's norm over the norm of the input's);
     where networks were measured, the accuracy in percent and its change in points.
     What is not known is empty.
     """
@@ -55,12 +56,15 @@ def pareto_rows(result: SearchResult) -> list[Row]:
 
 
 def _inherited_cells(result: SearchResult) -> list[Row]:
-    """Layers that have the input's weights, and those that do not, where the input came with weights."""
+    """Layers that have the input's weights, those that do not, and what comes of it, where the input came with any."""
     if result.weights is None:
         return [{}] * (1 + len(result.networks))
-    source: Row = {"inherited": len(result.weights), "not_inherited": 0}
+    source: Row = {"inherited": len(result.weights), "not_inherited": 0, "output_distance": _or_empty(0.0)}
     found = [one.inherited for one in result.networks if one.inherited]
-    rows: list[Row] = [{"inherited": len(one.weights), "not_inherited": len(one.new)} for one in found]
+    rows: list[Row] = [
+        {"inherited": len(one.weights), "not_inherited": len(one.new), "output_distance": _or_empty(distance)}
+        for one, distance in zip(found, result.distances, strict=True)
+    ]
     return [source, *rows]
 
 
@@ -166,7 +170,11 @@ def _inherited_columns(rows: Sequence[Row]) -> list[list[str]]:
     if "inherited" not in rows[0]:
         return []
     layers = [(int(row["inherited"]), int(row["not_inherited"])) for row in rows]
-    return [["layers inherited", *(f"{kept} of {kept + new}" for kept, new in layers)]]
+    distances = [f"{float(row['output_distance']):.2f}" if row["output_distance"] else "-" for row in rows]
+    return [
+        ["layers inherited", *(f"{kept} of {kept + new}" for kept, new in layers)],
+        ["output differs by", *distances],
+    ]
 
 
 def _measured_columns(rows: Sequence[Row]) -> list[list[str]]:
@@ -246,6 +254,9 @@ def mutation_text(result: SearchResult) -> str:
             f"Iteration {one.found.iteration}, Delta Accuracy {goal.score_gain(score):.4f}%, "
             f"Delta Flops {_change(goal.windows[goal.flops], mflops)}%, Delta Nodes {one.graph.n_nodes - n_nodes}"
         )
+    for one, distance in zip(result.networks, result.distances, strict=False):  # of an input with weights
+        if one.inherited:
+            lines.append(f"Rank {one.rank}: {one.inherited.summary} layers inherited, output differs by {distance:.2f}")
     lines += [
         f"Total time: {result.seconds:.1f} s",
         *_propagation_lines(result.propagation),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from model_src.comp_graph.inheritance import Inheritance, inherit
+from model_src.comp_graph.inheritance import Inheritance, all_of, inherit
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import NodeWeights, WeightedGraph
@@ -16,9 +16,13 @@ from model_src.search.pareto import Individual
 from model_src.search.workers import NOBODY, Scorer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 
 logger = logging.getLogger(__name__)
+
+_FEW = 8  # images of noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,7 @@ class FoundNetwork:
         graph: The network with all sizes inferred anew from the input's, ready to be built.
         node_ids: Per node of `graph`, the id of the node of `found.graph` that it was made of.
         inherited: What it has of the input's weights; None where the input came without any.
+        calibration: See `SearchResult`.
     """
 
     rank: int
@@ -38,17 +43,13 @@ class FoundNetwork:
     graph: ComputeGraph
     node_ids: list[str]
     inherited: Inheritance | None = None
+    calibration: "Tensor | None" = None
 
     def module(self, seed: int = 0) -> "TorchNetwork":
         """The PyTorch network (NCHW), ready for inference: inherited weights, and seeded fresh ones."""
         from model_src.comp_graph.exporters.files import network_of
-        from model_src.comp_graph.networks.initial import draw_weights, take_weights
 
-        network = network_of(self.graph, seed)
-        if self.inherited:
-            draw_weights(network, seed)
-            take_weights(network, self.graph, self.inherited)
-        return network
+        return network_of(self.graph, seed, self.inherited, self.calibration)
 
 
 @dataclass
@@ -66,6 +67,7 @@ class SearchResult:
         scorer: Who predicted.
         history: Every network that was scored as a whole, accepted or not, in order.
         weights: Of the input, by node id; None where it came without any.
+        calibration: Images (n, C, H, W) that batch normalisations of results take their statistics from; None for none.
         measured: Canonical hash -> measured accuracy (a fraction).
         lesson: What was learnt from these; None where nothing is measured.
         seconds: Wall time, that of earlier runs included.
@@ -82,6 +84,7 @@ class SearchResult:
     scorer: Scorer = NOBODY
     history: list[Individual] = field(default_factory=list)
     weights: NodeWeights | None = None
+    calibration: "Tensor | None" = None
     measured: dict[str, float] = field(default_factory=dict)
     lesson: Lesson | None = None
     propagation: Statistics = field(default_factory=Statistics)
@@ -103,9 +106,25 @@ class SearchResult:
         """An individual as a result, ready to be built; `name` is what messages call it."""
         graph, node_ids = _to_build(found, name)
         if self.weights is None:
-            return FoundNetwork(rank, found, graph, node_ids)
+            return FoundNetwork(rank, found, graph, node_ids, None, self.calibration)
         source = WeightedGraph(self.source.graph, self.weights)
-        return FoundNetwork(rank, found, graph, node_ids, inherit(graph, node_ids, source))
+        return FoundNetwork(rank, found, graph, node_ids, inherit(graph, node_ids, source), self.calibration)
+
+    @cached_property
+    def distances(self) -> list[float]:
+        """How far the output of every result is from the input's before any training, see `statistics.distance`.
+
+        On the images for calibration, or on noise; nothing where the input came without weights.
+        """
+        if self.weights is None:
+            return []
+        from model_src.comp_graph.exporters.files import network_of
+        from model_src.comp_graph.networks.statistics import distance, noise
+
+        cg = self.source.graph
+        images = noise(cg, _FEW) if self.calibration is None else self.calibration
+        source = network_of(cg, inherited=all_of(self.weights))
+        return [distance(one.module(), source, images) for one in self.networks]
 
 
 def _to_build(found: Individual, name: str) -> tuple[ComputeGraph, list[str]]:

@@ -76,6 +76,32 @@ def load_image_folder(folder: str | Path, h: int, w: int, c: int, seed: int = 0)
     return ImageData(*arrays, f"folder:{folder.resolve().name} ({digest.hexdigest()})", len(classes))
 
 
+def load_images(folder: str | Path, h: int, w: int, c: int, most: int = 512) -> np.ndarray:
+    """Read images below a folder, in whatever folders they are, resized as by `load_image_folder`.
+
+    Args:
+        folder: With images; what is no image file by its name is left out.
+        h: Height in pixels.
+        w: Width in pixels.
+        c: Channels.
+        most: So many at most, evenly spread over the sorted names.
+
+    Returns:
+        uint8 (n, C, H, W).
+
+    Raises:
+        InputError: There are less than two, one is damaged or too large, or the network has other than 1 or 3 channels.
+    """
+    folder = _expanded(folder)
+    if c not in _MODES:
+        raise InputError(f"{folder}: images have 1 or 3 channels, the network's input has {c}")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if len(files) < 2:
+        raise _error(folder, f"at least two image files ({', '.join(SUFFIXES)}) are needed, found {len(files)}")
+    places = np.linspace(0, len(files) - 1, min(most, len(files))).astype(int)
+    return _read([(files[place], 0) for place in places], (c, h, w))[0]
+
+
 def _expanded(folder: str | Path) -> Path:
     return Path(os.path.expanduser(folder))
 

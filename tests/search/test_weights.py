@@ -2,9 +2,11 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 
@@ -16,8 +18,9 @@ from model_src.comp_graph.importers.torch import from_torch  # noqa: E402
 from model_src.comp_graph.load import load_network  # noqa: E402
 from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork  # noqa: E402
+from model_src.files import InputError  # noqa: E402
 from model_src.search.config import SearchConfig  # noqa: E402
-from model_src.search.report import frontier_table, pareto_rows  # noqa: E402
+from model_src.search.report import frontier_table, mutation_text, pareto_rows  # noqa: E402
 from model_src.search.session import search  # noqa: E402
 from model_src.search.workers import Workers  # noqa: E402
 from tests.search.conftest import TinyFactory  # noqa: E402
@@ -80,8 +83,8 @@ def test_the_report_counts_them(result):
         assert (row["inherited"], row["not_inherited"]) == (len(one.inherited.weights), len(one.inherited.new))
     assert rows[0]["not_inherited"] == 0
     table = frontier_table(result, rows).splitlines()
-    assert table[0].endswith("layers inherited")
-    assert table[2].endswith(result.networks[0].inherited.summary)
+    assert table[0].endswith("layers inherited  output differs by")
+    assert table[2].split()[-4:-1] == result.networks[0].inherited.summary.split()
 
 
 def test_without_weights_nothing_is_said(source):
@@ -89,6 +92,94 @@ def test_without_weights_nothing_is_said(source):
         plain = search(source, CONFIG, workers=workers)
     assert all(one.inherited is None for one in plain.networks)
     assert "inherited" not in pareto_rows(plain)[0]
+
+
+class Residual(nn.Module):
+    def __init__(self, c_in: int, c_out: int, stride: int):
+        super().__init__()
+        body = (*block(c_in, c_out, stride), nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False), nn.BatchNorm2d(c_out))
+        skip = (nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out)) if stride > 1 else ()
+        self.body, self.skip = nn.Sequential(*body), nn.Sequential(*skip)
+
+    def forward(self, x):
+        return torch.relu(self.body(x) + self.skip(x))
+
+
+def trained_resnet(steps: int = 3) -> nn.Module:
+    """A residual network after a few steps on noise."""
+    torch.manual_seed(0)
+    blocks = (Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 32, 1), Residual(32, 64, 2))
+    module = nn.Sequential(*block(3, 16, 1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(module.parameters(), 0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(torch.randn(8, 3, 32, 32)), torch.arange(8)).backward()
+        optimizer.step()
+    return module.eval()
+
+
+def shape_of(node) -> list:
+    return [node.resolution[4:], node.state_dict().get("shape"), node.strides]
+
+
+def test_every_unchanged_layer_of_a_trained_network_keeps_its_weights():
+    module, images = trained_resnet(), torch.randn(4, 3, 32, 32)
+    source = from_torch(module, images, "mine").weighted()
+    config = replace(CONFIG, model_family="generic", max_score_drop="9")
+    with Workers(TinyFactory(), 1) as workers:
+        result = search(source.graph, config, workers=workers, weights=source.weights)
+    assert len(result.networks) > 1
+    old = {node.str_id: node for node in source.graph.nodes}
+    for one in result.networks:
+        network, n_same = one.module(), 0
+        layers = {step.node.str_id: network.layers[step.name] for step in network.plan.steps}
+        for node, origin in zip(one.graph.nodes, one.node_ids, strict=True):
+            before = old.get(origin)
+            if before is None or origin not in source.weights:
+                continue
+            if shape_of(node) != shape_of(before):
+                continue
+            n_same += 1
+            for name, value in source.weights[origin].items():
+                np.testing.assert_array_equal(layers[node.str_id].state_dict()[name].numpy(), value)
+        assert n_same == len(one.inherited.weights) > 10
+    rows = pareto_rows(result)
+    assert rows[0]["output_distance"] == "0.000000"
+    assert [float(row["output_distance"]) for row in rows[1:]] == pytest.approx(result.distances, abs=1e-6)
+    assert min(result.distances) > 0
+    text = f"Rank 0: {result.networks[0].inherited.summary} layers inherited, output differs by"
+    assert f"{text} {result.distances[0]:.2f}\n" in mutation_text(result)
+
+
+def test_calibration_takes_statistics_of_results_from_images(tmp_path):
+    module = trained_resnet()
+    from_torch(module, torch.zeros(1, 3, 32, 32), "mine").save(tmp_path / "mine.pkl")
+    folder = tmp_path / "images"
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        (folder / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / str(number % 2) / f"{number}.png")
+    flags = {
+        "model_path": tmp_path / "mine.pkl",
+        "model_family": "generic",
+        "rescore_per_iter": 20,
+        "max_score_drop": 9,
+    }
+    autogo.main([*arguments(tmp_path, **flags), "-calibration_data", str(folder)])
+    calibrated = load_network(result_folder(tmp_path) / "rank_0.pkl")
+    norms = [node.str_id for node in calibrated.graph.nodes if node.operation.name == "batchnorm"]
+    original = {values.tobytes() for name, values in numbers_of(module) if "running" in name}
+    assert norms
+    for name in norms:
+        assert calibrated.weights[name]["running_mean"].tobytes() not in original
+
+    with pytest.raises(InputError, match=r"^-calibration_data: .*/none: at least two image files .* found 0$"):
+        autogo.main([*arguments(tmp_path, **flags), "-calibration_data", str(tmp_path / "none")])
+
+
+def numbers_of(module: nn.Module):
+    return [(name, values.numpy()) for name, values in module.state_dict().items()]
 
 
 def block(c_in, c_out, stride):

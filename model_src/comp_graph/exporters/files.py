@@ -4,21 +4,42 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from torch import Tensor
+
+from model_src.comp_graph.inheritance import Inheritance
+from model_src.comp_graph.networks.initial import initial_network
+from model_src.comp_graph.networks.statistics import noise, take_statistics
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.files import InputError
 from model_src.runtime import NO_TENSORFLOW
 
+_FEW = 4  # images of noise
 
-def network_of(cg: ComputeGraph, seed: int = 0) -> TorchNetwork:
-    """The network of a graph with seeded weights, ready for inference; it gives (N, C) where the result is a 1x1 map.
+
+def network_of(
+    cg: ComputeGraph, seed: int = 0, inherited: Inheritance | None = None, images: Tensor | None = None
+) -> TorchNetwork:
+    """The network of a graph, ready for inference; it gives (N, C) where the result is a 1x1 map.
+
+    Args:
+        cg: The graph.
+        seed: Of the weights that are drawn.
+        inherited: Weights that it has from elsewhere; None draws all.
+        images: What batch normalisations take their statistics from, (n, C, H, W). None: those that are new take them
+            from noise, so that a fresh network passes on what it sees.
 
     Raises:
         ValueError: See `TorchNetwork`.
     """
     results = [node for node, readers in zip(cg.nodes, cg.successors, strict=True) if not readers]
     squeeze = len(results) == 1 and results[0].out_shape[:2] == (1, 1)
-    return build_torch_network(cg, seed, squeeze_output=squeeze).eval()
+    network = initial_network(cg, seed, inherited, squeeze_output=squeeze)
+    if images is not None:
+        take_statistics(network, images)
+    else:
+        take_statistics(network, noise(cg, _FEW, seed), inherited.new if inherited else None)
+    return network
 
 
 def _onnx(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
