@@ -3,12 +3,14 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_src.cli import FlagParser, run_script
 from model_src.files import InputError
+from model_src.processes import TaskError
 from model_src.search import flags
 from model_src.search.result_folder import ResultFolder
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from model_src.search.feedback import Measure
     from model_src.search.result import SearchResult
     from model_src.search.workers import Workers
-    from model_src.training.frontier import FrontierNetwork
     from model_src.training.image_data import ImageData
 
 
@@ -30,6 +31,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         InputError: See `flags.parse_flags`.
     """
     return flags.parse_flags(FlagParser(__doc__), argv)
+
+
+@contextmanager
+def hinting(args: argparse.Namespace, folder: ResultFolder) -> Iterator[None]:
+    """Say how to go on if what is done in a folder is stopped."""
+    try:
+        yield
+    except (KeyboardInterrupt, TaskError):
+        if folder.path.exists():
+            also = " and the same training flags" if args.resume and flags.trains(args) else ""
+            sys.stdout.write(f"Go on with: python autogo.py -resume {shlex.quote(str(folder.path))}{also}\n")
+        raise
 
 
 def run_search(
@@ -74,7 +87,6 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     failures = write_results(result, folder)
     sys.stdout.write(f"{frontier_table(result, pareto_rows(result))}\n{summary(result)}\n")
     if result.stopped_by:
-        sys.stdout.write(f"Go on with: python autogo.py -resume {shlex.quote(str(folder.path))}\n")
         raise result.stopped_by
     encoder, tokenizer = NetworkEncoder.load(args.graph_encoder_path), Tokenizer.load(args.tokenizer_path)
     segments_of = None if args.no_drawings else lambda cg: segment(cg, encoder, tokenizer)
@@ -84,36 +96,19 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     folder.mark_unfinished(result.out_of_time)
 
 
-def train(
-    args: argparse.Namespace,
-    networks: "Sequence[FrontierNetwork]",
-    source: "WeightedGraph",
-    data: "ImageData",
-    folder: ResultFolder,
-) -> None:
-    """Train results, and the input if asked to; after Ctrl-C, say how to go on."""
-    from model_src.search.output import train_results
-
-    try:
-        train_results(
-            networks, source, flags.frontier_config(args), data, folder, flags.execution(args), args.from_scratch
-        )
-    except KeyboardInterrupt:
-        sys.stdout.write(f"Finished trainings are kept; go on with the same training flags and -resume {folder.path}\n")
-        raise
-
-
-def resume(args: argparse.Namespace) -> None:
-    """Train what is left to train of a finished search.
+def train(args: argparse.Namespace, folder: ResultFolder, data: "ImageData | None" = None) -> None:
+    """Train what is left to train of the results in a folder, and of the input if asked to.
 
     Raises:
         InputError: A file of the folder is missing or damaged, or the input is no longer the same.
     """
-    from model_src.search.output import stored_search
+    from model_src.search.output import stored_search, train_results
 
-    folder = ResultFolder(args.resume)
     source, networks = stored_search(folder, args.model_path)
-    train(args, networks, source, flags.training_data(args, source.graph), folder)
+    data = data or flags.training_data(args, source.graph)
+    config, how = flags.frontier_config(args), flags.execution(args)
+    with hinting(args, folder):
+        train_results(networks, source, config, data, folder, how, args.from_scratch)
 
 
 def search_in(
@@ -131,28 +126,29 @@ def search_in(
     measure = None
     if data is not None and args.measure:
         measure = Trainings(flags.measurement(args, source.graph, data), folder.measured_path, args.from_scratch)
-    try:
-        result = run_search(args, source, workers, measure, folder)
-    except BaseException:  # Ctrl-C before the first mutation, too
-        if not (args.resume or folder.has_iterations):
-            folder.remove()
-        raise
-    result.calibration = calibration
-    report(args, result, folder)
+    with hinting(args, folder):
+        try:
+            result = run_search(args, source, workers, measure, folder)
+        except BaseException:  # Ctrl-C before the first mutation, too
+            if not (args.resume or folder.has_iterations):
+                folder.remove()
+            raise
+        result.calibration = calibration
+        report(args, result, folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, report, and train the results if asked to; or only train those of a finished search."""
     args = parse_args(argv)
     if not flags.searches(args):
-        resume(args)
+        train(args, ResultFolder(args.resume))
         return 0
 
     from model_src.comp_graph.exporters.files import check_formats
     from model_src.comp_graph.load import load_network
     from model_src.search.candidates import allowed_ops
     from model_src.search.config import MutatorFiles
-    from model_src.search.output import make_folder, reopened_folder, stored_search
+    from model_src.search.output import make_folder, reopened_folder
     from model_src.search.workers import Workers
 
     config = flags.search_config(args)
@@ -168,8 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = folder or make_folder(args, source)
         search_in(folder, args, source, data, calibration, workers)
     if data is not None and flags.trains(args):
-        source, networks = stored_search(folder, args.model_path)
-        train(args, networks, source, data, folder)
+        train(args, folder, data)
     sys.stdout.write(f"Results are in {folder.path}\n")
     return 0
 

@@ -228,7 +228,7 @@ def test_a_gnn_alone_screens_in_fractions(tmp_path):
 
 def test_a_name_is_no_formula(tmp_path):
     graph = load_cg(ROOT / "architectures" / "hiaml_best.pkl")
-    state = {**graph.state_dict(), "name": "price_$5_$" + "x" * 1000}
+    state = {**graph.state_dict(), "name": "price_$5_$" + "x" * 900}
     (tmp_path / "odd.json").write_text(json.dumps(state))
     changes = {"model_path": tmp_path / "odd.json", "model_family": "hiaml", "epoch": 1}
     assert autogo.main(arguments(tmp_path, **changes)) == 0

@@ -79,7 +79,7 @@ def test_flags_become_a_configuration(tmp_path):
     assert frontier_config(args) == FrontierConfig(recipe, 4, 5, True, first_iteration=3)
     assert execution(args) == Execution("cpu", compile=True)
     fast = autogo.parse_args(arguments(tmp_path, train_recipe="fast", train_batch_size=7))
-    assert frontier_config(fast).recipe == FastConfig(epochs=4, batch_size=7)
+    assert frontier_config(fast).recipe == FastConfig(epochs=8, batch_size=7)
     longer = autogo.parse_args(arguments(tmp_path, train_recipe="fast", train_epochs=9))
     assert frontier_config(longer).recipe == FastConfig(epochs=9)
     everything = frontier_config(autogo.parse_args(arguments(tmp_path, num_train_cgs=-1)))
@@ -186,7 +186,7 @@ def test_control_c_says_how_to_go_on(searched, monkeypatch, capsys):
     monkeypatch.setattr("model_src.training.loop.train_network", train_network)
     with pytest.raises(KeyboardInterrupt):
         autogo.main(["-resume", str(searched)])
-    assert f"go on with the same training flags and -resume {searched}" in capsys.readouterr().out
+    assert f"Go on with: python autogo.py -resume {searched} and the same training flags" in capsys.readouterr().out
 
 
 def test_flags_for_training_may_change(searched):

@@ -21,6 +21,7 @@ _FREE = (
     "max_visited_architecture",
     "export",
     "no_drawings",
+    "calibration_data",
     "model_path",
     "output_dir",
     "logs_dir",

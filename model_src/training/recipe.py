@@ -4,9 +4,9 @@
 deviation: zoom and flip, centred RMSprop, cosine decay.
 
 `FastConfig` is for few epochs: its accuracies are lower, and tell in minutes which of several networks learns better in
-so short a time. The published Two-Path input (116 MFLOPs) reaches 83.1 % in 8 epochs of 45,000 CIFAR-10 images with JPEG
-loss (one run); two cores of an EPYC processor with AVX-512 BF16 train two such networks side by side at 436 images a
-second each. On a GPU it has not been tried.
+so short a time. The published Two-Path input (116 MFLOPs) reaches 83.1 % in 8 epochs of 45,000 CIFAR-10 images with
+JPEG loss (one run); two cores of an EPYC processor with AVX-512 BF16 train two such networks side by side at 436 images
+a second each. On a GPU it has not been tried.
 """
 
 import math
