@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 import constants
 from model_src.files import InputError
 
+LARGEST_INT, LARGEST_FLOAT, MOST_THREADS = 2**31 - 1, 1e9, 1024  # of flags
 LONGEST_LINE = 500  # characters of a line for the terminal: errors may quote what a file holds, of any length
+
+
+Number = TypeVar("Number", int, float)
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -45,43 +49,48 @@ class FlagParser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} -h)")
 
 
-def positive_int(text: str) -> int:
-    """Parse an integer of at least 1, as argparse's `type`."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+def positive_int(text: str, most: int = LARGEST_INT) -> int:
+    """Parse an integer from 1 to 2,147,483,647, as argparse's `type`."""
+    return _within(int(text), 1, most)
+
+
+def thread_count(text: str) -> int:
+    """Parse a number of threads or processes, from 1 to 1,024, as argparse's `type`."""
+    return positive_int(text, MOST_THREADS)
 
 
 def non_negative_int(text: str) -> int:
-    """Parse an integer of at least 0, as argparse's `type`."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {value}")
-    return value
+    """Parse an integer from 0 to 2,147,483,647, as argparse's `type`."""
+    return _within(int(text), 0, LARGEST_INT)
 
 
 def non_negative_float(text: str) -> float:
-    """Parse a finite number of at least 0, as argparse's `type`."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number from 0 on, got {text}")
-    return value
+    """Parse a number from 0 to a billion, as argparse's `type`."""
+    return _within(float(text), 0, LARGEST_FLOAT)
 
 
 def positive_float(text: str) -> float:
-    """Parse a finite number above 0, as argparse's `type`."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    """Parse a number above 0, up to a billion, as argparse's `type`."""
+    value = _within(float(text), 0, LARGEST_FLOAT)
+    if not value:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
     return value
+
+
+def percent(text: str) -> float:
+    """Parse a percentage of any sign, a billion at most, as argparse's `type`."""
+    return _within(float(text), -LARGEST_FLOAT, LARGEST_FLOAT)
 
 
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1, as argparse's `type`."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
+    return _within(float(text), 0, 1)
+
+
+def _within(value: Number, low: Number, high: Number) -> Number:
+    if not low <= value <= high:
+        limits = f"lie between {low:,} and {high:,}" if value > high or high == 1 else f"be at least {low:,}"
+        raise argparse.ArgumentTypeError(f"must {limits}, got {value:g}")
     return value
 
 

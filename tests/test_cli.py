@@ -10,9 +10,14 @@ from model_src.cli import (
     LONGEST_LINE,
     FlagParser,
     fraction,
+    non_negative_float,
+    non_negative_int,
+    percent,
+    positive_float,
     positive_int,
     run_script,
     shipped_path,
+    thread_count,
     with_short_lines,
 )
 from model_src.comp_graph.load import load_cg
@@ -98,3 +103,26 @@ def test_what_a_file_holds_does_not_flood_the_terminal(tmp_path, capsys, monkeyp
     assert error.startswith(f"error: {path}: node n (oddodd")
     assert error.endswith("model_src/comp_graph/ops.py")
     assert max(len(warning), len(error)) <= LONGEST_LINE
+
+
+RANGES = {
+    positive_int: (("1", "2147483647"), ("0", "-1", "2147483648", "9" * 5000, "1e3", "nan")),
+    thread_count: (("1", "1024"), ("0", "1025")),
+    non_negative_int: (("0", "2147483647"), ("-1", str(2**70))),
+    non_negative_float: (("0", "1e9"), ("-1e-9", "nan", "inf", "1e999")),
+    positive_float: (("1e-9", "1e9"), ("0", "nan", "-inf", "2e9")),
+    percent: (("-10", "0", "100"), ("nan", "inf", "-inf")),
+    fraction: (("0", "1"), ("-0.1", "1.1", "nan")),
+}
+
+
+@pytest.mark.parametrize(("kind", "texts"), RANGES.items(), ids=lambda one: getattr(one, "__name__", ""))
+def test_every_number_has_a_range(kind, texts):
+    parser = FlagParser("")
+    parser.add_argument("-n", type=kind)
+    good, bad = texts
+    for text in good:
+        assert parser.parse_args([f"-n={text}"]).n == float(text)
+    for text in bad:
+        with pytest.raises(InputError, match="-n: "):
+            parser.parse_args([f"-n={text}"])

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import constants
-from model_src.cli import FlagParser, fraction, non_negative_int, positive_int
+from model_src.cli import (
+    FlagParser,
+    fraction,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+    thread_count,
+)
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.families import known_families, parse_families
 from model_src.files import InputError
@@ -161,19 +169,11 @@ def split_count(text: str) -> int | None:
     return None if text == "all" else positive_int(text)
 
 
-def positive_float(text: str) -> float:
-    """Read a number above 0, as argparse's `type`."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return value
-
-
-def non_negative_float(text: str) -> float:
-    """Read a number from 0 on, as argparse's `type`."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+def rate(text: str) -> float:
+    """Read a learning rate, above 0 and up to 10, as argparse's `type`."""
+    value = positive_float(text)
+    if value > 10:
+        raise argparse.ArgumentTypeError(f"must be at most 10, got {text}")
     return value
 
 
@@ -192,7 +192,7 @@ def add_training_flags(parser: FlagParser, model_name: str, families: str) -> No
     add("-test_ratio", type=fraction, default=0.1, help="share of the networks that the result is tested on")
     add("-epochs", type=positive_int, default=training.epochs, help="passes over the training networks")
     add("-batch_size", type=positive_int, default=training.batch_size, help="networks per step")
-    add("-initial_lr", type=positive_float, default=training.initial_lr, help="learning rate of Adam")
+    add("-initial_lr", type=rate, default=training.initial_lr, help="learning rate of Adam")
     add("-lr_schedule", choices=("constant", "cosine"), default=training.lr_schedule, help="how it goes on")
     add("-max_gradient_norm", type=positive_float, default=training.max_gradient_norm, help="limit of the gradient")
     add("-linear_from", type=non_negative_float, default=training.linear_from, help="larger errors count linearly")
@@ -215,7 +215,7 @@ def add_training_flags(parser: FlagParser, model_name: str, families: str) -> No
     add("-resume", action="store_true", help="go on from the latest checkpoint")
     add("-run_test_only", action="store_true", help="only test the best checkpoint")
     add("-device_str", default=None, help="such as cpu or cuda:0; a GPU if there is one")
-    add("-num_workers", type=positive_int, default=None, help="threads of PyTorch; its own choice if not given")
+    add("-num_workers", type=thread_count, default=None, help="threads of PyTorch; its own choice if not given")
     add("-logs_dir", type=Path, default=constants.LOGS_DIR, help="folder of the logs")
     add("-saved_models_dir", type=Path, default=constants.SAVED_MODELS_DIR, help="folder of checkpoints and results")
     add_ignored_flags(parser, "saved_model_file", "word_delim", "allow_parallel", "disable_checkpoint")

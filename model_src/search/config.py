@@ -164,6 +164,8 @@ def _window(name: str, low: float | None, high: float | None) -> tuple[float, fl
     low, high = 0 if low is None else low, 20 if high is None else high
     if not low < high:  # NaN too
         raise InputError(f"-min_{name}_percent must be below -max_{name}_percent, got {low:g} and {high:g}")
+    if low >= 100:
+        raise InputError(f"-min_{name}_percent must be below 100, got {low:g}: nothing costs less than nothing")
     return low, high
 
 

@@ -14,9 +14,11 @@ from model_src.cli import (
     fraction,
     non_negative_float,
     non_negative_int,
+    percent,
     positive_float,
     positive_int,
     shipped_path,
+    thread_count,
 )
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import all_names
@@ -99,7 +101,7 @@ def _add_search_flags(parser: FlagParser) -> None:
     add = parser.add_argument
     add("-top_k", type=positive_int, default=10, help="parents per iteration")
     add("-epoch", type=positive_int, default=5, help="iterations")
-    add("-n_jobs", type=positive_int, default=1, help="worker processes; the result does not depend on it")
+    add("-n_jobs", type=thread_count, default=1, help="worker processes; the result does not depend on it")
     add("-max_candidate_per_iter", type=positive_int, default=10, help="segments taken out per parent")
     add("-max_target_per_iter", type=positive_int, default=100, help="segments tried in the place of each")
     add("-propagation_type", choices=["milp"], default="milp", help="how resolutions are made to fit")
@@ -114,10 +116,10 @@ def _add_search_flags(parser: FlagParser) -> None:
     add("-num_consecutive_segs", type=positive_int, default=3, help="most neighbouring segments taken out at once")
     add("-segment_sparsity", type=fraction, default=0.5, help="share of multi-node pieces left out when cutting")
     add("-objective", default="flops", help="what results have less of: flops, params, peak_memory, ...")
-    add("-min_decrease_percent", type=float, help="in the objective, results are below the input by more; 0")
-    add("-max_decrease_percent", type=float, help="in the objective, results are below the input by less; 20")
-    add("-min_flops_decrease_percent", type=float, help="the same for FLOPs, whatever the objective is; < 0: growth")
-    add("-max_flops_decrease_percent", type=float, help="likewise")
+    add("-min_decrease_percent", type=percent, help="in the objective, results are below the input by more; 0")
+    add("-max_decrease_percent", type=percent, help="in the objective, results are below the input by less; 20")
+    add("-min_flops_decrease_percent", type=percent, help="the same for FLOPs, whatever the objective is; < 0: growth")
+    add("-max_flops_decrease_percent", type=percent, help="likewise")
     add("-device_str", default=None, help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-export", nargs="+", choices=EXPORT_FORMATS, default=(), help="also write results in these formats")
     add("-calibration_data", metavar="FOLDER", help="images that results take statistics of batch normalisations from")

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_src.cli import FlagParser, positive_int, shipped_path
+from model_src.cli import FlagParser, positive_int, shipped_path, thread_count
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import label_keys, label_packages
 from model_src.labels.table import TEACHER, TRAIN
@@ -40,7 +40,7 @@ def add_measurement_flags(parser: FlagParser) -> None:
     add("-train_images", type=positive_int, help="train on the first so many images; all if not given")
     add("-batch_size", type=positive_int, help="images per step; 256 if not given")
     add("-runs", type=positive_int, help="trainings of each network, with different seeds; 1 if not given")
-    add("-n_jobs", type=positive_int, help="trainings at a time, a thread each; 1 if not given")
+    add("-n_jobs", type=thread_count, help="trainings at a time, a thread each; 1 if not given")
     add("-device_str", help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-train_data_dir", type=Path, help="CIFAR-10; data/cifar-10-batches-py if not given, downloaded if absent")
 
