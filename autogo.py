@@ -148,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.comp_graph.load import load_network
     from model_src.search.candidates import allowed_ops
     from model_src.search.config import MutatorFiles
+    from model_src.search.inputs import at_size
     from model_src.search.output import make_folder, reopened_folder
     from model_src.search.workers import Workers
 
@@ -155,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
     folder = reopened_folder(args) if args.resume else None
     source = load_network(folder.input_path if folder else args.model_path, args.input_h, args.input_w, args.input_c)
-    flags.check_input_size(args, tuple(source.graph.input_shape[1:]))
+    source = at_size(source, flags.input_size(args), args.model_path)
     check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
     calibration = flags.calibration_images(args)

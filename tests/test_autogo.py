@@ -248,7 +248,7 @@ BAD_INPUT = {
     "missing checkpoint": ({"predictor_path": "{tmp}/none.pt"}, "none.pt"),
     "no checkpoint": ({"predictor_path": "{tmp}/text.pkl"}, "text.pkl"),
     "negative size": ({"input_h": -32}, "-input_h"),
-    "other size": ({"input_h": 64}, "-input_h, -input_w, -input_c: 64x32x3 given, the input of"),
+    "other channels": ({"input_c": 1}, "is 32x32x3; its channels cannot be changed"),
     "unknown objective": ({"objective": "speed"}, "-objective: unknown objective 'speed'"),
     "empty window": ({"min_flops_decrease_percent": 20, "max_flops_decrease_percent": 20}, "-min_flops"),
     "unwritable": ({"output_dir": "{tmp}/text.pkl"}, "-output_dir"),

@@ -30,7 +30,7 @@ from model_src.training.flags import RECIPE_NAMES
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from model_src.comp_graph.tf_comp_graph import ComputeGraph
+    from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
     from model_src.search.config import SearchConfig
     from model_src.training.frontier import FrontierConfig
     from model_src.training.image_data import ImageData, ImageSource
@@ -167,20 +167,19 @@ def _check(parser: FlagParser, args: argparse.Namespace) -> None:
         )
 
 
-def check_input_size(args: argparse.Namespace, size: tuple[int, ...]) -> None:
-    """Refuse sizes that contradict the network's (H, W, C), and a training on CIFAR-10 of one that it does not fit.
+def input_size(args: argparse.Namespace) -> "Shape":
+    """(H, W, C) that the input is to have.
 
     Raises:
-        InputError: They do.
+        InputError: It is to be trained on CIFAR-10, whose images are of another size.
     """
-    given = (args.input_h, args.input_w, args.input_c)
-    if size != given:
-        here, there = ("x".join(map(str, one)) for one in (given, size))
-        raise InputError(f"-input_h, -input_w, -input_c: {here} given, the input of {args.model_path} is {there}")
+    size = (args.input_h, args.input_w, args.input_c)
     if (trains(args) or args.measure) and images_folder(args) is None and size != (32, 32, 3):
         raise InputError(
-            f"-num_train_cgs, -measure: CIFAR-10 images are 32x32x3, the input of {args.model_path} is not"
+            "-num_train_cgs, -measure: CIFAR-10 images are 32x32x3, -input_h, -input_w, -input_c are "
+            + "x".join(map(str, size))
         )
+    return size
 
 
 def trains(args: argparse.Namespace) -> bool:
