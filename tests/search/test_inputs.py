@@ -45,7 +45,8 @@ def test_weights_stay():
 def test_what_does_not_fit_is_refused():
     flat = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
     given = from_torch(flat, torch.zeros(1, 3, 8, 8)).weighted()
-    with pytest.raises(InputError, match="10x10x3 given, the input of net is 8x8x3, and cannot be changed: its result would be a map of 3x3"):
+    reason = "10x10x3 given, the input of net is 8x8x3, and cannot be changed: its result would be a map of 3x3"
+    with pytest.raises(InputError, match=reason):
         at_size(given, (10, 10, 3), "net")
 
 

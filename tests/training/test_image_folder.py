@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 import autogo  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, WeightedNode  # noqa: E402
 from model_src.files import InputError, save_pickle  # noqa: E402
+from model_src.search import flags  # noqa: E402
 from model_src.search.result_folder import ResultFolder  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier  # noqa: E402
@@ -412,7 +413,7 @@ def test_the_images_of_a_folder_follow_the_input(tmp_path, folder):
     save_pickle(network(12, 16, 1), tmp_path / "input.pkl")
     size = {"model_path": tmp_path / "input.pkl", "input_h": 12, "input_w": 16, "input_c": 1}
     args = autogo.parse_args(arguments(tmp_path, **size, train_input_cg=True, train_dataset=f"folder:{folder}"))
-    data = autogo.training_data(args, network(12, 16, 1))
+    data = flags.training_data(args, network(12, 16, 1))
     assert data.input_shape == (12, 16, 1)
     with pytest.raises(InputError, match="CIFAR-10 images are 32x32x3"):
         autogo.main(arguments(tmp_path, **size, train_input_cg=True))
