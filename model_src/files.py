@@ -48,6 +48,30 @@ PLAIN_CLASSES: dict[tuple[str, str], Any] = {
 }
 
 
+# What pickle raises on bytes that are cut short or were never a pickle.
+_DAMAGED_PICKLE = (
+    *(EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError),
+    *(MemoryError, OverflowError, RecursionError, SystemError),
+)
+
+
+def one_line(error: object) -> str:
+    """The text of an error in one line."""
+    return " ".join(str(error).split())
+
+
+def regular_file(path: str | Path) -> Path:
+    """The path, if it is no pipe, device or folder, from which reading might never end.
+
+    Raises:
+        InputError: It is.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file")
+    return path
+
+
 class _AllowListUnpickler(pickle.Unpickler):
     """An unpickler that resolves a global name only through a given table."""
 
@@ -73,17 +97,16 @@ def load_pickle(path: str | Path, classes: Mapping[tuple[str, str], Any] | None 
     Raises:
         InputError: The file is missing, is not a pickle, is cut short or names any other class.
     """
-    path = Path(path)
+    path = regular_file(path)
     try:
         with path.open("rb") as file:
             return _AllowListUnpickler(file, {**PLAIN_CLASSES, **(classes or {})}, encoding).load()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: not a usable pickle: {error}") from error
-    except (EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, MemoryError) as error:
-        # What pickle raises on bytes that are cut short or were never a pickle.
-        raise InputError(f"{path}: not a pickle, or damaged ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path}: not a usable pickle: {one_line(error)}") from error
+    except _DAMAGED_PICKLE as error:
+        raise InputError(f"{path}: not a pickle, or damaged ({type(error).__name__}: {one_line(error)})") from error
 
 
 def load_json(path: str | Path) -> Any:
@@ -92,14 +115,14 @@ def load_json(path: str | Path) -> Any:
     Raises:
         InputError: The file is missing or is not JSON.
     """
-    path = Path(path)
+    path = regular_file(path)
     try:
         content = path.read_bytes()
         return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except (ValueError, RecursionError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
+        raise InputError(f"{path}: not JSON: {one_line(error)}") from error
 
 
 class _JsonStream:
@@ -159,7 +182,7 @@ def iter_json_object(path: str | Path) -> Iterator[tuple[str, Any]]:
     Raises:
         InputError: The file is missing or is not a JSON object; it may come after the entries before the fault.
     """
-    path = Path(path)
+    path = regular_file(path)
     try:
         with path.open(encoding="utf-8") as file:
             stream = _JsonStream(file)

@@ -8,7 +8,7 @@ from typing import Any
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
 from model_src.comp_graph.validate import validate
 from model_src.comp_graph.weights import WeightedGraph, load_weights
-from model_src.files import InputError, load_json, load_pickle, naming
+from model_src.files import InputError, load_json, load_pickle, naming, regular_file
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def load_network(
         InputError: As for `load_cg`; or the weights are damaged or of another graph.
     """
     path = Path(path)
-    reader = _load_saved_model if path.is_dir() else _READERS.get(path.suffix)
+    reader = _load_saved_model if path.is_dir() else _READERS.get(regular_file(path).suffix)
     if reader is None:
         kinds = ", ".join(_READERS)
         raise InputError(f"{path}: unknown kind of file {path.suffix!r}; expected {kinds} or a SavedModel folder")

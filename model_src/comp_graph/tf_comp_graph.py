@@ -16,6 +16,7 @@ from constants import OP_VOCABULARY_FILE
 from model_src.comp_graph.ops import OOV_LABEL, OPERATIONS, Kind, Operation, operation_of, read_vocabulary
 
 REGULAR, WEIGHTED = 0, 1
+DEEPEST, MOST_ENTRIES = 2, 256  # lists in lists of a node, and entries of one that holds more than integers
 
 Shape = tuple[int, int, int]  # (H, W, C)
 NodeResolution = tuple[int, int, int, int, int, int]  # (H_in, H_out, W_in, W_out, C_in, C_out)
@@ -64,19 +65,31 @@ class OP2I:
         return self._labels[index]
 
 
-def _as_value(item: Any) -> Any:
-    """Lists become tuples and whole floats become ints, so that equal content compares equal."""
+def _as_value(item: Any, depth: int = DEEPEST) -> Any:
+    """Lists become tuples and whole floats become ints, so that equal content compares equal.
+
+    Raises:
+        ValueError: Lists in lists, deeper than any node's, which in a pickle may be the same one many times over.
+    """
     if type(item) is int:  # nearly everything
         return item
     if isinstance(item, (list, tuple)):
         if set(map(type, item)) == {int}:
             return tuple(item)
-        return tuple([_as_value(entry) for entry in item])
+        if not depth or len(item) > MOST_ENTRIES:
+            raise ValueError("lists in lists of a node are deeper or longer than any node's")
+        return tuple([_as_value(entry, depth - 1) for entry in item])
     if isinstance(item, float) and item.is_integer():
         return int(item)
     if isinstance(item, str):
         return item.lower() if item.lower() in ("same", "valid") else item
     return item
+
+
+def _as_text(item: Any) -> str:
+    if isinstance(item, str | int):
+        return str(item)
+    raise TypeError(f"a {type(item).__name__} where a text belongs")
 
 
 @dataclass(frozen=True)
@@ -199,8 +212,8 @@ class RegularNode:
         metadata = state.get("metadata")
         self.__dict__.update(
             {key: _as_value(state[key]) for key in self._pickled if key not in ("metadata", "label", "str_id")},
-            str_id=str(state["str_id"]),
-            label=str(state["label"]).lower(),
+            str_id=_as_text(state["str_id"]),
+            label=_as_text(state["label"]).lower(),
             metadata=None if metadata is None else {key: _as_value(value) for key, value in metadata.items()},
         )
 
@@ -423,7 +436,7 @@ class ComputeGraph:
         if edges and (min(map(min, edges)) < 0 or max(map(max, edges)) >= count):
             raise ValueError(f"an edge leaves the range of the {count} nodes")
         self.__dict__.update(
-            name=str(state["name"]),
+            name=_as_text(state["name"]),
             input_shape=_as_value(state["input_shape"]),
             weighted_nodes=_with_whole_channels(weighted, state.get("max_hidden_size")),
             regular_nodes=regular,

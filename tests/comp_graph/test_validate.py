@@ -1,6 +1,7 @@
 """Rules that every network from a file must keep; each broken once, by name."""
 
 import json
+import os
 import pickle
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 import constants
 from model_src.comp_graph.load import load_cg
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
 from model_src.comp_graph.validate import validate
 from model_src.families import with_networks
 from model_src.files import InputError, save_pickle
@@ -86,7 +87,7 @@ BROKEN = {
     "kernel of other channels": (("weighted_nodes", 0, "shape", 0), 4, "node a .*kernel is .4, 5, 3, 3."),
     "groups": (("weighted_nodes", 0, "metadata"), {"groups": 2}, "node a .*not 2 equal groups"),
     "padding": (("weighted_nodes", 0, "metadata"), {"padding": "valid"}, "node a .*a 8x6 map becomes 3x2, not 4x3"),
-    "metadata": (("weighted_nodes", 0, "metadata"), {"ksize": [[[[[1]]]]]}, "node a .*metadata"),
+    "metadata": (("weighted_nodes", 0, "metadata"), {"ksize": [[[[[1]]]]]}, "lists in lists"),
     "nan": (("weighted_nodes", 0, "metadata"), {"alpha": float("nan")}, "node a .*metadata"),
     "channels passed on": (("regular_nodes", 1, "resolution", 5), 6, "node sum .*passes channels on, and has 5 and 6"),
     "sum of others": (("regular_nodes", 1, "resolution"), [4, 4, 3, 3, 6, 6], "node sum .*joins|node cat .*joins 11"),
@@ -167,6 +168,52 @@ def test_a_pickle_without_content_is_refused(tmp_path):
     path.write_bytes(b"\x80\x02c" + name + b"\nComputeGraph\n)\x81.")
     assert pickle.loads(path.read_bytes()).__dict__ == {}
     with pytest.raises(InputError, match=r"net\.pkl: the graph lacks its edge_pairs"):
+        load_cg(path)
+
+
+def laughing(depth=40):
+    """Lists of which each holds the former twice: a small file, and more entries than there is memory for."""
+    found = [1, 2]
+    for _ in range(depth):
+        found = [found, found]
+    return found
+
+
+PLACES = [
+    *(("name",), ("input_shape",), ("regular_nodes", 1, "metadata", "padding")),
+    *(("weighted_nodes", 0, field) for field in ("str_id", "label", "resolution", "shape")),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_grows_when_it_is_read_is_refused(state, tmp_path, monkeypatch, place):
+    def built(kind, content):
+        found = object.__new__(kind)
+        found.__dict__["content"] = content
+        return found
+
+    *way, last = place
+    state["regular_nodes"][1]["metadata"] = {}
+    part = state
+    for key in way:
+        part = part[key]
+    part[last] = laughing()
+    for kind, nodes in ((WeightedNode, "weighted_nodes"), (RegularNode, "regular_nodes")):
+        state[nodes] = [built(kind, one) for one in state[nodes]]
+    path = tmp_path / "net.pkl"
+    with monkeypatch.context() as patched:
+        for kind in (ComputeGraph, RegularNode):
+            patched.setattr(kind, "__getstate__", lambda self: self.__dict__["content"])
+        save_pickle(built(ComputeGraph, state), path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(InputError, match=r"net\.pkl: "):
+        load_cg(path)
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    path = tmp_path / "net.pkl"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"net\.pkl: not a regular file"):
         load_cg(path)
 
 
