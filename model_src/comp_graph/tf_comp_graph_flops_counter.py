@@ -55,6 +55,13 @@ def grouped_macs(node: "Node") -> int:
     return (conv_macs(node) - _bias_macs(node)) // node.groups + _bias_macs(node)
 
 
+def transposed_macs(node: "Node") -> int:
+    """A kernel over all output channels of a group for every number of the input."""
+    h_in, _, w_in, _, c_in, c_out = node.resolution
+    k_h, k_w = node.kernel[2:]
+    return k_h * k_w * c_in * c_out // node.groups * h_in * w_in + _bias_macs(node)
+
+
 def depthwise_macs(node: "Node") -> int:
     """A window over one channel for every number of the result."""
     _, h_out, _, w_out, c_in, _ = node.resolution

@@ -13,11 +13,9 @@ from model_src.comp_graph.networks.torch_layers import (
     GlobalMean,
     LayerBuilder,
     PixelLinear,
-    WindowAvgPool2d,
-    WindowConv2d,
-    WindowMaxPool2d,
     Zero,
 )
+from model_src.comp_graph.networks.torch_windows import WindowAvgPool2d, WindowConv2d, WindowMaxPool2d
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.registry import Registry
 from model_src.comp_graph.tf_comp_graph import ComputeGraph

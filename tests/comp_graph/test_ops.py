@@ -123,8 +123,8 @@ def test_families_name_operations_that_exist():
 def test_mutations_leave_these_alone():
     assert {row.op_name for row in OPERATIONS if not row.is_mutable} == {
         "input", "output", "matmul", "mean", "global", "paddings", "spacetobatchnd", "batchtospacend",
-        "spacetodepthnd", "depthtospacend", "conv2d_transpose", "slice", "gather", "shuffle", "broadcast", "port",
-        "softmax", "groupnorm", "opaque",
+        "spacetodepthnd", "depthtospacend", "conv2d_transpose", "resize", "globalmax", "pad_channels", "lrn",
+        "slice", "gather", "shuffle", "broadcast", "port", "softmax", "groupnorm", "opaque",
     }  # fmt: skip
 
 
@@ -181,6 +181,14 @@ def test_a_grouped_convolution_costs_its_share_and_is_seen_as_a_convolution(op2i
     for groups in (4, 3, 0, -2, "2", 1.5):
         with pytest.raises(ValueError, match=r"node g \(grouped_conv\): 6 input and 4 output .* are not .* equal"):
             cost.node_macs(conv("g", 8, 6, 4, groups=groups))
+
+
+def test_a_transposed_convolution_costs_a_kernel_per_pixel_that_it_reads():
+    node = replace(
+        conv("t", 8, 6, 4, groups=2, use_bias=True), label="conv2d_transpose", resolution=(8, 16, 8, 16, 6, 4)
+    )
+    assert cost.node_macs(node) == 9 * 6 * 4 * 64 // 2 + 4 * 256
+    assert node.operation.parameters(node) == 9 * 6 * 4 // 2 + 4
 
 
 def test_a_merge_with_a_single_input_costs_nothing(op2i):

@@ -61,6 +61,8 @@ def node_of(name: str):
     row = OPERATIONS[name]
     window = {"strides": (1, 1, 1, 1), "metadata": {"padding": "same", "ksize": (1, 2, 2, 1)}}
     window["metadata"] |= {"index": (0, 1, 2), "port": 0, "region": RELU}
+    if name == "resize":
+        window["metadata"] |= {"factor_h": (1, 1), "factor_w": (1, 1)}
     if row.has_parameters and row.kind.value == "weighted":
         fields = {**conv("x", 4, 3, 3).state_dict(), "label": row.label, "op_type_idx": row.index}
         return type(conv("x", 4, 3, 3))(**fields)

@@ -187,14 +187,11 @@ def test_squeezing():
         network(torch.zeros(2, 3, 8, 8))
 
 
-def test_transposed_convolutions_and_unknown_operations_are_refused():
+def test_unknown_operations_are_refused():
     with pytest.raises(ValueError, match=r"node x .*no PyTorch network of 'spacetobatchnd' is registered"):
         single(regular("x", "spacetobatchnd", 20, 8, 3))
     with pytest.raises(ValueError, match=r"node x .*unknown operation 'mish'"):
         single(regular("x", "mish", 16, 8, 3))
-    node = WeightedNode("t", "conv2d_transpose", 3, (4, 8, 4, 8, 3, 3), (1, 2, 2, 1), shape=(3, 3, 3, 3))
-    with pytest.raises(ValueError, match=r"no PyTorch network of .conv2d_transpose. is registered"):
-        single(node)
 
 
 def test_overrides_replace_operations():

@@ -2,40 +2,14 @@
 
 import numpy as np
 
-from model_src.comp_graph.exporters.onnx_writer import FORMS, Form, Writer
+from model_src.comp_graph.exporters.onnx_maps import FORMS
+from model_src.comp_graph.exporters.onnx_writer import Form, Writer
 from model_src.comp_graph.exporters.trace import TracedStep
 from model_src.comp_graph.moves import parts_of
 from model_src.comp_graph.onnx_types import POINTWISE
 from model_src.comp_graph.region import OPERANDS
-from model_src.comp_graph.sizes import same_padding, window_of
 
 __all__ = ["FORMS"]
-
-
-@FORMS.register("conv", "depthwise", "grouped_conv")
-def _conv(writer: Writer, traced: TracedStep, x: str) -> str:
-    operands = writer.weights(traced, "weight", *(["bias"] if traced.layer.bias is not None else []))
-    attributes = {**_window(traced), "dilations": window_of(traced.step.node).dilation, "group": traced.layer.groups}
-    return writer.add("Conv", [x, *operands], traced.step.name, **attributes)
-
-
-@FORMS.register("maxpool")
-def _maxpool(writer: Writer, traced: TracedStep, x: str) -> str:
-    return writer.add("MaxPool", [x], traced.step.name, **_window(traced))
-
-
-@FORMS.register("avgpool")
-def _avgpool(writer: Writer, traced: TracedStep, x: str) -> str:
-    return writer.add("AveragePool", [x], traced.step.name, **_window(traced), count_include_pad=0)
-
-
-def _window(traced: TracedStep) -> dict[str, tuple[int, ...]]:
-    window = window_of(traced.step.node)
-    top = bottom = left = right = 0
-    if window.same:
-        axes = zip(traced.before[1:], window.kernel, window.stride, window.dilation, strict=True)
-        (top, bottom), (left, right) = (same_padding(*axis) for axis in axes)
-    return {"kernel_shape": window.kernel, "strides": window.stride, "pads": (top, left, bottom, right)}
 
 
 @FORMS.register("batchnorm")
@@ -52,13 +26,6 @@ def _matmul(writer: Writer, traced: TracedStep, x: str) -> str:
     x = writer.add("Transpose", [x], f"{name}/channels_last", perm=(0, 2, 3, 1))
     x = writer.add("Add", [writer.add("MatMul", [x, kernel], f"{name}/product"), *writer.weights(traced, "bias")], name)
     return writer.add("Transpose", [x], f"{name}/channels_first", perm=(0, 3, 1, 2))
-
-
-@FORMS.register("paddings")
-def _paddings(writer: Writer, traced: TracedStep, x: str) -> str:
-    left, right, top, bottom = traced.layer.padding
-    pads = writer.constant(f"{traced.step.name}/pads", np.array([0, 0, top, left, 0, 0, bottom, right]))
-    return writer.add("Pad", [x, pads], traced.step.name)
 
 
 @FORMS.register("relu6")

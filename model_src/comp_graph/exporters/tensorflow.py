@@ -53,6 +53,12 @@ def _depthwise(layer: torch.nn.Conv2d) -> "list[np.ndarray]":
     return [kernel.transpose(2, 3, 0, 1), *bias]
 
 
+@WEIGHTS.register("conv2d_transpose")
+def _transposed(layer: torch.nn.ConvTranspose2d) -> "list[np.ndarray]":
+    kernel, *bias = _arrays(layer.weight, layer.bias)
+    return [kernel.transpose(2, 3, 1, 0), *bias]
+
+
 @WEIGHTS.register("matmul")
 def _matmul(layer: torch.nn.Linear) -> "list[np.ndarray]":
     return _arrays(layer.weight.T, layer.bias)

@@ -7,11 +7,7 @@ from model_src.comp_graph.exporters.trace import TracedStep
 from model_src.comp_graph.networks.torch_region import source_of
 from model_src.comp_graph.ops import Backend
 from model_src.comp_graph.registry import Registry
-from model_src.comp_graph.sizes import same_padding, window_of
-
-Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
-
-UNPADDED: Pads = ((0, 0), (0, 0))
+from model_src.comp_graph.sizes import UNPADDED, Pads, window_of
 
 
 class Code(NamedTuple):
@@ -50,12 +46,7 @@ def _size(pair: tuple[int, int]) -> str:
 
 def _pads(traced: TracedStep) -> Pads:
     """What a window pads its map with, which has the size that it has in this network."""
-    window = window_of(traced.step.node)
-    if not window.same:
-        return UNPADDED
-    axes = zip(traced.before[1:], window.kernel, window.stride, window.dilation, strict=True)
-    rows, columns = (same_padding(*axis) for axis in axes)
-    return rows, columns
+    return window_of(traced.step.node).padding(*traced.before[1:])
 
 
 def _is_even(pads: Pads) -> bool:
@@ -145,11 +136,12 @@ def _matmul(traced: TracedStep, x: str, name: str) -> Code:
 
 
 def _sizes(traced: TracedStep, pads: Pads) -> str:
-    """Kernel, stride and, where there is any, padding of a pool."""
+    """Kernel, stride and, where there is any, padding and dilation of a pool."""
     window, (rows, columns) = window_of(traced.step.node), pads
     own = (rows[0], columns[0])
     sizes = f"{_size(window.kernel)}, {_size(window.stride)}"
-    return sizes if own == (0, 0) else f"{sizes}, {_size(own)}"
+    sizes = sizes if own == (0, 0) else f"{sizes}, {_size(own)}"
+    return sizes if window.dilation == (1, 1) else f"{sizes}, dilation={_size(window.dilation)}"
 
 
 @FORMS.register("maxpool")
@@ -186,7 +178,53 @@ def _is_ceiled(traced: TracedStep, pads: Pads) -> bool:
 
 @FORMS.register("paddings")
 def _paddings(traced: TracedStep, x: str, name: str) -> Code:
-    return Code(f"F.pad({_operand(x)}, {tuple(map(int, traced.layer.padding))})")
+    step, pads = traced.step, tuple(map(int, traced.layer.padding))
+    mode, value = (step.node.metadata or {}).get("mode", "constant"), step.number("value", 0.0)
+    names = {"reflect": ', mode="reflect"', "edge": ', mode="replicate"', "wrap": ', mode="circular"'}
+    option = names.get(mode, f", value={value}" if value else "")
+    return Code(f"F.pad({_operand(x)}, {pads}{option})")
+
+
+@FORMS.register("conv2d_transpose")
+def _transposed(traced: TracedStep, x: str, name: str) -> Code:
+    layer, (rows, columns) = traced.layer, traced.layer.left_out
+    options = {
+        "stride": layer.stride != (1, 1) and _size(layer.stride),
+        "padding": layer.padding != (0, 0) and _size(layer.padding),
+        "output_padding": layer.output_padding != (0, 0) and _size(layer.output_padding),
+        "groups": layer.groups > 1 and str(layer.groups),
+        "bias": layer.bias is None and "False",
+        "dilation": layer.dilation != (1, 1) and _size(layer.dilation),
+    }
+    given = "".join(f", {key}={value}" for key, value in options.items() if value)
+    call = f"self.{name}({x})"
+    if (rows, columns) != UNPADDED:
+        call = f"F.pad({call}, {tuple(-number for number in (*columns, *rows))})"
+    channels = f"{layer.in_channels}, {layer.out_channels}"
+    return Code(call, f"nn.ConvTranspose2d({channels}, {_size(layer.kernel_size)}{given})")
+
+
+@FORMS.register("resize")
+def _resize(traced: TracedStep, x: str, name: str) -> Code:
+    layer = traced.layer
+    size = f"scale_factor={layer.whole}" if layer.whole else f"size={traced.after[1:]}"
+    corners = f", align_corners={layer.align_corners}" if layer.align_corners is not None else ""
+    return Code(f'F.interpolate({_operand(x)}, {size}, mode="{layer.mode}"{corners})')
+
+
+@FORMS.register("depthtospacend", "spacetodepthnd")
+def _blocks(traced: TracedStep, x: str, name: str) -> Code:
+    layer, (c, h, w), x = traced.layer, traced.after, _operand(x)
+    if layer.channels_first and layer.size[0] == layer.size[1]:
+        function = "pixel_shuffle" if layer.is_split else "pixel_unshuffle"
+        return Code(f"F.{function}({x}, {layer.size[0]})")
+    parts, order = layer.view(*traced.before)
+    return Code(f"{x}.reshape(-1, {', '.join(map(str, parts))}).permute{order}.reshape(-1, {c}, {h}, {w})")
+
+
+@FORMS.register("globalmax")
+def _globalmax(traced: TracedStep, x: str, name: str) -> Code:
+    return Code(f"torch.amax({x}, (2, 3), keepdim=True)")
 
 
 def _range(part: slice, size: int) -> str:

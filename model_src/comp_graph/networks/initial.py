@@ -39,9 +39,11 @@ def draw_weights(network: TorchNetwork, seed: int) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+        elif isinstance(layer, nn.ConvTranspose2d):  # its kernels begin with the channels that it reads
+            nn.init.kaiming_uniform_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
         elif isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
-        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
 
 

@@ -6,10 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from model_src.comp_graph.moves import index_of, parts_of, repeats_of
+from model_src.comp_graph.networks.keras_maps import (
+    Apply,
+    TransposedConv2D,
+    in_blocks,
+    normalised,
+    padded,
+    pooled,
+    resized,
+)
 from model_src.comp_graph.networks.plan import Step, check_convolution
 from model_src.comp_graph.ops import Backend, Channels
 from model_src.comp_graph.registry import Registry
-from model_src.comp_graph.sizes import window_of
+from model_src.comp_graph.sizes import UNPADDED, pairs_of, window_of
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -59,18 +68,6 @@ class PassThrough(keras.layers.Layer):
         return x
 
 
-class Apply(keras.layers.Layer):
-    """A function of a map (N, H, W, C)."""
-
-    def __init__(self, function: Callable[[tf.Tensor], tf.Tensor], name: str):
-        super().__init__(name=name)
-        self._function = function
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """(N, H, W, C) to what the function gives."""
-        return self._function(x)
-
-
 class GroupedConv2D(keras.layers.Conv2D):
     """A convolution in groups as one operation; Keras's own is a function that only a compiler runs."""
 
@@ -83,6 +80,8 @@ class GroupedConv2D(keras.layers.Conv2D):
 def _conv(step: Step) -> keras.layers.Layer:
     check_convolution(step)
     window = window_of(step.node)
+    if max(window.stride) > 1 and max(window.dilation) > 1:
+        raise step.error("TensorFlow has no convolution with both strides and dilation")
     options: dict[str, Any] = {
         "kernel_size": window.kernel,
         "strides": window.stride,
@@ -115,6 +114,8 @@ def _matmul(step: Step) -> keras.layers.Layer:
 def _pool(step: Step) -> keras.layers.Layer:
     kind = {"maxpool": keras.layers.MaxPooling2D, "avgpool": keras.layers.AveragePooling2D}[step.op]
     window = window_of(step.node)
+    if window.pads != UNPADDED or window.dilation != (1, 1):
+        return Apply(pooled(window, step.op == "maxpool"), layer_name(step))
     return kind(window.kernel, window.stride, "same" if window.same else "valid", name=layer_name(step))
 
 
@@ -125,9 +126,41 @@ def _mean(step: Step) -> keras.layers.Layer:
 
 @LAYERS.register("paddings")
 def _paddings(step: Step) -> keras.layers.Layer:
-    metadata = step.node.metadata or {}
-    pads = (metadata.get("pad_h", (0, 0)), metadata.get("pad_w", (0, 0)))
+    pads, metadata = pairs_of(step.node, "pad_h", "pad_w"), step.node.metadata or {}
+    if metadata.get("mode") or metadata.get("value") or min(map(min, pads)) < 0:
+        return Apply(padded(step), layer_name(step))
     return keras.layers.ZeroPadding2D(pads, name=layer_name(step))
+
+
+@LAYERS.register("pad_channels")
+def _pad_channels(step: Step) -> keras.layers.Layer:
+    added = step.added_channels()
+    return Apply(lambda x: tf.pad(x, [(0, 0), (0, 0), (0, 0), added]), layer_name(step))
+
+
+@LAYERS.register("conv2d_transpose")
+def _transposed(step: Step) -> keras.layers.Layer:
+    return TransposedConv2D(step, layer_name(step))
+
+
+@LAYERS.register("resize")
+def _resize(step: Step) -> keras.layers.Layer:
+    return Apply(resized(step), layer_name(step))
+
+
+@LAYERS.register("depthtospacend", "spacetodepthnd")
+def _blocks(step: Step) -> keras.layers.Layer:
+    return Apply(in_blocks(step), layer_name(step))
+
+
+@LAYERS.register("globalmax")
+def _globalmax(step: Step) -> keras.layers.Layer:
+    return keras.layers.GlobalMaxPooling2D(keepdims=True, name=layer_name(step))
+
+
+@LAYERS.register("lrn")
+def _lrn(step: Step) -> keras.layers.Layer:
+    return Apply(normalised(step), layer_name(step))
 
 
 @LAYERS.register("identity")

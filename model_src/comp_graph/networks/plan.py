@@ -15,6 +15,10 @@ from model_src.comp_graph.registry import MissingOperation, Registry
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Choice = TypeVar("Choice", str, bool)
+
+RESIZE_MODES = ("nearest", "nearest-exact", "bilinear", "bicubic")  # as PyTorch calls them
+LRN_DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,46 @@ class Step:
         if type(value) not in (int, float) or not isfinite(value):
             raise self.error(f"its {name} is no number")
         return float(value)
+
+    def choice(self, name: str, default: Choice, *others: Choice) -> Choice:
+        """One of some values that the node's metadata may give; a node that gives none has the first.
+
+        Raises:
+            ValueError: What they give is none of them.
+        """
+        value = (self.node.metadata or {}).get(name, default)
+        if value not in (default, *others):
+            raise self.error(f"its {name} is none of {', '.join(map(str, (default, *others)))}")
+        return value
+
+    def added_channels(self) -> tuple[int, int]:
+        """How many channels of zeros the node puts in front of its input and behind it.
+
+        Raises:
+            ValueError: They do not make up the difference.
+        """
+        c_in, c_out = self.node.resolution[4:]
+        before = int(self.number("before", 0))
+        if not 0 <= before <= c_out - c_in:
+            raise self.error(f"{before} channels in front of {c_in} do not give {c_out}")
+        return before, c_out - c_in - before
+
+    def block(self) -> tuple[int, int]:
+        """How many pixels (vertical, horizontal) a block has that becomes channels, or is made of them.
+
+        Raises:
+            ValueError: Its sizes contradict each other.
+        """
+        h_in, h_out, w_in, w_out, c_in, c_out = self.node.resolution
+        if h_out >= h_in:
+            b_h, b_w = h_out // h_in, w_out // w_in
+            fits = (h_in * b_h, w_in * b_w, c_out * b_h * b_w) == (h_out, w_out, c_in)
+        else:
+            b_h, b_w = h_in // h_out, w_in // w_out
+            fits = (h_out * b_h, w_out * b_w, c_in * b_h * b_w) == (h_in, w_in, c_out)
+        if not fits:
+            raise self.error(f"its sizes {self.node.in_shape} and {self.node.out_shape} are not those of blocks")
+        return b_h, b_w
 
     def function_in(self, registry: Registry[Function]) -> Function:
         """What stands for the operation in a backend.

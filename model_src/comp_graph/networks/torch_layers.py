@@ -4,82 +4,27 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model_src.comp_graph.moves import index_of, parts_of, repeats_of
-from model_src.comp_graph.networks.plan import Step, check_convolution
+from model_src.comp_graph.networks.plan import LRN_DEFAULTS, RESIZE_MODES, Step, check_convolution
 from model_src.comp_graph.networks.torch_modules import Broadcast, Gather, PixelLayerNorm, Slice
 from model_src.comp_graph.networks.torch_region import RegionLayer
+from model_src.comp_graph.networks.torch_windows import (
+    Blocks,
+    Resize,
+    TransposedConv2d,
+    WindowAvgPool2d,
+    WindowConv2d,
+    WindowMaxPool2d,
+)
 from model_src.comp_graph.ops import Backend, Channels
 from model_src.comp_graph.region import region_of
 from model_src.comp_graph.registry import Registry
-from model_src.comp_graph.sizes import Window, same_padding, window_of
+from model_src.comp_graph.sizes import crops_of, factors_of, pairs_of, window_of
 
 LayerBuilder = Callable[[Step], nn.Module]
 
 LAYERS: Registry[LayerBuilder] = Registry(Backend.TORCH)
-
-
-def _pad(x: Tensor, window: Window, value: float = 0.0) -> tuple[Tensor, tuple[int, int]]:
-    """The padded map and the symmetric (vertical, horizontal) padding that is left for the operation to do itself."""
-    if not window.same:
-        return x, (0, 0)
-    sizes = zip(x.shape[2:], window.kernel, window.stride, window.dilation, strict=True)
-    (top, bottom), (left, right) = (same_padding(*axis) for axis in sizes)
-    if top == bottom and left == right:
-        return x, (top, left)
-    return functional.pad(x, (left, right, top, bottom), value=value), (0, 0)
-
-
-class WindowConv2d(nn.Conv2d):
-    """A convolution that pads as TensorFlow does, whatever the size of the map."""
-
-    def __init__(self, c_in: int, c_out: int, window: Window, bias: bool, groups: int = 1):
-        super().__init__(c_in, c_out, window.kernel, window.stride, dilation=window.dilation, groups=groups, bias=bias)
-        self.window = window
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve (N, C, H, W)."""
-        x, padding = _pad(x, self.window)
-        return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
-
-class WindowMaxPool2d(nn.Module):
-    """The maximum over the real pixels of a window."""
-
-    def __init__(self, window: Window):
-        super().__init__()
-        self.window = window
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pool (N, C, H, W)."""
-        x, padding = _pad(x, self.window, value=float("-inf"))
-        return functional.max_pool2d(x, self.window.kernel, self.window.stride, padding)
-
-
-class WindowAvgPool2d(WindowMaxPool2d):
-    """The average over the real pixels of a window."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pool (N, C, H, W)."""
-        padded, padding = _pad(x, self.window)
-        if x.dtype is torch.bfloat16 and x.device.type == "cpu":
-            return self._convolved(x, padded, padding)
-        result = functional.avg_pool2d(padded, self.window.kernel, self.window.stride, padding, count_include_pad=False)
-        if padded is x:
-            return result
-        real, _ = _pad(x.new_ones(1, 1, *x.shape[2:]), self.window)
-        return result / functional.avg_pool2d(real, self.window.kernel, self.window.stride)
-
-    def _convolved(self, x: Tensor, padded: Tensor, padding: tuple[int, int]) -> Tensor:
-        """The same by convolutions, which in bfloat16 on a CPU take a fifth of the time."""
-        ones = x.new_ones(x.shape[1], 1, *self.window.kernel)
-        real = torch.ones_like(x[:1])  # of all channels: to repeat one of them is slow
-        sums, counts = (
-            functional.conv2d(maps, ones, None, self.window.stride, padding, groups=x.shape[1])
-            for maps in (padded, real if padded is x else _pad(real, self.window)[0])
-        )
-        return sums / counts
 
 
 class PixelLinear(nn.Linear):
@@ -167,8 +112,48 @@ def _mean(step: Step) -> nn.Module:
 
 @LAYERS.register("paddings")
 def _paddings(step: Step) -> nn.Module:
-    metadata = step.node.metadata or {}
-    return nn.ZeroPad2d((*metadata.get("pad_w", (0, 0)), *metadata.get("pad_h", (0, 0))))
+    rows, columns = pairs_of(step.node, "pad_h", "pad_w")
+    pads, value = (*columns, *rows), step.number("value", 0.0)
+    kinds = {"reflect": nn.ReflectionPad2d, "edge": nn.ReplicationPad2d, "wrap": nn.CircularPad2d}
+    mode = step.choice("mode", "constant", *kinds)
+    if mode == "constant":
+        return nn.ConstantPad2d(pads, value) if value else nn.ZeroPad2d(pads)
+    return kinds[mode](pads)
+
+
+@LAYERS.register("pad_channels")
+def _pad_channels(step: Step) -> nn.Module:
+    return nn.ZeroPad3d((0, 0, 0, 0, *step.added_channels()))
+
+
+@LAYERS.register("conv2d_transpose")
+def _transposed(step: Step) -> nn.Module:
+    c_in, c_out = step.node.resolution[4:]
+    crops = crops_of(step.node)
+    return TransposedConv2d(c_in, c_out, window_of(step.node), crops, step.use_bias, step.node.groups)
+
+
+@LAYERS.register("resize")
+def _resize(step: Step) -> nn.Module:
+    mode = step.choice("mode", *RESIZE_MODES)
+    corners = mode in ("bilinear", "bicubic") and step.choice("corners", False, True)
+    return Resize(factors_of(step.node), mode, corners if mode in ("bilinear", "bicubic") else None)
+
+
+@LAYERS.register("depthtospacend", "spacetodepthnd")
+def _blocks(step: Step) -> nn.Module:
+    return Blocks(step.block(), step.op == "depthtospacend", step.choice("order", "pixels", "channels") == "channels")
+
+
+@LAYERS.register("globalmax")
+def _globalmax(step: Step) -> nn.Module:
+    return nn.AdaptiveMaxPool2d(1)
+
+
+@LAYERS.register("lrn")
+def _lrn(step: Step) -> nn.Module:
+    alpha, beta, k = (step.number(name, default) for name, default in LRN_DEFAULTS.items())
+    return nn.LocalResponseNorm(int(step.number("size", 5)), alpha, beta, k)
 
 
 @LAYERS.register("zero")

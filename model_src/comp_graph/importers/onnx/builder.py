@@ -176,7 +176,7 @@ class Builder(Lookup):
 
     def set_weights(self, value: Value, weights: Mapping[str, np.ndarray]) -> None:
         """Give the layer behind a value its parameters."""
-        self._weights[value.node] = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+        self._weights[value.node] = {name: np.array(one, np.float32) for name, one in weights.items()}
 
     def set_kernel(self, value: Value, kernel: np.ndarray, bias: np.ndarray | None) -> None:
         """Give a convolution or dense layer its kernel (C_out, ...) and its bias, if it has one."""

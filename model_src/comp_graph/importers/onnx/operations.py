@@ -16,11 +16,12 @@ from model_src.comp_graph.importers.onnx.arithmetic import (
 )
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.channels import CHANNELS
+from model_src.comp_graph.importers.onnx.maps import MAPS
 from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal, refuse_all, shortest
 from model_src.comp_graph.importers.onnx.opaque import Regions
 from model_src.comp_graph.importers.onnx.remedies import REMEDIES
 from model_src.comp_graph.importers.onnx.views import VIEWS
-from model_src.comp_graph.importers.onnx.windows import UNPADDED, is_part_of_a_window, outer_padding, pad, pair, window
+from model_src.comp_graph.importers.onnx.windows import is_part_of_a_window, outer_padding, pair, window
 from model_src.comp_graph.ops import OPERATIONS, Backend
 from model_src.comp_graph.registry import Registry
 
@@ -52,7 +53,8 @@ def _convert(builder: Builder, op: OnnxOp) -> Value:
     return CONVERTERS[op.type](builder, op)
 
 
-CONVERTERS.register("paddings", types=("Pad",))(pad)
+for _operations, _type, _converter in (*ACTIVATIONS, *MAPS, *CHANNELS, *VIEWS):
+    CONVERTERS.register(*_operations, types=(_type,))(_converter)
 
 
 @CONVERTERS.register("conv", "depthwise", "grouped_conv", types=("Conv",))
@@ -65,7 +67,7 @@ def _conv(builder: Builder, op: OnnxOp) -> Value:
     if c_group * groups != c:
         raise op.error(f"{groups} groups of a {c_group} -> {c_out} kernel on {c} channels; they do not fit")
     name = "conv" if groups == 1 else "depthwise" if (c_group, c_out) == (1, c) else "grouped_conv"
-    x, fields = window(builder, op, x, (size[0], size[1]), True, True, outer)
+    x, fields = window(builder, op, x, (size[0], size[1]), True, outer)
     fields["metadata"]["dilations"] = (1, *pair(op, "dilations"), 1)
     if name == "grouped_conv":
         fields["metadata"]["groups"] = groups
@@ -74,27 +76,6 @@ def _conv(builder: Builder, op: OnnxOp) -> Value:
     value = builder.node(name, op.name, [x], (h, w, c_out), **fields)
     builder.set_kernel(value, kernel, builder.bias(op, 2))
     return value
-
-
-@CONVERTERS.register("maxpool", "avgpool", types=("MaxPool", "AveragePool"))
-def _pool(builder: Builder, op: OnnxOp) -> Value:
-    kernel = pair(op, "kernel_shape")
-    is_max = op.type == "MaxPool"
-    if pair(op, "dilations") != (1, 1) or any(op.outputs[1:]):
-        raise op.error("dilated windows and the places of maxima cannot be represented")
-    if is_max:
-        x, outer = outer_padding(builder, op, float("-inf"))
-        allowed = (True, builder.is_positive(x))
-    else:
-        x, outer = builder.map(op), UNPADDED
-        is_padded = any(op.attributes.get("pads", ())) or b"SAME" in op.attributes.get("auto_pad", b"")
-        counts_zeros = is_padded and bool(op.attributes.get("count_include_pad"))  # never those that ceil_mode adds
-        allowed = (not counts_zeros, counts_zeros and not op.attributes.get("ceil_mode"))
-    x, fields = window(builder, op, x, kernel, *allowed, outer)
-    fields["metadata"]["ksize"] = (1, *kernel, 1)
-    h, w = builder.shape(op.outputs[0])[2:]
-    after, positive = (h, w, builder.size(x)[2]), builder.is_positive(x)
-    return builder.node("maxpool" if is_max else "avgpool", op.name, [x], after, positive=positive, **fields)
 
 
 @CONVERTERS.register("batchnorm", types=("BatchNormalization",))
@@ -109,10 +90,6 @@ def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
     weights = {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance}
     builder.set_weights(value, {**weights, "num_batches_tracked": np.array(0)})
     return value
-
-
-for _operations, _type, _converter in (*ACTIVATIONS, *CHANNELS, *VIEWS):
-    CONVERTERS.register(*_operations, types=(_type,))(_converter)
 
 
 @CONVERTERS.register("identity", types=("Identity",))
