@@ -25,6 +25,7 @@ OPERANDS: Mapping[str, tuple[str, ...]] = {
     "Reshape": ("shape",),
     "Slice": ("starts", "ends", "axes", "steps"),
     "Squeeze": ("axes",),
+    "Tile": ("repeats",),
     "Unsqueeze": ("axes",),
     **{f"Reduce{kind}": ("axes",) for kind in ("L1", "L2", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")},
 }

@@ -30,7 +30,7 @@ class Writer:
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """Store a constant under a name and return the name."""
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
     def weights(self, traced: TracedStep, *names: str) -> list[str]:

@@ -115,6 +115,26 @@ def _expand(graph: fx.Graph, attributes: Mapping[str, Any], x: Argument) -> fx.N
     return graph.call_method("expand", (x, *attributes["shape"]))
 
 
+@_register("Tile")
+def _tile(graph: fx.Graph, attributes: Mapping[str, Any], x: Argument) -> fx.Node:
+    return graph.call_method("repeat", (x, *attributes["repeats"]))
+
+
+def _extreme(kind: str, function: Callable[..., Any], end: str) -> None:
+    """The larger or smaller one of two tensors, or of a tensor and a number."""
+
+    def form(graph: fx.Graph, attributes: Mapping[str, Any], x: Argument, y: Argument) -> fx.Node:
+        if isinstance(y, fx.Node):
+            return graph.call_function(function, (x, y))
+        return graph.call_function(torch.clamp, (x,), {end: y})
+
+    _register(kind)(form)
+
+
+_extreme("Max", torch.maximum, "min")
+_extreme("Min", torch.minimum, "max")
+
+
 @_register("Slice")
 def _slice(graph: fx.Graph, attributes: Mapping[str, Any], x: Argument) -> fx.Node:
     starts, ends, axes = attributes["starts"], attributes["ends"], attributes["axes"]
@@ -169,8 +189,9 @@ FORMS |= {"GlobalAveragePool": _pooled(torch.mean), "GlobalMaxPool": _pooled(tor
 
 @_register("Gemm")
 def _gemm(graph: fx.Graph, attributes: Mapping[str, Any], x: Argument, w: Argument, b: Argument = None) -> fx.Node:
-    if {**attributes, "transB": 1} != {"transB": 1}:
-        raise KeyError("Gemm")
+    plain = {"alpha": 1, "beta": 1, "transA": 0}
+    if any(attributes.get(key, value) != value for key, value in plain.items()):
+        raise KeyError("alpha, beta or transA")
     if not attributes.get("transB"):
         w = graph.call_method("t", (w,))
     return graph.call_function(F.linear, (x, w, b))

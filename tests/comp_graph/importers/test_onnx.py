@@ -221,10 +221,6 @@ DENSE = {"w": (3, 5), "b": (5,)}
         (model("y = Selu(x)"), r"node '#0' \(Selu\): it cannot be represented"),
         (model("y = HardSigmoid(x)"), r"\(HardSigmoid\): with alpha 0.2 and beta 0.5 it cannot be represented"),
         (model("y = PRelu(x, s)", weights={"s": (3, 9, 8)}), r"\(PRelu\): slopes of shape \(3, 9, 8\) cannot be"),
-        (
-            model("a = Max(x, low) y = Neg(a)", weights={"low": np.float32(1)}),
-            r"\(Max\): it cannot be represented, except in front of a minimum",
-        ),
         (model("y = com.microsoft.FusedConv(x, x)"), r"com.microsoft"),
         (model("y = Relu(x)", "float[1,3,8,8] x, float[1,3,8,8] z"), "expected one input, .* found 'x', 'z'"),
         (model("y = Relu(x)", "float[1,3] x"), "expected one input, an image of four axes; found 'x'"),

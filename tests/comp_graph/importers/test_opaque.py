@@ -42,6 +42,17 @@ class Attention(nn.Module):
         return x + self.project((v @ weights.transpose(-2, -1)).reshape(b, c, h, w))
 
 
+class Sequence(nn.Module):
+    """PyTorch's own layer of attention, which wants the pixels first and the images second."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(12, 3, 24, activation="gelu")
+
+    def forward(self, x):
+        return self.layer(x.flatten(2).permute(2, 0, 1)).permute(1, 2, 0).reshape(x.shape)
+
+
 class Neighbours(nn.Module):
     """Channel attention by a convolution along the channels."""
 
@@ -93,6 +104,7 @@ def affine() -> nn.Module:
 
 CONSTRUCTS = {
     "attention": Construct(Attention, ("conv2d", "opaque", "conv2d", "add")),
+    "attention of a sequence": Construct(Sequence, ("opaque",)),
     "neighbouring channels": Construct(Neighbours, ("mean", "opaque", "sigmoid", "mul")),
     "selected": Construct(Selected, ("conv2d",) * 3 + ("add", "mean", "opaque") + ("port",) * 3),
     "places": Construct(Placed, ("opaque", "relu")),
@@ -100,6 +112,11 @@ CONSTRUCTS = {
         of(lambda x: x * torch.sigmoid(x.amax(1, keepdim=True))), ("opaque", "sigmoid", "broadcast", "mul")
     ),
     "layer norm of all": Construct(affine, ("opaque",)),
+    "by sign": Construct(
+        of(lambda x: torch.where(x > 0, x, x.mean((2, 3), keepdim=True).repeat(1, 1, 10, 9))),
+        ("mean",) + ("opaque",) * 2 + ("port",) * 2,
+    ),
+    "larger one": Construct(of(lambda x: torch.maximum(x, torch.tanh(x))), ("tanh", "port", "port", "opaque")),
     "root": Construct(of(lambda x: torch.sqrt(F.relu(x) + 1)), ("relu", "scale", "opaque")),
     "one above the other": Construct(
         of(lambda x: torch.cat([x[:, :, :5], F.relu(x)[:, :, 5:]], 2)),

@@ -21,6 +21,7 @@ Converter = Callable[[Builder, OnnxOp], Value]
 _LAYOUTS = frozenset(
     {"Einsum", "Expand", "Flatten", "Gather", "Gemm", "MatMul", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
+_TRUTHS = frozenset({"And", "Equal", "Greater", "Less", "Not"})  # whose results are no numbers
 # What reads nothing but maps (N, C, H, W), or vectors.
 _OF_MAPS = frozenset({"AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GlobalAveragePool", "MaxPool"})
 
@@ -73,15 +74,15 @@ class Regions:
         """Where an operation reads maps, regions in front of it end there."""
         for name in op.inputs:
             if name in self._kept:
-                rank = len(self._builder.shape(name))
-                is_dense = op.type in ("Gemm", "MatMul") and rank == 2
-                if is_dense or (op.type in _OF_MAPS and rank == 4):
+                images, *rest = self._builder.shape(name)
+                is_dense = op.type in ("Gemm", "MatMul") and len(rest) == 1
+                if images == self._builder.batch and (is_dense or (op.type in _OF_MAPS and len(rest) == 3)):
                     self._end(name)
 
     def _is_end(self, op: OnnxOp) -> bool:
         """Whether the result of an operation that was kept back is a map or vector."""
         shape, builder = self._builder.shape(op.outputs[0]), self._builder
-        if len(shape) not in (2, 4) or shape[0] != builder.batch:
+        if len(shape) not in (2, 4) or shape[0] != builder.batch or op.type in _TRUTHS:
             return False
         if len(shape) == 2 or builder.is_output(op):
             return True
@@ -132,8 +133,9 @@ class Regions:
             region = writer.region(last.outputs[0])
             check_images_alike(region, writer.weights)
         except ValueError as error:
-            first = next((one.refusal for one in kept if one.refusal), None)
-            raise first or last.error(str(error)) from error
+            whole = [blocker for one in kept if one.refusal for blocker in one.refusal.blockers][:1]
+            reasons = [blocker._replace(reason=f"{blocker.reason}; as an opaque node: {error}") for blocker in whole]
+            raise Refusal(reasons) if reasons else last.error(str(error)) from error
         sources = [builder.values[name] for name in names]
         if len(sources) > 1:
             sources = builder.number(sources, last.name)
@@ -234,7 +236,10 @@ def _as_moves(builder: Builder, ops: Sequence[OnnxOp], names: Sequence[str]) -> 
     except ValueError:
         return None
     places = torch.arange(c * h * w, dtype=torch.float64).reshape(1, c, h, w)
-    result = RegionLayer(writer.region(ops[-1].outputs[0]))(places).numpy()[0]
+    try:
+        result = RegionLayer(writer.region(ops[-1].outputs[0]))(places).numpy()[0]
+    except (RuntimeError, ValueError):
+        return None
     index = np.rint(result[:, 0, 0] / (h * w)).astype(int)
     if result.shape[1:] != (h, w) or not np.array_equal(result, places.numpy()[0][index]):
         return None

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from model_src.comp_graph.importers.onnx.batch_axis import Place, place_after
 from model_src.comp_graph.importers.onnx.builder import Builder
 from model_src.comp_graph.importers.onnx.op import OnnxOp, shortest
 from model_src.comp_graph.region import OPERANDS, Constant, Region, RegionOp
 
 _ALIASES = frozenset({"Dropout", "Identity"})
 MOVES = _ALIASES | {"Flatten", "Gather", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
-_OF_NUMBERS = frozenset({"Add", "Div", "Equal", "Gather", "Greater", "Less", "Mul", "Pow", "Sub", "Where"})
+_OF_NUMBERS = frozenset(
+    {"Add", "Div", "Equal", "Gather", "Greater", "Less", "Max", "Min", "Mul", "Pow", "Sub", "Where"}
+)
 _WITHOUT = ("allowzero", "noop_with_empty_axes", "stash_type")
 
 
@@ -36,6 +39,7 @@ class RegionWriter:
         self._ops: list[RegionOp] = []
         self._names: dict[str, str] = {"": ""}
         self._inputs = []
+        self._batch = dict.fromkeys(names, Place())  # where the images are, of tensors that have any
         for at, name in enumerate(names):
             h, w, c = builder.size(builder.values[name])
             self._inputs.append((c, h, w))
@@ -56,6 +60,7 @@ class RegionWriter:
         """
         if op.type in _ALIASES:
             self._names[op.outputs[0]] = self._names[op.inputs[0]]
+            self._batch[op.outputs[0]] = self._batch.get(op.inputs[0], Place())
             return
         attributes: dict[str, Any] = {
             key: value.decode() if isinstance(value, bytes) else value
@@ -135,9 +140,16 @@ class RegionWriter:
         """Say what attributes mean for tensors of any batch: no negative axes, no sizes but those that are needed."""
         before = self._builder.shape(op.inputs[0])
         after = self._builder.shape(op.outputs[0])
+        places = [(self._builder.shape(name), self._batch[name]) for name in op.inputs if name in self._batch]
         rank = len(after if op.type == "Unsqueeze" else before)
+        if "axes" in attributes:
+            attributes["axes"] = [axis % rank for axis in attributes["axes"]]
+        if op.type == "Transpose":
+            attributes.setdefault("perm", list(range(rank))[::-1])
+        place = place_after(op.type, attributes, *places[0], after, self._builder.batch) if places else Place()
+        self._batch[op.outputs[0]] = place
         if op.type == "Reshape":
-            attributes["shape"] = [-1, *after[1:]]
+            attributes["shape"] = [*after[: place.axis], -1, *after[place.axis + 1 :]]
         elif op.type == "Expand":
             old = (0,) * (len(after) - len(before)) + before
             attributes["shape"] = [-1 if old == new else new for old, new in zip(old, after, strict=True)]
@@ -150,11 +162,7 @@ class RegionWriter:
             attributes["axis"] = axis
         elif op.type == "Conv":
             attributes["kernel_shape"] = list(self._builder.shape(op.inputs[1])[2:])
-        elif op.type == "Transpose":
-            attributes.setdefault("perm", list(range(rank))[::-1])
-        if "axes" in attributes:
-            attributes["axes"] = [axis % rank for axis in attributes["axes"]]
-        elif op.type == "Squeeze" or op.type.startswith("Reduce"):
+        if "axes" not in attributes and (op.type == "Squeeze" or op.type.startswith("Reduce")):
             raise ValueError("without axes it cannot be kept")
         if any(isinstance(value, float) and not isfinite(value) for value in attributes.values()):
             raise ValueError("an attribute that is no number cannot be kept")
