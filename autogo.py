@@ -155,8 +155,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = flags.search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
     folder = reopened_folder(args) if args.resume else None
-    source = load_network(folder.input_path if folder else args.model_path, args.input_h, args.input_w, args.input_c)
-    source = at_size(source, flags.input_size(args), args.model_path)
+    path, size = folder.input_path if folder else args.model_path, flags.input_size(args)
+    source = load_network(path, *size, check=not args.no_check, lenient_pb=args.lenient_pb)
+    source = at_size(source, size, args.model_path)
     check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
     calibration = flags.calibration_images(args)

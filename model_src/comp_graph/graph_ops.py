@@ -1,9 +1,13 @@
 """Walking, cutting, cleaning and identifying computation graphs. Everything returns a new graph."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
+
+if TYPE_CHECKING:
+    import rustworkx
 
 
 def topological_order(cg: ComputeGraph) -> list[int]:
@@ -133,12 +137,25 @@ def part_of(cg: ComputeGraph, indices: Iterable[int]) -> ComputeGraph:
 
 def same_topology(first: ComputeGraph, second: ComputeGraph) -> bool:
     """Whether two graphs are isomorphic in operation, resolution, strides, kernel and metadata (exact test)."""
+    return isomorphism(first, second, _digest) is not None
+
+
+def isomorphism(first: ComputeGraph, second: ComputeGraph, key: Callable[[Node], Hashable]) -> list[int] | None:
+    """Per node of a graph its place in an isomorphic one, if nodes of one key are alike; None where there is none."""
     import rustworkx
 
-    def bridge(cg: ComputeGraph) -> "rustworkx.PyDiGraph[bytes, None]":
-        graph: rustworkx.PyDiGraph[bytes, None] = rustworkx.PyDiGraph()
-        graph.add_nodes_from([node.digest for node in cg.nodes])
+    def bridge(cg: ComputeGraph) -> "rustworkx.PyDiGraph[Hashable, None]":
+        graph: rustworkx.PyDiGraph[Hashable, None] = rustworkx.PyDiGraph()
+        graph.add_nodes_from([key(node) for node in cg.nodes])
         graph.add_edges_from_no_data(list(cg.edge_pairs))
         return graph
 
-    return rustworkx.is_isomorphic(bridge(first), bridge(second), node_matcher=lambda a, b: a == b)
+    graphs = bridge(first), bridge(second)
+    if not rustworkx.is_isomorphic(*graphs, node_matcher=lambda a, b: a == b):
+        return None
+    places = next(iter(rustworkx.vf2_mapping(*graphs, node_matcher=lambda a, b: a == b)))
+    return [places[index] for index in range(first.n_nodes)]
+
+
+def _digest(node: Node) -> bytes:
+    return node.digest

@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
 from model_src.comp_graph.validate import validate
 from model_src.comp_graph.weights import WeightedGraph, load_weights
 from model_src.files import InputError, load_json, load_pickle, naming, regular_file
+
+if TYPE_CHECKING:
+    from model_src.comp_graph.importers.imported import ImportedNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -18,41 +21,68 @@ CG_CLASSES: dict[tuple[str, str], Any] = {
     (_HOME, "RegularNode"): RegularNode,
     (_HOME, "WeightedNode"): WeightedNode,
 }
-Reader = Callable[[Path, int | None, int | None, int | None], WeightedGraph]
+Size = tuple[int | None, int | None, int | None]
+
+
+class Choices(NamedTuple):
+    """How foreign files are read, see `load_network`."""
+
+    check: bool = True
+    lenient_pb: bool = False
+
+
+Reader = Callable[[Path, Size, Choices], WeightedGraph]
 
 
 def load_cg(
-    path: str | Path, input_h: int | None = None, input_w: int | None = None, input_c: int | None = None
+    path: str | Path,
+    input_h: int | None = None,
+    input_w: int | None = None,
+    input_c: int | None = None,
+    check: bool = True,
+    lenient_pb: bool = False,
 ) -> ComputeGraph:
     """Read a network as a computation graph.
 
     Args:
-        path: A `.pkl` (ours or published) or `.json` graph, a frozen TensorFlow `.pb`, a `.keras` file, a SavedModel
-            folder, or an `.onnx` model.
+        path: A `.pkl` (ours or published) or `.json` graph, a frozen TensorFlow `.pb`, a `.keras` or `.h5` file, a
+            SavedModel folder, or an `.onnx` model.
         input_h: Input height in pixels, for files of other kinds than `.pkl` and `.json`; likewise `input_w`. It is
             needed where the file leaves it open, and wins where not.
         input_w: Input width in pixels.
         input_c: Input channels.
+        check: Whether to run what was read from a foreign file with its weights, and the original, on random images.
+        lenient_pb: Whether to read a `.pb` as the published importer did: the graph alone, passing over what it cannot
+            hold.
 
     Raises:
-        InputError: (a ValueError) The file is missing, of another kind or damaged, names a foreign class, or its graph
-            breaks a rule of `validate`.
+        InputError: (a ValueError) The file is missing, of another kind or damaged, names a foreign class, has an
+            operation that a graph cannot hold, computes something else than what was read, or its graph breaks a rule
+            of `validate`.
     """
-    return load_network(path, input_h, input_w, input_c).graph
+    return load_network(path, input_h, input_w, input_c, check, lenient_pb).graph
 
 
 def load_network(
-    path: str | Path, input_h: int | None = None, input_w: int | None = None, input_c: int | None = None
+    path: str | Path,
+    input_h: int | None = None,
+    input_w: int | None = None,
+    input_c: int | None = None,
+    check: bool = True,
+    lenient_pb: bool = False,
 ) -> WeightedGraph:
     """Read a network as a computation graph with its weights, if it has any.
 
-    An `.onnx` model has, and a `.pkl` or `.json` graph with a `.safetensors` file of the same name beside it.
+    ONNX, Keras and TensorFlow models have, and a `.pkl` or `.json` graph with a `.safetensors` file of the same name
+    beside it.
 
     Args:
-        path: As for `load_cg`; likewise the sizes.
+        path: As for `load_cg`; likewise all others.
         input_h: Input height in pixels.
         input_w: Input width in pixels.
         input_c: Input channels.
+        check: Whether to compare what was read with the original.
+        lenient_pb: Whether to read a `.pb` as the published importer did.
 
     Raises:
         InputError: As for `load_cg`; or the weights are damaged or of another graph.
@@ -62,20 +92,20 @@ def load_network(
     if reader is None:
         kinds = ", ".join(_READERS)
         raise InputError(f"{path}: unknown kind of file {path.suffix!r}; expected {kinds} or a SavedModel folder")
-    found = reader(path, input_h, input_w, input_c)
+    found = reader(path, (input_h, input_w, input_c), Choices(check, lenient_pb))
     with naming(path):
         validate(found.graph)
     return found
 
 
-def _load_pkl(path: Path, *_: int | None) -> WeightedGraph:
+def _load_pkl(path: Path, *_: Any) -> WeightedGraph:
     graph = load_pickle(path, CG_CLASSES)
     if not isinstance(graph, ComputeGraph):
         raise InputError(f"{path}: holds a {type(graph).__name__}, not a computation graph")
     return WeightedGraph(graph, load_weights(path, graph))
 
 
-def _load_json(path: Path, *_: int | None) -> WeightedGraph:
+def _load_json(path: Path, *_: Any) -> WeightedGraph:
     state = load_json(path)
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds a {type(state).__name__}, not a computation graph")
@@ -87,28 +117,34 @@ def _load_json(path: Path, *_: int | None) -> WeightedGraph:
 # What follows needs TensorFlow or ONNX, which are imported only then.
 
 
-def _load_pb(path: Path, h: int | None, w: int | None, c: int | None) -> WeightedGraph:
-    from model_src.comp_graph.importers.tensorflow.frozen import load_pb
+def _load_pb(path: Path, size: Size, choices: Choices) -> WeightedGraph:
+    from model_src.comp_graph.importers.tensorflow import frozen, load_pb
 
-    return WeightedGraph(load_pb(path, h, w, c))
-
-
-def _load_keras(path: Path, h: int | None, w: int | None, c: int | None) -> WeightedGraph:
-    from model_src.comp_graph.importers.tensorflow.saved import load_keras
-
-    return WeightedGraph(load_keras(path, h, w, c))
+    if choices.lenient_pb:
+        logger.warning("%s: read as published: weights are missing, and what a graph cannot hold may be", path)
+        return WeightedGraph(frozen.load_pb(path, *size))
+    return _weighted(path, load_pb(path, *size, check=choices.check))
 
 
-def _load_saved_model(path: Path, h: int | None, w: int | None, c: int | None) -> WeightedGraph:
-    from model_src.comp_graph.importers.tensorflow.saved import load_saved_model
+def _load_keras(path: Path, size: Size, choices: Choices) -> WeightedGraph:
+    from model_src.comp_graph.importers.tensorflow import load_keras
 
-    return WeightedGraph(load_saved_model(path, h, w, c))
+    return _weighted(path, load_keras(path, *size, check=choices.check))
 
 
-def _load_onnx(path: Path, h: int | None, w: int | None, c: int | None) -> WeightedGraph:
+def _load_saved_model(path: Path, size: Size, choices: Choices) -> WeightedGraph:
+    from model_src.comp_graph.importers.tensorflow import load_saved_model
+
+    return _weighted(path, load_saved_model(path, *size, check=choices.check))
+
+
+def _load_onnx(path: Path, size: Size, choices: Choices) -> WeightedGraph:
     from model_src.comp_graph.importers.onnx.reader import load_onnx
 
-    found = load_onnx(path, h, w, c)
+    return _weighted(path, load_onnx(path, *size, check=choices.check))
+
+
+def _weighted(path: Path, found: "ImportedNetwork") -> WeightedGraph:
     try:
         return found.weighted()
     except ValueError as error:
@@ -121,5 +157,6 @@ _READERS: dict[str, Reader] = {
     ".json": _load_json,
     ".pb": _load_pb,
     ".keras": _load_keras,
+    ".h5": _load_keras,
     ".onnx": _load_onnx,
 }

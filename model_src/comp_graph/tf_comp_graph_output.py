@@ -5,7 +5,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_src.comp_graph.importers.tensorflow.frozen import freeze, part_feeding
+from model_src.comp_graph.importers.tensorflow.graph_def import freeze, part_feeding
 from model_src.comp_graph.networks.keras_layers import LAYERS, Sum, layer_name
 from model_src.comp_graph.networks.plan import Step, plan_network
 from model_src.comp_graph.ops import Channels

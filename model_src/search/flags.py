@@ -73,7 +73,9 @@ def _dataset(text: str) -> str:
 def _add_input_flags(parser: FlagParser) -> None:
     """Add the flags that say where to begin, with which predictors and files, and where to write."""
     add, shipped = parser.add_argument, vocabulary_files()
-    add("-model_path", type=_shipped, help="input network: .pkl, .json, .onnx, .pb, .keras or SavedModel")
+    add("-model_path", type=_shipped, help="input network: .pkl, .json, .onnx, .keras, .h5, .pb or SavedModel")
+    add("-no_check", action="store_true", help="do not compare what was read of a foreign file with it")
+    add("-lenient_pb", action="store_true", help="read a .pb as published, which passes over what a graph cannot hold")
     add("-model_family", help=f"operations allowed: {', '.join(all_names())}")
     add("-predictor_path", nargs="+", type=_shipped, help="checkpoints, or folders of them; the first one screens")
     add("-predictor_type", help=f"kind of the one that screens: {' or '.join(PREDICTOR_TYPES)}")

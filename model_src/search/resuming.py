@@ -23,6 +23,8 @@ _FREE = (
     "no_drawings",
     "calibration_data",
     "model_path",
+    "no_check",
+    "lenient_pb",
     "output_dir",
     "logs_dir",
     "resume",

@@ -6,14 +6,16 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from model_src.comp_graph.importers.onnx.reader import ImportedNetwork, from_onnx
+from model_src.comp_graph.importers.check import check_module, rebuild
+from model_src.comp_graph.importers.imported import ImportedNetwork
+from model_src.comp_graph.importers.onnx.reader import from_onnx
 from model_src.comp_graph.importers.tracing import to_onnx
-from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
+
+__all__ = ["from_torch", "rebuild"]
 
 
 def from_torch(
@@ -21,6 +23,7 @@ def from_torch(
     example: Tensor,
     name: str | None = None,
     normalisers: Mapping[str, int | None] | None = None,
+    check: bool = True,
 ) -> ImportedNetwork:
     """Build the graph of a module as it runs at inference.
 
@@ -29,37 +32,21 @@ def from_torch(
         example: A batch (N, C, H, W); only its shape counts.
         name: Architecture name; None takes the class's.
         normalisers: Feature normalisers by name; those not given are derived from the graph.
+        check: Whether to compare what was read with the module on random images.
 
     Raises:
-        ValueError: `torch.export` cannot trace the module, or it has an operation that a graph cannot hold.
+        ValueError: `torch.export` cannot trace the module, it has an operation that a graph cannot hold, or the graph
+            does not compute what it does.
     """
     with _as_inference(module), _without_chatter():
         try:
             model = to_onnx(module, example)
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"torch.export cannot trace the module: {_reason(error)}") from error
-    return from_onnx(model, name or type(module).__name__, None, normalisers)
-
-
-def rebuild(imported: ImportedNetwork) -> TorchNetwork:
-    """The network of an imported graph with its weights, ready for inference; its result has the original's shape.
-
-    Raises:
-        ValueError: See `ImportedNetwork.state`.
-    """
-    axes = imported.output_axes
-    network = TorchNetwork(imported.graph, squeeze_output=axes == "NC")
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in imported.state().items()})
-    if axes not in ("NC", "NCHW"):
-        network.register_forward_hook(partial(_laid_out, axes))
-    return network.eval()
-
-
-def _laid_out(axes: str, network: nn.Module, images: tuple[Tensor], result: Tensor) -> Tensor:
-    """A map (N, C, H, W) with its axes in another order, and those in brackets as one."""
-    letters = axes.replace("(", "").replace(")", "")
-    ordered = result.permute(["NCHW".index(letter) for letter in letters])
-    return ordered.flatten(axes.index("(")) if "(" in axes else ordered
+        found = from_onnx(model, name or type(module).__name__, None, normalisers)
+        if check:
+            check_module(found, module, example)
+    return found
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from torch.nn import functional as F  # noqa: E402
 
 from model_src.comp_graph.exporters.files import export_network  # noqa: E402
 from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
-from model_src.comp_graph.importers.onnx.reader import ImportedNetwork, load_onnx  # noqa: E402
+from model_src.comp_graph.importers.imported import ImportedNetwork  # noqa: E402
+from model_src.comp_graph.importers.onnx.reader import load_onnx  # noqa: E402
 from model_src.comp_graph.importers.torch import from_torch, rebuild  # noqa: E402
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
@@ -161,7 +162,7 @@ CONSTANTS = {
     "ratio": Construct(of(lambda x: x / (1 + torch.sigmoid(x))), ("sigmoid", "scale", "reciprocal", "mul")),
     "number by a map": Construct(of(lambda x: 3 / (1 + torch.sigmoid(x))), ("sigmoid", "scale", "reciprocal", "scale")),
     "factors": Construct(by_channel(lambda x, a, b: F.relu(x) * a), ("relu", "depthwise")),
-    "factors and offsets": Construct(by_channel(lambda x, a, b: F.relu(x) * a + b), ("relu", "depthwise")),
+    "factors and offsets": Construct(by_channel(lambda x, a, b: F.relu(x) * a + b), ("relu", "fusedbatchnormv3")),
     "normalised": Construct(by_channel(lambda x, a, b: (F.relu(x) - a) / b), ("relu", "depthwise", "depthwise")),
     "from numbers": Construct(by_channel(lambda x, a, b: a - F.relu(x)), ("relu", "depthwise")),
     "folded normalisation": Construct(FoldedNorm, ("conv2d", "fusedbatchnormv3", "relu")),

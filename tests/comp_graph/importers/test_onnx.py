@@ -12,7 +12,8 @@ from constants import DOMAIN_NORMALISERS  # noqa: E402
 from model_src.comp_graph.exporters.files import network_of  # noqa: E402
 from model_src.comp_graph.exporters.onnx import to_onnx  # noqa: E402
 from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
-from model_src.comp_graph.importers.onnx.reader import ImportedNetwork, from_onnx  # noqa: E402
+from model_src.comp_graph.importers.imported import ImportedNetwork  # noqa: E402
+from model_src.comp_graph.importers.onnx.reader import from_onnx  # noqa: E402
 from model_src.comp_graph.importers.torch import rebuild  # noqa: E402
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.files import InputError  # noqa: E402

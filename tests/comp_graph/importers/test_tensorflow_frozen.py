@@ -1,12 +1,12 @@
+"""The published reading of frozen TensorFlow graphs."""
+
 import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-import keras  # noqa: E402
-
 from constants import DOMAIN_NORMALISERS  # noqa: E402
-from model_src.comp_graph.importers.tensorflow.frozen import freeze, from_graph_def, from_keras, load_pb  # noqa: E402
+from model_src.comp_graph.importers.tensorflow.frozen import from_graph_def, load_pb  # noqa: E402
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
 from model_src.files import InputError  # noqa: E402
@@ -219,48 +219,7 @@ def test_a_file_is_named_after_itself_under_domain_normalisers(tmp_path):
     path = tmp_path / "net.pb"
     path.write_bytes(traced(lambda x: tf.nn.relu(convolved(x))).SerializeToString())
     cg = load_cg(path, 16, 16, 3)
+    assert cg.nodes == load_pb(path, 16, 16, 3).nodes
     assert cg.name == "net"
     assert cg.input_shape == (1, 16, 16, 3)
     assert cg.normalisers == DOMAIN_NORMALISERS
-
-
-def keras_network() -> keras.Model:
-    layers = keras.layers
-    image = keras.Input((16, 16, 3))
-    x = layers.Conv2D(8, 3, padding="same", strides=2)(image)
-    x = layers.BatchNormalization()(x)
-    x = layers.ReLU(6.0)(x)
-    left = layers.Activation("swish")(layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
-    right = layers.Activation("gelu")(layers.AveragePooling2D(3, 1, "same")(x))
-    x = layers.Dropout(0.5)(layers.Concatenate()([layers.Add()([left, right]), right]))
-    x = layers.GlobalAveragePooling2D()(layers.ZeroPadding2D(1)(x))
-    return keras.Model(image, layers.Dense(10, activation="softmax")(x), name="small")
-
-
-def test_a_keras_model_becomes_its_operations():
-    cg = from_keras(keras_network())
-    assert summary(cg) == [
-        ("conv2d", ["input"]),
-        ("depthwise", ["relu6"]),
-        ("matmul", ["mean"]),
-        ("input", []),
-        ("fusedbatchnormv3", ["conv2d"]),
-        ("relu6", ["fusedbatchnormv3"]),
-        ("swish", ["depthwise"]),
-        ("avgpool", ["relu6"]),
-        ("gelu", ["avgpool"]),
-        ("add", ["swish", "gelu"]),
-        ("concat", ["gelu", "add"]),
-        ("paddings", ["concat"]),
-        ("mean", ["paddings"]),
-        ("output", ["matmul"]),
-    ]
-    assert cg.name == "small"
-    assert cg.input_shape == (1, 16, 16, 3)
-    assert [node.use_bias for node in cg.weighted_nodes] == [True, False, True]
-    assert cg.weighted_nodes[1].shape == (8, 1, 3, 3)
-
-
-def test_a_frozen_model_needs_no_variables():
-    frozen = freeze(keras_network(), (16, 16, 3))
-    assert not any("Variable" in node.op and node.op != "ReadVariableOp" for node in frozen.node)

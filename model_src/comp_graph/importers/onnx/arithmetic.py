@@ -4,7 +4,7 @@ import numpy as np
 
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.op import OnnxOp, shortest
-from model_src.comp_graph.ops import OPERATIONS, Kind
+from model_src.comp_graph.ops import OPERATIONS
 from model_src.comp_graph.tf_comp_graph import Shape
 
 BATCHNORM_EPSILON = 1e-3  # of a batch normalisation whose node says none
@@ -120,9 +120,9 @@ def _affine(
     if not np.isfinite([factors, offsets]).all():
         raise op.error("a constant that is no number cannot be represented")
     if (factors == 1).all():
-        if not offsets.any():
+        if (offset.size > 1 or offsets.any()) and builder.is_read_once(x) and builder.add_bias(x, offset):
             return x
-        if builder.is_read_once(x) and builder.add_bias(x, offset):
+        if not offsets.any():
             return x
     if not offsets.any() and builder.is_read_once(x) and builder.scale_norm(x, factors):
         return x
@@ -138,7 +138,7 @@ def _affine(
 def _by_channels(builder: Builder, op: OnnxOp, x: Value, factors: np.ndarray, offsets: np.ndarray) -> Value:
     """A batch normalisation, where it stands as one; otherwise a depthwise convolution of one pixel."""
     size = builder.size(x)
-    if _is_folded_batchnorm(builder, op, x):
+    if _is_folded_batchnorm(builder, op):
         value = builder.node("batchnorm", op.name, [x], size, metadata={"data_format": "NHWC"})
         ones, zeros = np.ones(size[2]), np.zeros(size[2])
         weights = {"weight": factors * np.sqrt(1 + BATCHNORM_EPSILON), "bias": offsets}
@@ -152,9 +152,9 @@ def _by_channels(builder: Builder, op: OnnxOp, x: Value, factors: np.ndarray, of
     return value
 
 
-def _is_folded_batchnorm(builder: Builder, op: OnnxOp, x: Value) -> bool:
-    """Whether a product stands behind a convolution or dense layer and in front of nothing but a sum with constants."""
+def _is_folded_batchnorm(builder: Builder, op: OnnxOp) -> bool:
+    """Whether nothing reads a product with constants but a sum with constants."""
     reader = builder.only_reader(op.outputs[0])
-    if op.type != "Mul" or reader is None or reader.type != "Add" or builder.operation(x).kind is not Kind.WEIGHTED:
+    if op.type != "Mul" or reader is None or reader.type != "Add":
         return False
     return any(builder.is_constant(name) for name in reader.inputs)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model_src.comp_graph.importers.imported import LeftOut
 from model_src.comp_graph.importers.onnx.lookup import Lookup
 from model_src.comp_graph.importers.onnx.model import PreparedModel
 from model_src.comp_graph.importers.onnx.op import OnnxOp, shortest
@@ -17,7 +18,8 @@ class Value(NamedTuple):
 
     Attributes:
         node: Number of the node, in creation order.
-        axes: What each axis is: "NCHW" in some order, "NC" for a vector, "N(CHW)" for a map that was flattened.
+        axes: What each axis is: "NCHW" in some order, "NC" for a vector, "N(CHW)" for a map that was flattened,
+            "(NHW)C" for its pixels as a batch of vectors.
     """
 
     node: int
@@ -30,10 +32,12 @@ class Builder(Lookup):
     Attributes:
         values: Tensor name -> value; filled by whoever reads the operations.
         input_size: (H, W, C).
+        left_out: See `ImportedNetwork`.
     """
 
     def __init__(self, model: PreparedModel):
         super().__init__(model)
+        self.left_out: LeftOut | None = None
         self._operations: list[Operation] = []
         self._states: list[dict[str, Any]] = []
         self._sources: list[tuple[int, ...]] = []
@@ -161,9 +165,10 @@ class Builder(Lookup):
         """A constant that is joined with a value, as one number for every channel; None where it is no such."""
         if constant.size == 1:
             return np.full(self.size(value)[2], constant.reshape(()), np.float32)
-        shape = (1,) * (len(value.axes) - constant.ndim) + constant.shape
-        channels = tuple(self.size(value)[2] if axis == "C" else 1 for axis in value.axes)
-        return constant.ravel().astype(np.float32) if "(" not in value.axes and shape == channels else None
+        axes = value.axes.replace("(NHW)", "N")
+        shape = (1,) * (len(axes) - constant.ndim) + constant.shape
+        channels = tuple(self.size(value)[2] if axis == "C" else 1 for axis in axes)
+        return constant.ravel().astype(np.float32) if "(" not in axes and shape == channels else None
 
     def operation(self, value: Value) -> Operation:
         """The operation of the node that a value is the result of."""

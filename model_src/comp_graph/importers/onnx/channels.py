@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from model_src.comp_graph.importers.imported import LeftOut
 from model_src.comp_graph.importers.onnx.activations import Converter
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.op import OnnxOp
@@ -94,6 +95,7 @@ def _softmax(builder: Builder, op: OnnxOp) -> Value:
     x = builder.value(op)
     if builder.is_output(op):
         logger.warning("node %r (%s): left out; the graph ends with what it reads", op.name, op.type)
+        builder.left_out = LeftOut(op.type, op.attributes.get("axis", -1))
         return x
     axis = op.attributes.get("axis", -1 if builder.opset >= 13 else 1)
     is_last = axis in (-1, len(builder.shape(op.inputs[0])) - 1)

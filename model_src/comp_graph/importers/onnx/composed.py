@@ -39,6 +39,7 @@ _FUNCTIONS: Mapping[str, Function] = {
     "Max": _plain(np.maximum),
     "Min": _plain(np.minimum),
     "Mul": _plain(np.multiply),
+    "Neg": _plain(np.negative),
     "Pow": _plain(np.power),
     "Relu": _plain(lambda x: np.maximum(x, 0)),
     "Sigmoid": _plain(expit),

@@ -12,6 +12,7 @@ import onnx
 from onnx import helper, inliner, numpy_helper, reference, shape_inference
 
 from model_src.comp_graph.importers.onnx.composed import with_composed
+from model_src.comp_graph.importers.onnx.layout import channels_first
 from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, without_splits
 from model_src.comp_graph.importers.onnx.sequences import without_sequences
 from model_src.comp_graph.tf_comp_graph import Shape
@@ -60,11 +61,11 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     if model.functions:
         model = inliner.inline_local_functions(model)
     model.ir_version = max(model.ir_version, 4)  # the first whose initialisers need not be inputs
-    image, output = _image(model.graph), _output(model.graph)
+    image, output = image_of(model.graph), _output(model.graph)
     if image.name == output.name:
         raise ValueError("its output is its input; there is no operation to read")
     _check_order(model.graph, image.name)
-    channels_last = _is_channels_last(model.graph, image.name)
+    channels_last = is_channels_last(model.graph, image.name)
     _set_size(image, size, channels_last)
     stored = frozenset(tensor.name for tensor in model.graph.initializer)
     model, constants = _folded(model)
@@ -76,13 +77,18 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     read = {name for op in ops for name in op.inputs} | {output.name}
     unknown = [op for op in ops if any(name in read and name not in shapes for name in op.outputs)]
     refuse_all([op.error("the size of its result is unknown") for op in unknown])
+    ops, result = channels_first(ops, constants, shapes, output.name)
+    ops = _needed(ops, constants, result)
     opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=1)
-    return PreparedModel(
-        tuple(ops), constants, stored, shapes, image.name, output.name, channels_last, from_torch, opset
-    )
+    return PreparedModel(tuple(ops), constants, stored, shapes, image.name, result, channels_last, from_torch, opset)
 
 
-def _image(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
+def image_of(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
+    """The input of a model.
+
+    Raises:
+        ValueError: There is not one image of four axes.
+    """
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
     images = [value for value in inputs if len(value.type.tensor_type.shape.dim) == 4]
@@ -114,7 +120,7 @@ def _check_order(graph: onnx.GraphProto, image: str) -> None:
         known.update(node.output)
 
 
-def _is_channels_last(graph: onnx.GraphProto, name: str) -> bool:
+def is_channels_last(graph: onnx.GraphProto, name: str) -> bool:
     """Whether everything that reads the image first moves its channels to the front."""
     readers = [node for node in graph.node if name in node.input]
     perms = [

@@ -5,15 +5,14 @@ Every operation of a model becomes a node or a part of one; what cannot is refus
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
 from constants import DOMAIN_NORMALISERS
-from model_src.comp_graph.importers.channel_order import in_running_order, out_of_order
+from model_src.comp_graph.importers.channel_order import out_of_order
+from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.builder import Builder
 from model_src.comp_graph.importers.onnx.model import prepare
 from model_src.comp_graph.importers.onnx.operations import convert_all
@@ -21,54 +20,11 @@ from model_src.comp_graph.importers.options import completed_normalisers, given_
 from model_src.comp_graph.networks.plan import plan_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
-from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 
 logger = logging.getLogger(__name__)
 
 LARGEST_OPAQUE_SHARE = 0.1  # of the multiply-accumulates of a network whose scores mean something
-
-
-@dataclass(frozen=True)
-class ImportedNetwork:
-    """A graph and the weights that came with it.
-
-    Attributes:
-        graph: The graph.
-        weights: Per node id, the parameters of its layer by PyTorch's names.
-        operands: Per id of a concat node, the ids of the nodes that it joins, in the order that the weights know.
-        output_axes: How the model lays out its result, see `Value.axes`.
-    """
-
-    graph: ComputeGraph
-    weights: Mapping[str, Mapping[str, np.ndarray]]
-    operands: Mapping[str, tuple[str, ...]]
-    output_axes: str = "NCHW"
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The weights as the `load_state_dict` of the graph's `TorchNetwork` takes them, once they are tensors.
-
-        Raises:
-            ValueError: The network joins channels in another order, and the weights cannot make up for it.
-        """
-        return self.weighted().state()
-
-    def weighted(self) -> WeightedGraph:
-        """The graph and its weights in the order that its networks take.
-
-        Raises:
-            ValueError: See `state`.
-        """
-        weights = in_running_order(plan_network(self.graph), self.operands, self.weights)
-        return WeightedGraph(self.graph, {node: own for node, own in weights.items() if own})
-
-    def save(self, path: str | Path) -> None:
-        """Write the graph as a pickle, which `-model_path` takes, and its weights beside it.
-
-        Raises:
-            ValueError: See `state`; or the file's name does not end in `.pkl`.
-        """
-        self.weighted().save(path)
 
 
 def load_onnx(
@@ -77,11 +33,13 @@ def load_onnx(
     input_w: int | None = None,
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
+    check: bool = True,
 ) -> ImportedNetwork:
     """Read an ONNX file; the graph is named after it. Arguments as for `importers.tensorflow.load_pb`.
 
     Raises:
-        InputError: The file is missing, is no ONNX model, or has an operation that a graph cannot hold.
+        InputError: The file is missing, is no ONNX model, has an operation that a graph cannot hold, or the graph does
+            not compute what the model does.
     """
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
@@ -89,7 +47,14 @@ def load_onnx(
         model = onnx.load(path)
         if not model.graph.node:
             raise ValueError("not an ONNX model, or one without operations")
-        return from_onnx(model, path.stem, size, normalisers)
+        found = from_onnx(model, path.stem, size, normalisers)
+        if check:
+            from model_src.comp_graph.importers.check import check_same
+            from model_src.comp_graph.importers.onnx.runtime import OnnxRun
+
+            original = OnnxRun(onnx.load(path), found.graph.input_shape[1:])
+            check_same(found, original, original.batch)
+        return found
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except DecodeError as error:
@@ -123,7 +88,7 @@ def from_onnx(
     _tell_of_opaque_nodes(graph)
     graph = graph.with_normalisers(completed_normalisers(graph, normalisers))
     axes = builder.values[prepared.output_name].axes
-    return ImportedNetwork(graph, builder.weights(), builder.operands(), axes)
+    return ImportedNetwork(graph, builder.weights(), builder.operands(), axes, builder.left_out)
 
 
 def _tell_of_opaque_nodes(graph: ComputeGraph) -> None:

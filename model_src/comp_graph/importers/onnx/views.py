@@ -16,12 +16,16 @@ def _transpose(builder: Builder, op: OnnxOp) -> Value:
 
 
 def _reshape(builder: Builder, op: OnnxOp) -> Value:
-    """Flattening, and axes of one pixel that come and go."""
+    """Flattening, axes of one pixel that come and go, and pixels as a batch of vectors."""
     x = builder.value(op)
     before, after = builder.shape(op.inputs[0]), builder.shape(op.outputs[0])
     h, w, c = builder.size(x)
     if before == after:
         return x
+    if (x.axes, after) == ("NHWC", (before[0] * h * w, c)) and (h, w) != (1, 1):
+        return x._replace(axes="(NHW)C")
+    if x.axes == "(NHW)C" and after == (before[0] // (h * w), h, w, c):
+        return x._replace(axes="NHWC")
     if after[0] == before[0] and "(" not in x.axes:
         if len(after) == 2:
             gone = "".join(letter for letter in "CHW" if letter not in x.axes)  # axes of one pixel

@@ -5,13 +5,13 @@ Weights, shapes and other values that do not depend on the image are no part of 
 
 from typing import TYPE_CHECKING
 
+from model_src.comp_graph.importers.tensorflow.graph_def import PLACEHOLDERS, declared_shape, input_node
 from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_PLACEHOLDERS = ("Placeholder", "PlaceholderWithDefault")
 # The image's size flows through these, but not the image.
 _SIZES = ("Shape", "ShapeN", "Size", "Rank")
 
@@ -54,8 +54,8 @@ class DataFlow:
     def _import(self, graph_def: "tf.compat.v1.GraphDef", input_shape: Shape | None) -> tuple["tf.Operation", str]:
         """Load the graph with inferred shapes; returns the input operation and its name in the file."""
         tf = import_tensorflow()
-        node = _input_node(graph_def)
-        is_placeholder = node.op in _PLACEHOLDERS
+        node = input_node(graph_def)
+        is_placeholder = node.op in PLACEHOLDERS
         with tf.Graph().as_default() as graph:
             given, replaced = None, {}
             if input_shape is not None:
@@ -105,25 +105,8 @@ class DataFlow:
         return before or after, after
 
 
-def _input_node(graph_def: "tf.compat.v1.GraphDef") -> "tf.compat.v1.NodeDef":
-    placeholders = [node for node in graph_def.node if node.op in _PLACEHOLDERS and _may_hold_images(node)]
-    named = [node for node in graph_def.node if node.op == "Identity" and node.name.rsplit("/", 1)[-1] == "input"]
-    found = placeholders or named
-    if len(found) != 1:
-        names = ", ".join(repr(node.name) for node in found) or "none"
-        raise ValueError(f"expected one input (an image placeholder, or an Identity named `input`), found {names}")
-    return found[0]
-
-
-def _may_hold_images(node: "tf.compat.v1.NodeDef") -> bool:
-    shape = node.attr["shape"].shape
-    return import_tensorflow().dtypes.as_dtype(node.attr["dtype"].type).is_floating and (
-        len(shape.dim) == 4 or "shape" not in node.attr or shape.unknown_rank
-    )
-
-
 def _batch_size(node: "tf.compat.v1.NodeDef") -> int:
-    sizes = [dim.size for dim in node.attr["shape"].shape.dim] if "shape" in node.attr else []
+    sizes = declared_shape(node)
     return max(1, sizes[0]) if len(sizes) == 4 else 1
 
 

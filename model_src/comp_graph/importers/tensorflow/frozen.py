@@ -1,12 +1,12 @@
-"""Frozen TensorFlow graph or Keras model -> computation graph.
+"""Frozen TensorFlow graph -> computation graph, as published: without weights, and without looking at all operations.
 
 Only what the input flows through becomes a node; weights are read where they enter an operation. Operations are
 recognised by their TensorFlow type; a name that says the same in another way (`add_3`, `concat`) stays the label.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.graph_ops import bypass, prune_merges
@@ -45,10 +45,15 @@ def load_pb(
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
     with naming(path):
-        return from_graph_def(_parse(path.read_bytes()), path.stem, size, normalisers)
+        return from_graph_def(parse(path.read_bytes()), path.stem, size, normalisers)
 
 
-def _parse(content: bytes) -> "tf.compat.v1.GraphDef":
+def parse(content: bytes) -> "tf.compat.v1.GraphDef":
+    """The GraphDef in the content of a file.
+
+    Raises:
+        ValueError: There is none.
+    """
     tf = import_tensorflow()
     from google.protobuf.message import DecodeError
 
@@ -60,52 +65,6 @@ def _parse(content: bytes) -> "tf.compat.v1.GraphDef":
     if not graph_def.node:
         raise ValueError("not a frozen TensorFlow graph (GraphDef), or one without nodes")
     return graph_def
-
-
-def from_keras(
-    model: Any,
-    input_shape: Shape | None = None,
-    name: str | None = None,
-    normalisers: Mapping[str, int | None] | None = None,
-) -> ComputeGraph:
-    """Build the graph of a Keras model as it runs at inference.
-
-    Args:
-        model: A Keras model, or anything callable as `model(images, training=False)`.
-        input_shape: (H, W, C); None takes the model's own.
-        name: Architecture name; None takes the model's.
-        normalisers: As for `load_pb`, but derived from the graph if not given.
-
-    Raises:
-        ValueError: The model has no fixed input size and none was given, or it cannot be read.
-    """
-    shape = input_shape or tuple(model.input_shape[1:])
-    if len(shape) != 3 or None in shape:
-        raise ValueError(f"the model's input {shape} is no fixed (H, W, C); give input_shape")
-    frozen = freeze(lambda images: model(images, training=False), shape)
-    return from_graph_def(frozen, name or model.name, None, normalisers)
-
-
-def freeze(function: Callable[..., Any], *image_shapes: Shape) -> "tf.compat.v1.GraphDef":
-    """Trace a function of float batches (1, H, W, C), one per given (H, W, C); variables become constants."""
-    tf = import_tensorflow()
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    images = [tf.TensorSpec((1, *shape), tf.float32, name="input") for shape in image_shapes]
-    concrete = tf.function(function).get_concrete_function(*images)
-    return convert_variables_to_constants_v2(concrete).graph.as_graph_def()
-
-
-def part_feeding(graph_def: "tf.compat.v1.GraphDef", name: str) -> "tf.compat.v1.GraphDef":
-    """The part of a graph that a node's value depends on, the node included."""
-    inputs = {node.name: [source.split(":")[0] for source in node.input if source[0] != "^"] for node in graph_def.node}
-    needed, waiting = {name}, [name]
-    while waiting:
-        new = set(inputs[waiting.pop()]) - needed
-        needed |= new
-        waiting.extend(new)
-    kept = [node for node in graph_def.node if node.name in needed]
-    return type(graph_def)(node=kept, versions=graph_def.versions)
 
 
 def from_graph_def(

@@ -1,51 +1,27 @@
-"""Keras file or SavedModel folder -> computation graph. No model is run, and no weight of a SavedModel is read."""
+"""SavedModel folder -> computation graph with weights. No model is loaded: its parts are read as data."""
 
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from constants import DOMAIN_NORMALISERS
+from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.options import given_size
-from model_src.comp_graph.importers.tensorflow.frozen import from_graph_def, from_keras, part_feeding
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.importers.tensorflow.graph_def import constant, inlined, producer
+from model_src.comp_graph.importers.tensorflow.strict import read_frozen
 from model_src.files import InputError, naming
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
     from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 SIGNATURE = "serving_default"
-_BORDER = re.compile(r"Func/.*/(input|output)/_\d+")
-
-
-def load_keras(
-    path: str | Path,
-    input_h: int | None = None,
-    input_w: int | None = None,
-    input_c: int | None = None,
-    normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
-) -> ComputeGraph:
-    """Read a `.keras` file; the graph is named after it. Arguments as for `frozen.load_pb`.
-
-    Raises:
-        InputError: The file is missing, damaged, has layers that are not Keras' own, or its graph cannot be read.
-    """
-    path = Path(path)
-    size = given_size(path, input_h, input_w, input_c)
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: {'not a Keras file, or cut short' if path.is_file() else 'No such file'}")
-    try:
-        import_tensorflow()
-        import keras
-
-        # Keras' safe mode refuses what would run code: lambdas and classes of other packages.
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        return from_keras(model, size, path.stem, normalisers)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+_CALLS = re.compile(r"(Stateful)?PartitionedCall(_\d+)?/")
 
 
 def load_saved_model(
@@ -54,22 +30,26 @@ def load_saved_model(
     input_w: int | None = None,
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
-) -> ComputeGraph:
-    """Read the signature `serving_default` of a SavedModel folder; arguments as for `frozen.load_pb`.
+    check: bool = True,
+) -> ImportedNetwork:
+    """Read the signature `serving_default` of a SavedModel folder; arguments as for `load_pb`.
 
     Raises:
-        InputError: The folder holds no SavedModel with that signature, or its graph cannot be read.
+        InputError: The folder holds no SavedModel with that signature, it has an operation that a graph cannot hold, or
+            the graph does not compute what it does.
     """
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
     if not (path / "saved_model.pb").is_file():
         raise InputError(f"{path}: holds no saved_model.pb")
     with naming(path):
-        return from_graph_def(_signature_graph(path), path.name, size, normalisers)
+        graph_def = _signature_graph(path)
+        network = read_frozen(graph_def, path.name, size, normalisers, lambda name: _CALLS.sub("", name))
+        return network.checked(network.found) if check else network.found
 
 
 def _signature_graph(folder: Path) -> "tf.compat.v1.GraphDef":
-    """The signature's graph in one piece, from its input to its output."""
+    """The signature's graph in one piece, from its input to its output, with constants for its variables."""
     import_tensorflow()
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -85,57 +65,64 @@ def _signature_graph(folder: Path) -> "tf.compat.v1.GraphDef":
     for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
         if len(tensors) != 1:
             raise ValueError(f"expected one {kind}, found {', '.join(map(repr, sorted(tensors))) or 'none'}")
-    (output,) = (tensor.name.split(":")[0] for tensor in signature.outputs.values())
-    return part_feeding(_without_call_borders(_inlined(graphs[0], output), output), "output")
+    (output,) = (producer(tensor.name) for tensor in signature.outputs.values())
+    return _without_variables(inlined(graphs[0].graph_def, output), _variables(folder, graphs[0]))
 
 
-def _inlined(graph: "MetaGraphDef", output: str) -> "tf.compat.v1.GraphDef":
-    """The graph with function bodies in the place of their calls."""
-    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
-    from tensorflow.python.framework.errors_impl import OpError
-    from tensorflow.python.grappler import tf_optimizer
-
-    task = meta_graph_pb2.MetaGraphDef(graph_def=graph.graph_def)
-    task.collection_def["train_op"].node_list.value.append(output)  # what grappler must keep
-    config = config_pb2.ConfigProto()
-    rewrite = config.graph_options.rewrite_options
-    rewrite.optimizers.append("function")
-    rewrite.min_graph_nodes = -1
-    rewrite.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
-    try:
-        return tf_optimizer.OptimizeGraph(config, task)
-    except OpError as error:
-        raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
-
-
-def _without_call_borders(graph: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.v1.GraphDef":
-    """The graph without the identities that inlining leaves around a function, and with one called `output` at the end.
-
-    They are `Func/{call}/input/_{n}` and `.../output/_{n}`, the identities that the latter read (what the function
-    returned), and an IdentityN in the place of a call.
-    """
-    nodes = {node.name: node for node in graph.node}
-    borders = {
-        node.name: node.input[0] for node in graph.node if _BORDER.fullmatch(node.name) and node.op == "Identity"
-    }
-    returned = [source for name, source in borders.items() if "/output/_" in name]
-    borders |= {name: nodes[name].input[0] for name in returned if name in nodes and nodes[name].op == "Identity"}
-    if nodes[output].op == "IdentityN":
-        borders[output] = nodes[output].input[0]
-
-    def origin(name: str) -> str:
-        while name in borders:
-            name = borders[name].removesuffix(":0")
-        return name
-
-    result = type(graph)(versions=graph.versions)
-    for node in graph.node:
-        if node.name not in borders:
-            data = [origin(name) for name in node.input if not name.startswith("^")]
-            del node.input[:]
-            node.input.extend(data)
-            node.attr.pop("_class", None)  # where it should run: beside a node that may be gone
-            result.node.append(node)
-    end = result.node.add(name="output", op="Identity", input=[origin(output)])
-    end.attr["T"].type = import_tensorflow().float32.as_datatype_enum
+def _without_variables(graph_def: "tf.compat.v1.GraphDef", values: Mapping[str, np.ndarray]) -> "tf.compat.v1.GraphDef":
+    """The graph with constants in the place of what reads variables."""
+    reads = {node.name: node.input[0] for node in graph_def.node if node.op == "ReadVariableOp"}
+    result = type(graph_def)(versions=graph_def.versions)
+    for node in graph_def.node:
+        variable = reads.get(node.name, "")
+        result.node.append(constant(node.name, values[variable]) if variable in values else node)
     return result
+
+
+def _variables(folder: Path, graph: "MetaGraphDef") -> dict[str, np.ndarray]:
+    """The values of the variables, by the nodes that stand for them in the main graph."""
+    tf = import_tensorflow()
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    prefix = folder / "variables" / "variables"
+    if not prefix.with_suffix(".index").is_file():
+        return {}
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        keys = reader.get_variable_to_shape_map()
+        handles = {node.name: node.name for node in graph.graph_def.node if node.name in keys}  # of TensorFlow 1
+        if "_CHECKPOINTABLE_OBJECT_GRAPH" in keys:
+            stored = TrackableObjectGraph.FromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+            handles |= _handles(graph, stored)
+        return {name: reader.get_tensor(key) for name, key in handles.items()}
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise ValueError(f"its variables cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _handles(graph: "MetaGraphDef", stored: "TrackableObjectGraph") -> dict[str, str]:
+    """The key in the checkpoint of every variable that the main graph hands to a function."""
+    objects = graph.object_graph_def
+    places, waiting = (
+        {0: 0},
+        [0],
+    )  # number of an object in the model -> in the checkpoint: by the names on the way to it
+    while waiting:
+        here = waiting.pop()
+        others = {child.local_name: child.node_id for child in stored.nodes[places[here]].children}
+        for child in objects.nodes[here].children:
+            if child.node_id not in places and child.local_name in others:
+                places[child.node_id] = others[child.local_name]
+                waiting.append(child.node_id)
+    keys = {
+        number: stored.nodes[place].attributes[0].checkpoint_key
+        for number, place in places.items()
+        if stored.nodes[place].attributes
+    }
+    handles: dict[str, str] = {}
+    for node in graph.graph_def.node:
+        function = objects.concrete_functions.get(node.attr["f"].func.name) if "f" in node.attr else None
+        if function is not None:
+            given = list(node.input)[-len(function.bound_inputs) or len(node.input) :]
+            pairs = zip(given, function.bound_inputs, strict=True)
+            handles |= {producer(name): keys[number] for name, number in pairs if number in keys}
+    return handles

@@ -1,0 +1,135 @@
+"""An imported network as a PyTorch module that computes the same, and whether it does: it is tried on random images."""
+
+import logging
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model_src.comp_graph.importers.imported import ImportedNetwork, LeftOut
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
+
+logger = logging.getLogger(__name__)
+
+WITHIN_PYTORCH = 1e-6  # of the output's largest value
+ACROSS_FRAMEWORKS = 1e-4
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+def rebuild(imported: ImportedNetwork) -> TorchNetwork:
+    """The network of an imported graph with its weights, ready for inference.
+
+    It takes (N, C, H, W) and gives what the original gives, in the same shape: for a map of TensorFlow (N, H, W, C).
+
+    Raises:
+        ValueError: See `ImportedNetwork.state`.
+    """
+    axes, left_out = imported.output_axes, imported.left_out
+    network = TorchNetwork(imported.graph, squeeze_output=axes == "NC")
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in imported.state().items()})
+    if axes not in ("NC", "NCHW"):
+        network.register_forward_hook(partial(_laid_out, axes))
+    if left_out is not None:
+        network.register_forward_hook(partial(_completed, left_out))
+    return network.eval()
+
+
+def _laid_out(axes: str, network: nn.Module, images: tuple[Tensor], result: Tensor) -> Tensor:
+    """A map (N, C, H, W) with its axes in another order, and those in brackets as one."""
+    letters = axes.replace("(", "").replace(")", "")
+    ordered = result.permute(["NCHW".index(letter) for letter in letters])
+    return ordered.flatten(axes.index("("), axes.index(")") - 2) if "(" in axes else ordered
+
+
+def _completed(left_out: LeftOut, network: nn.Module, images: tuple[Tensor], result: Tensor) -> Tensor:
+    """A result with the function that the graph leaves out."""
+    function = {"Softmax": torch.softmax, "LogSoftmax": torch.log_softmax}[left_out.function]
+    return function(result, left_out.axis)
+
+
+def check_same(imported: ImportedNetwork, original: Run, batch: int | None = None) -> None:
+    """Check that the rebuilt network computes what a network of another framework does, on two random images.
+
+    Weights that the graph's network cannot take, see `ImportedNetwork.state`, cannot be checked.
+
+    Args:
+        imported: What was read.
+        original: Runs the original on (N, C, H, W), float32.
+        batch: How many images it takes at once; None for any number.
+
+    Raises:
+        ValueError: The results differ by more than 1e-4 of the largest value, or are no numbers.
+    """
+    if network := _checkable(imported):
+        _compare(imported, original, _run(network, torch.float32), batch, ACROSS_FRAMEWORKS)
+
+
+def check_module(imported: ImportedNetwork, module: nn.Module, example: Tensor) -> None:
+    """Check likewise that the rebuilt network computes what a PyTorch module does.
+
+    In deep networks rounding alone may go beyond the limit, so that float64 has the last word.
+
+    Args:
+        imported: What was read.
+        module: It is in inference mode.
+        example: A batch for it; only shape, type and device count.
+
+    Raises:
+        ValueError: The results differ by more than 1e-6 of the largest value, or are no numbers.
+    """
+    network = _checkable(imported)
+    if network is None:
+        return
+    where, batch = example.device, len(example)
+    try:
+        _compare(imported, _run(module, example.dtype, where), _run(network, torch.float32), batch, WITHIN_PYTORCH)
+    except ValueError:
+        exact = _run(deepcopy(module).double(), torch.float64, where)
+        try:
+            _compare(imported, exact, _run(network.double(), torch.float64), batch, WITHIN_PYTORCH)
+        except (RuntimeError, TypeError):  # it has parts that only take float32
+            pass
+        else:
+            return
+        raise
+
+
+def _checkable(imported: ImportedNetwork) -> TorchNetwork | None:
+    try:
+        return rebuild(imported)
+    except ValueError as error:
+        logger.warning("%s: not compared with the original: %s", imported.graph.name, error)
+        return None
+
+
+def _compare(imported: ImportedNetwork, original: Run, rebuilt: Run, batch: int | None, limit: float) -> None:
+    h, w, c = imported.graph.input_shape[1:]
+    count = max(2, batch or 2)
+    images = np.random.default_rng(0).standard_normal((count, c, h, w), np.float32)
+    wanted = np.concatenate([original(part) for part in (np.split(images, count) if batch == 1 else [images])])
+    found = rebuilt(images)
+    hint = "-no_check or check=False reads it nevertheless"
+    if found.shape != wanted.shape:
+        raise ValueError(f"it was read wrongly: its result is {wanted.shape}, that of its graph {found.shape}; {hint}")
+    largest, difference = (float(np.abs(one).max(initial=0)) for one in (wanted, wanted - found))
+    if not np.isfinite(largest):
+        raise ValueError(f"its result on random images is no number, so that it cannot be checked; {hint}")
+    if not difference <= limit * largest:
+        share = difference / largest if largest else np.inf
+        raise ValueError(
+            f"it was read wrongly: on random images its graph differs by {share:.1e} of the largest result "
+            f"({limit:.0e} is allowed); {hint}"
+        )
+
+
+def _run(module: nn.Module, dtype: torch.dtype, device: torch.device | None = None) -> Run:
+    def run(images: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            result: Tensor = module(torch.from_numpy(images).to(device, dtype))
+        return result.cpu().numpy()
+
+    return run

@@ -1,0 +1,73 @@
+"""Runs an ONNX model: with onnxruntime where it is installed, otherwise with ONNX's own, slow evaluator."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import reference
+
+from model_src.comp_graph.importers.onnx.model import image_of, is_channels_last
+from model_src.comp_graph.tf_comp_graph import Shape
+
+
+class OnnxRun:
+    """A model that can be run on (N, C, H, W), whatever it takes.
+
+    Attributes:
+        batch: How many images it takes at once; None for any number.
+
+    Args:
+        model: The model; it is changed.
+        size: (H, W, C) of the images.
+
+    Raises:
+        ValueError: It cannot be run.
+    """
+
+    def __init__(self, model: onnx.ModelProto, size: Shape):
+        image = image_of(model.graph)
+        self._name, dims = image.name, image.type.tensor_type.shape.dim
+        self._channels_last = is_channels_last(model.graph, image.name)
+        self.batch = dims[0].dim_value or None
+        h, w, c = size
+        for dim, value in zip(list(dims)[1:], size if self._channels_last else (c, h, w), strict=True):
+            dim.dim_value = value
+        model.graph.ClearField("value_info")  # sizes of the image that it was exported for
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        with _one_kind_of_error():
+            runtime = _onnxruntime if find_spec("onnxruntime") else reference.ReferenceEvaluator
+            self._session: Any = runtime(model)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(N, C, H, W), float32, to the result.
+
+        Raises:
+            ValueError: It cannot be run.
+        """
+        images = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self._channels_last else images
+        with _one_kind_of_error():
+            result: np.ndarray = self._session.run(None, {self._name: images})[0]
+        return result
+
+
+@contextmanager
+def _one_kind_of_error() -> Iterator[None]:
+    """Whatever a runtime says that it cannot run; their errors have no class in common but `Exception`."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"it cannot be run to check what was read: {error}; -no_check reads it nevertheless"
+        ) from error
+
+
+def _onnxruntime(model: onnx.ModelProto) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

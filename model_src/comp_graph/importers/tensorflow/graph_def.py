@@ -1,0 +1,199 @@
+"""Frozen TensorFlow graphs as lists of nodes: parts of them, their constants, and running them."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_src.comp_graph.tf_comp_graph import Shape
+from model_src.runtime import import_tensorflow
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+PLACEHOLDERS = ("Placeholder", "PlaceholderWithDefault")
+
+
+def producer(tensor: str) -> str:
+    """The node that gives a tensor (`name:1`), or whose end one waits for (`^name`)."""
+    return tensor.lstrip("^").split(":")[0]
+
+
+def part_feeding(graph_def: "tf.compat.v1.GraphDef", *names: str) -> "tf.compat.v1.GraphDef":
+    """The part of a graph that the values of nodes depend on, the nodes included."""
+    inputs = {node.name: [producer(source) for source in node.input if source[0] != "^"] for node in graph_def.node}
+    needed, waiting = set(names), list(names)
+    while waiting:
+        new = set(inputs[waiting.pop()]) - needed
+        needed |= new
+        waiting.extend(new)
+    kept = [node for node in graph_def.node if node.name in needed]
+    return type(graph_def)(node=kept, versions=graph_def.versions)
+
+
+def freeze(function: Callable[..., Any], *image_shapes: Shape, batch: int = 1) -> "tf.compat.v1.GraphDef":
+    """Trace a function of float batches (batch, H, W, C), one per (H, W, C); variables become constants."""
+    tf = import_tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    images = [tf.TensorSpec((batch, *shape), tf.float32, name="input") for shape in image_shapes]
+    concrete = tf.function(function).get_concrete_function(*images)
+    return convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+
+
+def inlined(graph_def: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.v1.GraphDef":
+    """The part of a graph that a node depends on, with function bodies in the place of their calls.
+
+    Raises:
+        ValueError: TensorFlow does not accept the graph.
+    """
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
+    from tensorflow.python.framework.errors_impl import OpError
+    from tensorflow.python.grappler import tf_optimizer
+
+    task = meta_graph_pb2.MetaGraphDef(graph_def=graph_def)
+    task.collection_def["train_op"].node_list.value.append(output)  # what grappler must keep
+    functions = task.graph_def.library.function
+    for one in (*functions, *task.graph_def.node, *(node for function in functions for node in function.node_def)):
+        for attribute in _IN_ONE_PIECE:
+            one.attr.pop(attribute, None)
+    config = config_pb2.ConfigProto()
+    rewrite = config.graph_options.rewrite_options
+    rewrite.optimizers.append("function")
+    rewrite.min_graph_nodes = -1
+    rewrite.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
+    try:
+        return part_feeding(_without_borders(tf_optimizer.OptimizeGraph(config, task), output), "output")
+    except OpError as error:
+        raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
+
+
+_IN_ONE_PIECE = ("_XlaMustCompile", "_noinline")  # marks of functions that are to be left alone
+_BORDER = re.compile(r"Func/.*/(input|output)/_\d+")
+
+
+def _without_borders(graph: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.v1.GraphDef":
+    """The graph without the identities that inlining leaves around a function, and with one called `output` at the end.
+
+    They are `Func/{call}/input/_{n}` and `.../output/_{n}`, the identities that the latter read (what the function
+    returned), and an IdentityN in the place of a call.
+    """
+    nodes = {node.name: node for node in graph.node}
+    borders = {
+        node.name: node.input[0] for node in graph.node if _BORDER.fullmatch(node.name) and node.op == "Identity"
+    }
+    returned = [source for name, source in borders.items() if "/output/_" in name]
+    borders |= {name: nodes[name].input[0] for name in returned if name in nodes and nodes[name].op == "Identity"}
+    calls = {re.sub(r"Func/(.*)/output/_\d+", r"\1", name) for name in borders if "/output/_" in name}
+    calls = {name for name in (*calls, output) if name in nodes and nodes[name].op == "IdentityN"}
+    borders |= {name: nodes[name].input[0] for name in calls if len(nodes[name].input) == 1}
+
+    def origin(name: str) -> str:
+        while name in borders:
+            name = borders[name].removesuffix(":0")
+        return name
+
+    result = type(graph)(versions=graph.versions)
+    for node in graph.node:
+        if node.name not in borders:
+            data = [origin(name) for name in node.input if not name.startswith("^")]
+            del node.input[:]
+            node.input.extend(data)
+            node.attr.pop("_class", None)  # where it should run: beside a node that may be gone
+            result.node.append(node)
+    end = result.node.add(name="output", op="Identity", input=[origin(output)])
+    end.attr["T"].type = import_tensorflow().float32.as_datatype_enum
+    return result
+
+
+def input_node(graph_def: "tf.compat.v1.GraphDef") -> "tf.compat.v1.NodeDef":
+    """The node that gives the image: the only image placeholder, or else the only Identity named `input`.
+
+    Raises:
+        ValueError: There is not one.
+    """
+    placeholders = [node for node in graph_def.node if node.op in PLACEHOLDERS and _may_hold_images(node)]
+    named = [node for node in graph_def.node if node.op == "Identity" and node.name.rsplit("/", 1)[-1] == "input"]
+    found = placeholders or named
+    if len(found) != 1:
+        names = ", ".join(repr(node.name) for node in found) or "none"
+        raise ValueError(f"expected one input (an image placeholder, or an Identity named `input`), found {names}")
+    return found[0]
+
+
+def _may_hold_images(node: "tf.compat.v1.NodeDef") -> bool:
+    shape = node.attr["shape"].shape
+    return import_tensorflow().dtypes.as_dtype(node.attr["dtype"].type).is_floating and (
+        len(shape.dim) == 4 or "shape" not in node.attr or shape.unknown_rank
+    )
+
+
+def declared_shape(node: "tf.compat.v1.NodeDef") -> list[int]:
+    """(N, H, W, C) of an image placeholder, -1 where a size is open; nothing where it says nothing."""
+    return [dim.size for dim in node.attr["shape"].shape.dim] if "shape" in node.attr else []
+
+
+def reached_from(graph_def: "tf.compat.v1.GraphDef", start: str) -> set[str]:
+    """The nodes whose values depend on a node, itself included."""
+    readers: dict[str, list[str]] = {}
+    for node in graph_def.node:
+        for source in node.input:
+            if source[0] != "^":
+                readers.setdefault(producer(source), []).append(node.name)
+    reached, waiting = {start}, [start]
+    while waiting:
+        new = set(readers.get(waiting.pop(), ())) - reached
+        reached |= new
+        waiting.extend(new)
+    return reached
+
+
+def with_constants(graph_def: "tf.compat.v1.GraphDef", reached: set[str]) -> "tf.compat.v1.GraphDef":
+    """The nodes that depend on the image, which read constants where they read other nodes before."""
+    dynamic = [node for node in graph_def.node if node.name in reached]
+    borders = [name for node in dynamic for name in node.input if producer(name) not in reached and name[0] != "^"]
+    borders = list(dict.fromkeys(borders))
+    result = type(graph_def)(versions=graph_def.versions)
+    names = {border: border.replace(":", "__") for border in borders}
+    for border, value in zip(borders, run(graph_def, borders), strict=True):
+        result.node.append(constant(names[border], value))
+    for node in dynamic:
+        copy = result.node.add()
+        copy.CopyFrom(node)
+        data = [names.get(name, name) for name in node.input if name[0] != "^"]
+        del copy.input[:]
+        copy.input.extend(data)
+        copy.attr.pop("_class", None)  # where it should run: beside a node that may be gone
+    return result
+
+
+def constant(name: str, value: np.ndarray | np.generic) -> "tf.compat.v1.NodeDef":
+    """A node of a value."""
+    tf = import_tensorflow()
+    node = tf.compat.v1.NodeDef(name=name, op="Const")
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+    node.attr["dtype"].type = node.attr["value"].tensor.dtype
+    return node
+
+
+def run(
+    graph_def: "tf.compat.v1.GraphDef", tensors: Iterable[str], feeds: Sequence[tuple[str, np.ndarray]] = ()
+) -> list[np.ndarray]:
+    """The values of tensors.
+
+    Raises:
+        ValueError: TensorFlow does not accept the graph, or cannot run it.
+    """
+    tf = import_tensorflow()
+    names = [name if ":" in name else f"{name}:0" for name in tensors]
+    if not names:
+        return []
+    part = part_feeding(graph_def, *map(producer, names))
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        try:
+            tf.import_graph_def(part, name="")
+            results: list[np.ndarray] = session.run(names, {f"{name}:0": value for name, value in feeds})
+        except (ValueError, tf.errors.OpError) as error:
+            raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
+    return results

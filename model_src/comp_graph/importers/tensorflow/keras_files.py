@@ -1,0 +1,102 @@
+"""Keras models and their files -> computation graphs with weights. No file runs code."""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from constants import DOMAIN_NORMALISERS
+from model_src.comp_graph.importers.imported import ImportedNetwork
+from model_src.comp_graph.importers.options import given_size
+from model_src.comp_graph.importers.tensorflow.graph_def import freeze
+from model_src.comp_graph.importers.tensorflow.strict import read_frozen
+from model_src.comp_graph.tf_comp_graph import Shape
+from model_src.files import InputError
+from model_src.runtime import import_tensorflow
+
+_HDF5 = b"\x89HDF"
+
+
+def load_keras(
+    path: str | Path,
+    input_h: int | None = None,
+    input_w: int | None = None,
+    input_c: int | None = None,
+    normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
+    check: bool = True,
+) -> ImportedNetwork:
+    """Read a `.keras` or `.h5` file; the graph is named after it. Arguments as for `load_pb`.
+
+    Raises:
+        InputError: The file is missing, damaged, has layers that are not Keras' own or an operation that a graph cannot
+            hold, or the graph does not compute what the model does.
+    """
+    path = Path(path)
+    size = given_size(path, input_h, input_w, input_c)
+    if not path.is_file():
+        raise InputError(f"{path}: No such file")
+    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else path.read_bytes()[:4] == _HDF5):
+        raise InputError(f"{path}: not a Keras file, or cut short")
+    try:
+        import_tensorflow()
+        import keras
+
+        # Keras' safe mode refuses what would run code: lambdas and classes of other packages.
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return from_keras(model, size, path.stem, normalisers, check)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def from_keras(
+    model: Any,
+    input_size: Shape | None = None,
+    name: str | None = None,
+    normalisers: Mapping[str, int | None] | None = None,
+    check: bool = True,
+) -> ImportedNetwork:
+    """Build the graph of a Keras model as it runs at inference.
+
+    Args:
+        model: The model; it maps one batch of images (N, H, W, C) to one tensor.
+        input_size: (H, W, C); None takes the model's own.
+        name: Architecture name; None takes the model's.
+        normalisers: Feature normalisers by name; those not given are derived from the graph.
+        check: Whether to compare what was read with the model on random images.
+
+    Raises:
+        ValueError: The model has no fixed input size and none was given, it has an operation that a graph cannot hold,
+            or the graph does not compute what it does.
+    """
+    shape = input_size or tuple(model.input_shape[1:])
+    if len(shape) != 3 or None in shape:
+        raise ValueError(f"the model's input {shape} is no fixed (H, W, C); give its height, width and channels")
+    # Of one image, Keras takes a map of one pixel for a bias.
+    frozen = freeze(lambda images: model(images, training=False), shape, batch=2)
+    network = read_frozen(frozen, name or model.name, None, normalisers, _LayerNames(model))
+    return network.checked(network.found) if check else network.found
+
+
+class _LayerNames:
+    """What a node is called: its layer, and the last part of its own name.
+
+    Keras opens the scope of a layer `conv` twice, the second time for its operations: they are `net_1/conv_1/Conv2D`.
+    """
+
+    def __init__(self, model: Any):
+        self._names = {layer.name for layer in _layers(model)}
+
+    def __call__(self, node: str) -> str:
+        """`net_1/conv_1/Conv2D` -> `conv/Conv2D`."""
+        *scopes, own = node.split("/")
+        for scope in reversed(scopes):
+            for name in (re.sub(r"_\d+$", "", scope), scope):
+                if name in self._names:
+                    return f"{name}/{own}"
+        return node
+
+
+def _layers(model: Any) -> list[Any]:
+    layers = list(getattr(model, "layers", ()))
+    return layers + [inner for layer in layers for inner in _layers(layer)]

@@ -1,0 +1,106 @@
+"""What was read is compared with the original."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model_src.comp_graph.importers import check
+from model_src.comp_graph.importers.onnx import reader
+from model_src.comp_graph.importers.torch import from_torch, rebuild
+from model_src.comp_graph.load import load_network
+from model_src.files import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+def network(end: nn.Module | None = None) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), end or nn.Conv2d(4, 2, 1))
+
+
+@pytest.fixture
+def misread(monkeypatch):
+    """Every first weight that is read is a little off."""
+
+    def wrong(*arguments, **options):
+        found = read(*arguments, **options)
+        first, *others = found.weights
+        own = {name: value * 1.001 for name, value in found.weights[first].items()}
+        return replace(found, weights={first: own, **{name: found.weights[name] for name in others}})
+
+    read = reader.from_onnx
+    for module in ("onnx.reader", "torch"):
+        monkeypatch.setattr(f"model_src.comp_graph.importers.{module}.from_onnx", wrong)
+
+
+def test_a_module_that_is_read_wrongly_is_an_error(misread):
+    with pytest.raises(ValueError, match=r"wrongly: .* differs by \d\.\de-0[34] of .* \(1e-06 is allowed\); -no_c"):
+        from_torch(network(), IMAGE)
+    assert from_torch(network(), IMAGE, check=False).weights
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "onnx"])
+def test_a_file_that_is_read_wrongly_is_an_error(tmp_path, misread, monkeypatch, runtime):
+    if runtime == "onnx":
+        monkeypatch.setattr("model_src.comp_graph.importers.onnx.runtime.find_spec", lambda name: None)
+    else:
+        pytest.importorskip("onnxruntime")
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(network().eval(), (IMAGE,), path, dynamo=True, optimize=False, verbose=False)
+    with pytest.raises(InputError, match=r"net\.onnx: it was read wrongly: .* \(1e-04 is allowed\)"):
+        load_network(path)
+    assert load_network(path, check=False).weights
+    assert load_network(path, 12, 10, 3, check=False).graph.input_shape == (1, 12, 10, 3)
+
+
+def test_rounding_in_float32_is_no_error(monkeypatch):
+    module, limits = network(), []
+    compare = check._compare
+
+    def strict(imported, original, rebuilt, batch, limit):
+        limits.append(limit)
+        compare(imported, original, rebuilt, batch, 1e-12 if len(limits) == 2 else 0.0)
+
+    monkeypatch.setattr(check, "_compare", strict)
+    monkeypatch.setattr(check, "_run", lambda module, dtype, device=None: wobbling(run(module, dtype, device), dtype))
+    assert from_torch(module, IMAGE).weights
+    assert limits == [1e-6, 1e-6]
+
+
+run = check._run
+
+
+def wobbling(original, dtype):
+    """A function whose results are never twice the same in float32."""
+    rng = np.random.default_rng(0)
+    return lambda images: original(images) + (rng.normal(0, 1e-7) if dtype == torch.float32 else 0)
+
+
+def test_results_that_are_no_numbers_cannot_be_checked():
+    found = from_torch(network(), IMAGE)
+    with pytest.raises(ValueError, match=r"no number, so that it cannot be checked; -no_check"):
+        check.check_same(found, lambda images: np.full((2, 2, 6, 6), np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"its result is \(2, 2\), that of its graph \(2, 2, 6, 6\)"):
+        check.check_same(found, lambda images: np.zeros((2, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("end", "shape"),
+    [
+        (nn.Flatten(), (2, 144)),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (2, 4)),
+        (nn.AdaptiveAvgPool2d(1), (2, 4, 1, 1)),
+        (nn.Sequential(nn.Flatten(), nn.Softmax(1)), (2, 144)),
+        (nn.LogSoftmax(1), (2, 4, 6, 6)),
+        (nn.Identity(), (2, 4, 6, 6)),
+    ],
+)
+def test_what_is_rebuilt_has_the_shape_of_the_original(end, shape):
+    module, images = network(end).eval(), torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        ours, theirs = rebuild(from_torch(module, IMAGE))(images), module(images)
+    assert ours.shape == theirs.shape == shape
+    torch.testing.assert_close(ours, theirs)
