@@ -43,6 +43,7 @@ WINDOWS = {
     "average, ceil, padded": Construct(
         partial(nn.AvgPool2d, 3, 2, 1, ceil_mode=True, count_include_pad=False), ("avgpool",)
     ),
+    "response normalisation": Construct(partial(nn.LocalResponseNorm, 5, 0.3, 0.6, 2.0), ("lrn",)),
     "maximum of all": Construct(of(lambda x: x * x.amax((2, 3), keepdim=True)), ("globalmax", "mul")),
     "maximum of all as a pool": Construct(
         of(lambda x: x + x * F.adaptive_max_pool2d(x, 1)), ("add", "globalmax", "mul")

@@ -13,6 +13,7 @@ from onnx import helper, inliner, numpy_helper, reference, shape_inference
 
 from model_src.comp_graph.importers.onnx.composed import with_composed
 from model_src.comp_graph.importers.onnx.layout import channels_first
+from model_src.comp_graph.importers.onnx.neighbours import with_lrn
 from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, without_splits
 from model_src.comp_graph.importers.onnx.sequences import without_sequences
 from model_src.comp_graph.tf_comp_graph import Shape
@@ -73,7 +74,7 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     shapes |= {name: value.shape for name, value in constants.items()}
     nodes = (_operation(node, at) for at, node in enumerate(model.graph.node))
     ops = _needed((part for op in nodes for part in without_splits(op, shapes)), constants, output.name)
-    ops = _needed(with_composed(ops, constants), constants, output.name)
+    ops = _needed(with_lrn(with_composed(ops, constants), constants, shapes), constants, output.name)
     read = {name for op in ops for name in op.inputs} | {output.name}
     unknown = [op for op in ops if any(name in read and name not in shapes for name in op.outputs)]
     refuse_all([op.error("the size of its result is unknown") for op in unknown])
