@@ -98,7 +98,8 @@ def test_pins_lie_in_the_ranges_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "requirements.txt").read_text() + (ROOT / "requirements-dev.txt").read_text()
     pins = dict(line.split("==") for line in lines.splitlines() if "==" in line)
-    ranges = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "zoo"}  # not installed
+    ranges = [*project["dependencies"], *chain(*extras.values())]
     needed = {one.name: one for one in map(Requirement, ranges) if one.name != "autogo"}
     assert pins.keys() == needed.keys()
     for name, version in pins.items():

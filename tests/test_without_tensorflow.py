@@ -37,4 +37,4 @@ def test_nothing_is_exported_for_it(tmp_path, tiny_graph):
     with pytest.raises(InputError, match=f"export format 'tf': {MISSING}"):
         export_network(tiny_graph, tmp_path / "net", ["onnx", "tf"])
     assert not list(tmp_path.iterdir())
-    assert len(export_network(tiny_graph, tmp_path / "net", ["onnx", "torch"])) == 3
+    assert len(export_network(tiny_graph, tmp_path / "net", ["onnx", "torch"])) == 4

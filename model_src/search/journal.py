@@ -46,7 +46,7 @@ class Turn:
         iteration: From 1.
         mutations: Per mutated network.
         rescored: The networks that were scored as a whole, accepted or not.
-        seconds: Wall time that the iteration took.
+        seconds: Wall time of the search until its end.
     """
 
     iteration: int

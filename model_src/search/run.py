@@ -118,7 +118,7 @@ class SearchRun:
             for brought in known.mutations:
                 self._take(brought, iteration)
             self._take_rescored(known.rescored, iteration)
-            self.result.seconds += known.seconds
+            self.result.seconds = known.seconds
         else:
             turn = self._mutated(parents, iteration)
             if journal:
@@ -133,7 +133,7 @@ class SearchRun:
             OutOfTimeError: It takes too long.
         """
         config, strategy, result = self._config, self._strategy, self.result
-        turn, started = Turn(iteration), time.perf_counter()
+        turn = Turn(iteration)
         mutations = strategy.propose(self._workers, parents, result.goal, (config.seed, iteration))
         screened: list[tuple[Individual, Screened]] = []
         for number, (parent, mutation) in enumerate(zip(parents, mutations, strict=True), start=1):
@@ -148,7 +148,7 @@ class SearchRun:
         if self._rescoring:
             turn.rescored = self._rescoring.run(screened, result.goal, iteration, self._known, self._workers)
             self._take_rescored(turn.rescored, iteration)
-        turn.seconds = time.perf_counter() - started
+        turn.seconds = self._seconds()
         return turn
 
     def _take(self, brought: Brought, iteration: int) -> None:

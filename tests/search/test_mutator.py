@@ -136,13 +136,14 @@ def test_sparsity_is_the_share_of_pieces_that_are_left_out(source, sparsity, lon
 def chain(h, *ops, c=8, **metadata):
     """Operations one behind the other on an h x h map of c channels, as a segment without recorded ports."""
     numbers = {"relu": 6, "identity": 25, "fusedbatchnorm": 5}
-    nodes = [
-        conv(f"{i}", h, c, c, **metadata) if op == "conv" else regular(f"{i}", op, numbers[op], h, c)
-        for i, op in enumerate(ops)
-    ]
+    nodes, lost = [], 2 if metadata.get("padding") == "valid" else 0
+    for i, op in enumerate(ops):
+        node = conv(f"{i}", h, c, c, **metadata) if op == "conv" else regular(f"{i}", op, numbers[op], h, c)
+        before, h = h, h - lost * (op == "conv")
+        nodes.append(replace(node, resolution=(before, h, before, h, c, c)))
     edges = [(i, i + 1) for i in range(len(nodes) - 1)]
-    graph = ComputeGraph.from_nodes("chain", [(1, h, h, c)], nodes, edges)
-    return segment_from_subgraph(graph, f"{h} {' '.join(ops)} {metadata}")
+    graph = ComputeGraph.from_nodes("chain", [(1, *nodes[0].in_shape)], nodes, edges)
+    return segment_from_subgraph(graph, f"{nodes[0].in_shape[0]} {' '.join(ops)} {metadata}")
 
 
 @pytest.fixture

@@ -38,9 +38,10 @@ def from_torch(
         ValueError: `torch.export` cannot trace the module, it has an operation that a graph cannot hold, or the graph
             does not compute what it does.
     """
-    with _as_inference(module), _without_chatter():
+    with _as_inference(module):
         try:
-            model = to_onnx(module, example)
+            with _without_chatter():
+                model = to_onnx(module, example)
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"torch.export cannot trace the module: {_reason(error)}") from error
         found = from_onnx(model, name or type(module).__name__, None, normalisers)

@@ -12,7 +12,7 @@ from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
 from model_src.comp_graph.importers.tensorflow import from_keras, load_keras, load_saved_model  # noqa: E402
 from model_src.comp_graph.load import load_cg, load_network  # noqa: E402
 from model_src.files import InputError  # noqa: E402
-from tests.comp_graph.importers.keras_models import LIMIT, L, between, difference, small  # noqa: E402
+from tests.comp_graph.importers.keras_models import LIMIT, between, difference, small  # noqa: E402
 
 # Keras' own, on numpy 2.4.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -93,8 +93,9 @@ def test_operations_that_act_on_files_are_refused_and_not_run(tmp_path):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_refusals_name_layers(tmp_path, name):
-    save(between(lambda x: L.Maximum(name="odd")([x, L.ReLU()(x)])), tmp_path / name)
-    with pytest.raises(InputError, match=rf"{name}: node '.*odd.*/Maximum' \(Max\): it cannot be represented"):
+    save(between(keras.ops.sort), tmp_path / name)
+    reason = r"node '.*/TopKV2' \(TopK\): it cannot be represented|Unknown layer: 'Sort'"  # Keras does not read its .h5
+    with pytest.raises(InputError, match=f"{name}: ({reason})"):
         load_cg(tmp_path / name)
 
 
