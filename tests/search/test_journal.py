@@ -96,7 +96,7 @@ def test_time_is_summed_over_runs(source, tmp_path):
     assert len(list(folder.iterations())) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"[")])
+@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"[", mtime=0)], ids=["empty", "text", "cut"])
 def test_a_damaged_iteration_is_refused(source, tmp_path, content):
     folder = ResultFolder(tmp_path)
     folder.save_iteration(1, {})
