@@ -25,6 +25,7 @@ from model_src.comp_graph.load import load_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
+from model_src.runtime import one_thread, torch_seed
 
 WITHIN, ACROSS = 1e-6, 1e-4  # of the output's largest value: within PyTorch, across frameworks
 MOST_PIXELS = 400 * 400  # larger inputs are made smaller
@@ -56,11 +57,14 @@ class Found(NamedTuple):
 
 def check(source: str, name: str) -> Found:
     """Import a network of a source and hold it against the original."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    return SOURCES[source][1](name)
+    disabled = logging.root.manager.disable
+    with one_thread(), torch_seed(0), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            return SOURCES[source][1](name)
+        finally:
+            logging.disable(disabled)
 
 
 def check_module(module: nn.Module, images: torch.Tensor) -> Found:
