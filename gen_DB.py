@@ -9,7 +9,7 @@ import constants
 from model_src.cli import FlagParser, run_script, shipped_path
 from model_src.encoder.paths import add_vocabulary_flags, vocabulary_name
 from model_src.families import DEFAULT_FAMILIES, in_database_order, known_families, parse_families
-from model_src.files import check_writable
+from model_src.places import check_writable
 
 
 @dataclass(frozen=True)

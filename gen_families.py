@@ -16,8 +16,9 @@ from pathlib import Path
 import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
 from model_src.families import find, known_families, with_networks
-from model_src.files import check_writable, save_pickle
+from model_src.files import save_pickle
 from model_src.labels.table import TEACHER, TRAIN, write_label_table
+from model_src.places import check_writable
 from model_src.training.flags import add_label_flags, add_measurement_flags, check_label_flags, label_source
 
 

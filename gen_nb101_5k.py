@@ -6,7 +6,7 @@ from pathlib import Path
 
 import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
-from model_src.files import check_writable
+from model_src.places import check_writable
 
 FAMILY = "nb101_5k"
 

@@ -9,7 +9,7 @@ import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder.paths import DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE, VocabularyName
 from model_src.families import DEFAULT_FAMILIES, known_families, parse_families
-from model_src.files import check_writable
+from model_src.places import check_writable
 
 ENCODINGS = ("op", "res", "res_ratio", "shp", "chn", "op_nio", "shp_nio", "chn_nio")
 

@@ -8,7 +8,7 @@ import constants
 from model_src.cli import FlagParser, non_negative_int, run_script
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import known_families, parse_family
-from model_src.files import check_writable
+from model_src.places import check_writable
 from model_src.predictor.settings import sample_count
 
 

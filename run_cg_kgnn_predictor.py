@@ -7,7 +7,7 @@ from pathlib import Path
 import constants
 from model_src.cli import FlagParser, run_script
 from model_src.families import abbreviation, parse_families
-from model_src.files import check_writable
+from model_src.places import check_writable
 from model_src.predictor.settings import Experiment, add_ignored_flags, add_training_flags, experiment
 
 PREDICTOR_TYPE = "GNN"

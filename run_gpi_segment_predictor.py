@@ -8,7 +8,7 @@ import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import DEFAULT_FAMILIES, abbreviation
-from model_src.files import check_writable
+from model_src.places import check_writable
 from model_src.predictor.settings import Experiment, add_training_flags, experiment, samples_by_family, split_count
 
 PREDICTOR_TYPE = "PSC_predictor"

@@ -9,15 +9,12 @@ import json
 import os
 import pickle
 import secrets
-import time
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-
-LONGEST_WRITE = 3600.0  # seconds: what is older belongs to nobody
 
 
 class InputError(ValueError):
@@ -229,36 +226,6 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise
 
 
-def sweep(folder: Path, name: str = "*", age: float = 0.0) -> None:
-    """Delete what `atomic_write` left of files in a folder when it was killed, if that is older than `age` seconds."""
-    for path in folder.glob(f".{name}.{'[0-9a-f]' * 8}"):
-        with suppress(OSError):  # somebody else swept it
-            if time.time() - path.stat().st_mtime >= age:
-                path.unlink()
-
-
-def check_writable(*paths: str | Path | None) -> None:
-    """Check that files can be written, before the work whose results go there; sweep what killed runs left of them.
-
-    Raises:
-        InputError: One cannot; the text names it.
-    """
-    for path in paths:
-        if path is None:
-            continue
-        if Path(path).is_dir():
-            raise InputError(f"{path}: a folder, not a file that can be written")
-        path = Path(path)
-        place = next(parent for parent in path.absolute().parents if parent.exists())
-        try:
-            with atomic_write(probe := place / f".{secrets.token_hex(8)}"):
-                pass
-            probe.unlink()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
-        sweep(path.parent, path.name, age=LONGEST_WRITE)
-
-
 def save_pickle(value: Any, path: str | Path, protocol: int = 4) -> None:
     """Write a pickle; an interruption leaves the old file as it was."""
     with atomic_write(path) as file:
@@ -285,23 +252,3 @@ def save_rows(rows: Sequence[Mapping[str, object]], path: str | Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def make_folders(folders: Sequence[Path]) -> bool:
-    """Make folders, all or none; False where one of them is there.
-
-    Raises:
-        OSError: One cannot be made.
-    """
-    done: list[Path] = []
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            for other in done:
-                other.rmdir()
-            if isinstance(error, FileExistsError) and folder.is_dir():
-                return False
-            raise
-        done.append(folder)
-    return True

@@ -9,7 +9,8 @@ import pytest
 
 import autogo
 from model_src.cli import run_script
-from model_src.files import InputError, atomic_write, check_writable, sweep
+from model_src.files import InputError, atomic_write
+from model_src.places import check_writable, sweep
 from model_src.search.result_folder import ResultFolder
 from tests.test_autogo import ROOT, arguments, result_folder
 

@@ -13,7 +13,8 @@ from model_src.comp_graph.load import load_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
-from model_src.files import InputError, sweep
+from model_src.files import InputError
+from model_src.places import sweep
 from model_src.search.genealogy import genealogy
 from model_src.search.pictures import Groups, draw_networks, draw_pareto
 from model_src.search.provenance import provenance

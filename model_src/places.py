@@ -1,0 +1,61 @@
+"""Places of output: checked before the work whose results go there, swept of what killed runs left, made anew."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from model_src.files import InputError, atomic_write
+
+LONGEST_WRITE = 3600.0  # seconds: what is older belongs to nobody
+
+
+def sweep(folder: Path, name: str = "*", age: float = 0.0) -> None:
+    """Delete what `atomic_write` left of files in a folder when it was killed, if that is older than `age` seconds."""
+    for path in folder.glob(f".{name}.{'[0-9a-f]' * 8}"):
+        with suppress(OSError):  # somebody else swept it
+            if time.time() - path.stat().st_mtime >= age:
+                path.unlink()
+
+
+def check_writable(*paths: str | Path | None) -> None:
+    """Check that files can be written, before the work whose results go there; sweep what killed runs left of them.
+
+    Raises:
+        InputError: One cannot; the text names it.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if Path(path).is_dir():
+            raise InputError(f"{path}: a folder, not a file that can be written")
+        path = Path(path)
+        place = next(parent for parent in path.absolute().parents if parent.exists())
+        try:
+            with atomic_write(probe := place / f".{secrets.token_hex(8)}"):
+                pass
+            probe.unlink()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        sweep(path.parent, path.name, age=LONGEST_WRITE)
+
+
+def make_folders(folders: Sequence[Path]) -> bool:
+    """Make folders, all or none; False where one of them is there.
+
+    Raises:
+        OSError: One cannot be made.
+    """
+    done: list[Path] = []
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            for other in done:
+                other.rmdir()
+            if isinstance(error, FileExistsError) and folder.is_dir():
+                return False
+            raise
+        done.append(folder)
+    return True
