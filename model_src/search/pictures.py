@@ -28,6 +28,7 @@ def draw_pareto(result: SearchResult, path: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     corrected = result.lesson is not None and result.lesson.correction is not None
     source, scale = result.source, None if corrected else result.scorer.accuracy_scale
@@ -52,7 +53,7 @@ def draw_pareto(result: SearchResult, path: Path) -> None:
     axes.set(xlabel=_axis_label(result.goal.windows[0].objective), ylabel=label)
     axes.set_title(source.graph.name[:60].encode(errors="replace").decode(), parse_math=False)
     axes.legend(loc="best")
-    figure.colorbar(dots, label="iteration", ticks=range(max(iterations) + 1))
+    figure.colorbar(dots, label="iteration", ticks=MaxNLocator(integer=True))
     with atomic_write(path) as file:
         FigureCanvasAgg(figure).print_png(file)
 
