@@ -56,12 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse_args(argv)
     from model_src.encoder.segment_map import build_database
     from model_src.encoder.tokenizer import load_vocabulary
-    from model_src.family_data import iter_graphs
+    from model_src.family_data import cache_files, iter_graphs
+    from model_src.kept import KeptJob
 
     check_writable(config.output)
     vocabulary = load_vocabulary(config.encoder_path, config.tokenizer_path, config.vocabulary_command)
-    database = build_database(iter_graphs(config.families, config.data_dir), *vocabulary)
-    database.save(config.output)
+    files = {"encoder_path": config.encoder_path, "tokenizer_path": config.tokenizer_path}
+    files |= cache_files(config.families, config.data_dir)
+    with KeptJob(config.output, {"families": "+".join(config.families)}, files) as job:
+        database = build_database(iter_graphs(config.families, config.data_dir), *vocabulary, job.of("cuts"))
+        database.save(config.output)
     logging.info("%s\n%s", config.output, database.statistics())
     return 0
 

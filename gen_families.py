@@ -49,6 +49,13 @@ def _number_or_all(text: str) -> int | None:
     return None if text == "all" else positive_int(text)
 
 
+def _files_read(args: Namespace) -> dict[str, Path]:
+    """Flag -> file that accuracies come from."""
+    names = ["label_table"] if args.label_table else []
+    names += ["teacher_path", "encoder_path", "tokenizer_path"] if args.label == TEACHER else []
+    return {name: Path(getattr(args, name)) for name in names}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     args = parse_args(argv)
@@ -56,17 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from model_src.family_data import cache_for, save_family
     from model_src.family_data.sampled import Record, labelled_graphs
+    from model_src.kept import KeptJob
     from model_src.training.sources import labelled_networks
 
     path, record = cache_for(args.family, args.output), Record(TEACHER, args.seed)
     check_writable(path, args.save_labels, args.save_best)
-    networks = labelled_networks(args.family, args.num, args.seed, args.traced, label_source(args))
-    bar = tqdm(networks, total=args.num, unit="network", disable=args.label == TRAIN)
-    save_family(path, labelled_graphs(record.of(bar)))
-    if args.label == TEACHER and args.save_labels:
-        write_label_table(args.save_labels, record.rows)
-    if args.save_best and record.best:
-        save_pickle(record.best.graph, args.save_best)
+    flags = {name: getattr(args, name) for name in ("family", "num", "seed", "label", "traced")}
+    with KeptJob(path, flags, _files_read(args)) as job:
+        networks = labelled_networks(args.family, args.num, args.seed, args.traced, label_source(args), job)
+        bar = tqdm(networks, total=args.num, unit="network", disable=args.label == TRAIN)
+        save_family(path, labelled_graphs(record.of(bar)))
+        if args.label == TEACHER and args.save_labels:
+            write_label_table(args.save_labels, record.rows)
+        if args.save_best and record.best:
+            save_pickle(record.best.graph, args.save_best)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import constants
@@ -51,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from model_src.encoder.segmentation import segment_with_text
     from model_src.encoder.tokenizer import load_vocabulary
-    from model_src.family_data import load_measured
+    from model_src.family_data import cache_files, load_measured
+    from model_src.kept import KeptJob
     from model_src.predictor.data.psc_cache import build_cache
     from model_src.predictor.data.psc_files import cache_path
 
@@ -60,9 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = config.vocabulary.files(config.vocabulary_dir)
     paths = shipped_path(files.encoder), shipped_path(files.model)
     vocabulary = load_vocabulary(*paths, config.vocabulary.command)
+    read = dict(zip(("vocabulary_dir encoder", "vocabulary_dir model"), paths, strict=True))
+    read |= cache_files([config.family], config.data_dir)
     networks = tqdm(load_measured(config.family, config.data_dir), unit="network", disable=None)
-    cut = ((graph, accuracy, segment_with_text(graph, *vocabulary)) for graph, accuracy in networks)
-    build_cache(config.family, cut).save(path)
+    with KeptJob(path, {"data_family": config.family}, read) as job:
+        cuts = job.of("cuts")
+        cut = ((graph, acc, cuts.get(partial(segment_with_text, graph, *vocabulary))) for graph, acc in networks)
+        build_cache(config.family, cut).save(path)
     return 0
 
 

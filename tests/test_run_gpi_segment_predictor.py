@@ -17,6 +17,7 @@ from model_src.predictor.scoring import load_predictor
 from tests.test_run_psc_segment import VOCABULARY, make_workspace
 
 NAME = "gpi_PSC_predictor_predictor_E-n2_D-n2_shp_120_s_ns-all_rp-1_seed12345"
+LEARNING = ("-epoch_samples", "4", "-batch_size", "4")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def folder(tmp_path_factory):
     flags = make_workspace(folder)
     run_psc_segment.main(["-data_family", "nb201", *VOCABULARY, *flags])
     make_segment_predictor_cache_sa.main(["-data_family", "nb201", *VOCABULARY, "-cache_dir", str(folder)])
-    script.main([*training_flags(folder), "-epochs", "2", "-epoch_samples", "4", "-batch_size", "4"])
+    script.main([*training_flags(folder), *LEARNING, "-epochs", "2"])
     return folder
 
 
@@ -67,7 +68,11 @@ def test_the_result_scores_splits(folder):
 
 
 def test_training_can_go_on(folder):
-    script.main([*training_flags(folder), "-epochs", "3", "-resume"])
+    for name, value, was in (("epoch_samples", "3", "4"), ("dev_ratio", "0.2", "0.1")):
+        flags = [*training_flags(folder), *LEARNING, "-epochs", "3", "-resume", f"-{name}", value]
+        with pytest.raises(InputError, match=f"-{name} was {was}, not {value}"):
+            script.main(flags)
+    script.main([*training_flags(folder), *LEARNING, "-epochs", "3", "-resume"])
     assert load_checkpoint(folder / "models" / f"{NAME}_latest.pt", "PSC_predictor").iteration == 3
 
 

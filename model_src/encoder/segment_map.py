@@ -4,6 +4,7 @@ import gc
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from operator import eq
 
@@ -14,6 +15,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_db import Row, RowTable, SegmentDatabase
 from model_src.encoder.segmentation import HasSegmenter, segment_with_text
+from model_src.kept import NOTHING_KEPT, Kept
 
 Form = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]  # colours by place, edges between places
 
@@ -27,11 +29,6 @@ class SegmentMap:
         self._colours: defaultdict[Hashable, int] = defaultdict(count().__next__)  # of operation and resolution
         self._seen: set[Hashable] = set()
         self._kept: dict[Hashable, list[Form]] = {}
-
-    def add_graph(self, cg: ComputeGraph, encoder: NetworkEncoder, tokenizer: HasSegmenter) -> None:
-        """Cut a network with the full vocabulary and add its segments."""
-        for text, indices in segment_with_text(cg, encoder, tokenizer):
-            self.add(cg, indices, text)
 
     def add(self, cg: ComputeGraph, indices: Sequence[int], text: str) -> bool:
         """Add the segment that the given nodes (in topological order) form; False if there is one like it."""
@@ -56,12 +53,22 @@ class SegmentMap:
         return SegmentDatabase([row for rows in self._rows.values() for row in rows], self._table.nodes)
 
 
-def build_database(graphs: Iterable[ComputeGraph], encoder: NetworkEncoder, tokenizer: HasSegmenter) -> SegmentDatabase:
-    """Cut networks, one after the other, into the segments of a database."""
+def build_database(
+    graphs: Iterable[ComputeGraph], encoder: NetworkEncoder, tokenizer: HasSegmenter, cuts: Kept = NOTHING_KEPT
+) -> SegmentDatabase:
+    """Cut networks, one after the other, with the full vocabulary into the segments of a database.
+
+    Args:
+        graphs: The networks.
+        encoder: Gives every node its character.
+        tokenizer: Gives the vocabulary.
+        cuts: Where the cuts of every network are kept.
+    """
     segments = SegmentMap()
     with _no_garbage_collection():
         for cg in graphs:
-            segments.add_graph(cg, encoder, tokenizer)
+            for text, indices in cuts.get(partial(segment_with_text, cg, encoder, tokenizer)):
+                segments.add(cg, indices, text)
     return segments.database()
 
 

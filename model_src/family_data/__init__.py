@@ -4,12 +4,21 @@ Units: accuracies are fractions, FLOPs are millions.
 """
 
 from model_src.family_data.caches import LabelledGraph, iter_list_cache, save_family, save_list_cache, save_state_cache
-from model_src.family_data.reading import cache_for, family_path, iter_family, iter_graphs, load_family, load_measured
+from model_src.family_data.reading import (
+    cache_files,
+    cache_for,
+    family_path,
+    iter_family,
+    iter_graphs,
+    load_family,
+    load_measured,
+)
 from model_src.family_data.split import split_names
 from model_src.family_data.subset import pick_subset, read_names
 
 __all__ = [
     "LabelledGraph",
+    "cache_files",
     "cache_for",
     "family_path",
     "iter_family",

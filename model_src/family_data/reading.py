@@ -51,6 +51,17 @@ def iter_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> Itera
             yield from (iter_state_cache if path.suffix == ".json" else iter_list_cache)(path)
 
 
+def cache_files(families: Iterable[str], data_dir: str | Path) -> dict[str, Path]:
+    """What `iter_family` reads of families: `data_dir FAMILY` -> file."""
+    files = {}
+    for family in families:
+        path, subset = family_path(family, data_dir), find(family).subset
+        files[f"data_dir {family}"] = path
+        if subset and not path.exists():
+            files |= {f"data_dir {name}": path.with_name(name) for name in (subset.cache, subset.names)}
+    return files
+
+
 def load_measured(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[tuple[ComputeGraph, float]]:
     """Read the networks of a family that have an accuracy (a fraction), with it; see `iter_family`.
 

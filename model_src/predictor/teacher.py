@@ -1,15 +1,18 @@
 """A trained PSC predictor as a teacher: its estimates stand in for accuracies that nobody has measured."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segmentation import segment
 from model_src.encoder.tokenizer import Tokenizer
 from model_src.families import entry_of
+from model_src.kept import NOTHING_KEPT, Kept
 from model_src.predictor.data.packing import SegmentedGraph
 from model_src.predictor.scoring import load_predictor
 from model_src.search_space.sampling import Drawn
@@ -49,7 +52,12 @@ class Teacher:
 
 
 def estimated(
-    drawn: Iterable[Drawn], family: str, checkpoint: Path, encoder_path: Path, tokenizer_path: Path
+    drawn: Iterable[Drawn],
+    family: str,
+    checkpoint: Path,
+    encoder_path: Path,
+    tokenizer_path: Path,
+    estimates: Kept = NOTHING_KEPT,
 ) -> Iterator[Drawn]:
     """Networks of a family with a teacher's estimates.
 
@@ -59,14 +67,18 @@ def estimated(
         checkpoint: The teacher.
         encoder_path: Encoder of the vocabulary that networks are cut with.
         tokenizer_path: Its SentencePiece model.
+        estimates: Where they are kept.
 
     Raises:
         InputError: A file is missing, damaged or of another kind.
     """
     encoder, tokenizer = NetworkEncoder.load(encoder_path), Tokenizer.load(tokenizer_path)
     teacher, waiting = Teacher(checkpoint, family), iter(drawn)
+
+    def lesson(graphs: Sequence[ComputeGraph]) -> list[float]:
+        return teacher.accuracies([(graph, segment(graph, encoder, tokenizer)) for graph in graphs])
+
     while networks := list(islice(waiting, NETWORKS_PER_LESSON)):
-        graphs = [network.graph for network in networks]
-        estimates = teacher.accuracies([(graph, segment(graph, encoder, tokenizer)) for graph in graphs])
-        for network, estimate in zip(networks, estimates, strict=True):
+        found = estimates.get(partial(lesson, [network.graph for network in networks]))
+        for network, estimate in zip(networks, found, strict=True):
             yield network._replace(accuracy=estimate)

@@ -1,6 +1,5 @@
 """Where a result comes from: version, revision, and a hash of every file that was read."""
 
-import hashlib
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import constants
 import model_src
+from model_src.kept import digest
 
 
 def provenance(files: Mapping[str, str | Path]) -> dict[str, Any]:
@@ -29,17 +29,3 @@ def git_revision(folder: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits, or of the names and digests of all files in a folder.
-
-    Raises:
-        OSError: A file cannot be read.
-    """
-    if path.is_dir():
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = "".join(f"{file.relative_to(path)} {digest(file)}\n" for file in inside)
-        return hashlib.sha256(lines.encode()).hexdigest()
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

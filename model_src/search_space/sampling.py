@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.families import Family, find, with_networks
 from model_src.files import InputError
+from model_src.kept import NOTHING_KEPT, Kept
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,11 @@ def _table_key(space: Space, labels: Mapping[str, float]) -> Callable[[Any], str
 
 
 def distinct_networks(
-    space: Space, rng: np.random.Generator, num: int | None = None, labels: Mapping[str, float] | None = None
+    space: Space,
+    rng: np.random.Generator,
+    num: int | None = None,
+    labels: Mapping[str, float] | None = None,
+    hashes: Kept = NOTHING_KEPT,
 ) -> Iterator[Drawn]:
     """Draw networks that differ as graphs, one at a time.
 
@@ -141,6 +147,7 @@ def distinct_networks(
         rng: Decides which ones.
         num: How many; None means all, of a family that can be listed.
         labels: Network key -> accuracy; networks that it does not know are left out.
+        hashes: Where the hashes of graphs are kept.
 
     Raises:
         InputError: There are fewer than `num`, or none at all, the table is of another family, or all are wanted of a
@@ -163,7 +170,7 @@ def distinct_networks(
             n_unlabelled += 1
             continue
         graph = space.build(config, space.name(config, count))
-        identity = canonical_hash(graph)
+        identity = hashes.get(partial(canonical_hash, graph))
         if identity in seen:
             continue
         seen.add(identity)

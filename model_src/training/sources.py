@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from model_src.families import label_packages
+from model_src.kept import KeptJob
 from model_src.labels.measured import table_of
 from model_src.labels.table import TEACHER, TRAIN, read_label_table
 from model_src.search_space.sampling import Drawn, distinct_networks, package_labels, space_of
@@ -32,8 +33,18 @@ class LabelSource:
     trainings: Path | None
 
 
-def labelled_networks(family: str, num: int | None, seed: int, traced: bool, source: LabelSource) -> Iterator[Drawn]:
+def labelled_networks(
+    family: str, num: int | None, seed: int, traced: bool, source: LabelSource, job: KeptJob
+) -> Iterator[Drawn]:
     """Draw networks of a family (see `distinct_networks`) and give them their accuracies.
+
+    Args:
+        family: Its name.
+        num: How many; None means all.
+        seed: Of the draw.
+        traced: Networks in the form that a trace gives.
+        source: Who knows accuracies.
+        job: Where what takes long is kept.
 
     Raises:
         InputError: See `read_label_table`, `package_labels`, `space_of`, `distinct_networks`, `estimated`, `measured`.
@@ -41,11 +52,11 @@ def labelled_networks(family: str, num: int | None, seed: int, traced: bool, sou
     labels = read_label_table(source.table) if source.table else None
     if source.name in label_packages():
         labels = package_labels(family, source.name)
-    networks = distinct_networks(space_of(family, traced), np.random.default_rng(seed), num, labels)
+    networks = distinct_networks(space_of(family, traced), np.random.default_rng(seed), num, labels, job.of("hashes"))
     if source.name == TEACHER:
         from model_src.predictor.teacher import estimated
 
-        return estimated(networks, family, *source.teacher)
+        return estimated(networks, family, *source.teacher, job.of("estimates"))
     if source.name == TRAIN:
         return measured(networks, source.measurement, source.trainings or table_of(family))
     return networks

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import constants
-from model_src.search.provenance import digest, git_revision, provenance
+from model_src.kept import digest
+from model_src.search.provenance import git_revision, provenance
 from model_src.search.result_folder import ResultFolder
 from model_src.search.resuming import flag_words
 

@@ -1,7 +1,9 @@
 """Labelled networks as training examples: packed items, their targets and their division into train, dev and test."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from tqdm import tqdm
@@ -69,6 +71,13 @@ class Examples:
             if not len(result[side]):
                 raise InputError(f"none of the records is of a {side} network; select more with -num_samples")
         return result
+
+    def identity(self, sides: Mapping[str, np.ndarray]) -> str:
+        """Tells networks, accuracies and their division from others: 32 hexadecimal digits."""
+        content = blake2b(json.dumps([self.names, self.families, self.accuracy.tolist()]).encode(), digest_size=16)
+        for side in sorted(sides):
+            content.update(sides[side].astype("<i8").tobytes())
+        return content.hexdigest()
 
     def target_normalisers(self, items: np.ndarray) -> dict[str, tuple[float, float]]:
         """Family, and `all` -> mean and population deviation of the accuracies of the given items.

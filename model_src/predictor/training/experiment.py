@@ -49,8 +49,11 @@ def run_experiment(
         with log_to(experiment.logs_dir / f"{run_name(seed)}.txt"):
             if not experiment.run_test_only:
                 training = replace(experiment.training, seed=seed)
+                division = {name: getattr(experiment, name) for name in ("dev_ratio", "test_ratio", "split_seed")}
                 run_training(
-                    predictor_type, examples, sides, experiment.model, training, files, device, experiment.resume
+                    *(predictor_type, examples, sides, experiment.model, training, files, device),
+                    resume=experiment.resume,
+                    division=division,
                 )
             reports[seed] = run_test(predictor_type, examples, sides["test"], files, device, experiment.test_folds)
             for family, report in reports[seed].items():

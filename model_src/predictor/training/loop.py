@@ -22,6 +22,13 @@ from model_src.predictor.training.evaluation import RunFiles, dev_metrics, predi
 from model_src.predictor.training.losses import Goals, loss_of
 from model_src.runtime import torch_seed
 
+_NOT_FLAGS = {  # what describes a training beside its flags
+    "examples": "the hash of its networks",
+    "map_size": "the map size (-normalize_HW_per_family)",
+    "output_mean": "the mean accuracy of its networks",
+    "output_deviation": "the deviation of its networks' accuracies",
+    "target_normalisers": "mean and deviation of its families",
+}
 HIGHER_IS_BETTER = {"srcc": True, "tau": True, "mae": False, "mape": False}
 
 _log = logging.getLogger(__name__)
@@ -58,6 +65,7 @@ class Training:
         config: TrainingConfig,
         device: torch.device,
         target_normalisers: Mapping[str, tuple[float, float]],
+        data: Mapping[str, object] | None = None,
     ):
         """Start with fresh weights.
 
@@ -67,6 +75,7 @@ class Training:
             config: How to train.
             device: Where to train.
             target_normalisers: Written into the checkpoints.
+            data: What tells the networks and their division from others, likewise.
         """
         with torch_seed(config.seed):
             self.model = build_model(predictor_type, model_config).to(device)
@@ -78,6 +87,7 @@ class Training:
         self.best_value: float | None = None
         self._predictor_type, self._model_config, self._config = predictor_type, model_config, config
         self._device, self._target_normalisers = device, dict(target_normalisers)
+        self._about = {**asdict(config), **(data or {})}
 
     @property
     def result(self) -> AccuracyPredictor:
@@ -87,16 +97,22 @@ class Training:
         return cast(AccuracyPredictor, self.average.module)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint; a constant learning rate allows for more epochs than it was begun with.
 
         Raises:
-            InputError: There is none, or it is of another architecture, metric or division of the data.
+            InputError: It is of a training with other flags or networks.
         """
         checkpoint = load_checkpoint(path, self._predictor_type)
         expected = self.latest()
-        for name in ("config", "selection", "target_normalisers"):
-            if getattr(checkpoint, name) != getattr(expected, name):
-                raise InputError(f"{path}: cannot go on from it, its {name} is not that of this training")
+        had, wanted = (
+            {**one.config, "select": one.selection, **one.training, "target_normalisers": one.target_normalisers}
+            for one in (checkpoint, expected)
+        )
+        more = self._config.lr_schedule == "constant" and had.get("epochs", 0) <= self._config.epochs
+        for name in wanted:
+            if name in had and had[name] != wanted[name] and not (name == "epochs" and more):
+                what = _NOT_FLAGS.get(name, f"-{name}")
+                raise InputError(f"{path}: cannot go on from it, {what} was {had[name]}, not {wanted[name]}")
         if set(checkpoint.average) != set(expected.average):
             raise InputError(f"{path}: cannot go on from it, -ema_decay was given to one training and not to the other")
         self.model.load_state_dict(checkpoint.model)
@@ -118,7 +134,7 @@ class Training:
             config=asdict(self._model_config),
             target_normalisers=self._target_normalisers,
             selection=self._config.select,
-            training=asdict(self._config),
+            training=self._about,
             average={} if self.average is None else self.average.state_dict(),
         )
 
@@ -198,6 +214,7 @@ def run_training(
     files: RunFiles,
     device: torch.device,
     resume: bool = False,
+    division: Mapping[str, object] | None = None,
 ) -> None:
     """Train a predictor; its best and latest checkpoints are the result.
 
@@ -212,7 +229,8 @@ def run_training(
         config: How to train.
         files: Where to write.
         device: Where to train.
-        resume: Go on from the latest checkpoint.
+        resume: Go on from the latest checkpoint; without one, begin.
+        division: The flags that divided the networks.
 
     Raises:
         InputError: The accuracies of a family do not differ, or the latest checkpoint does not go with this training.
@@ -221,9 +239,12 @@ def run_training(
     if predictor_type == "GNN":
         mean, deviation = normalisers[ALL_FAMILIES]
         model_config = replace(model_config, output_mean=mean, output_deviation=deviation)
-    training = Training(predictor_type, model_config, config, device, normalisers)
-    if resume:
+    data = {**(division or {}), "examples": examples.identity(sides)}
+    training = Training(predictor_type, model_config, config, device, normalisers, data)
+    if resume and files.latest.exists():
         training.resume(files.latest)
+    elif resume:
+        _log.info(f"{files.latest}: there is none, so the training begins")
     counts = ", ".join(f"{len(items)} {side}" for side, items in sides.items())
     _log.info(f"{files.best.stem.removesuffix('_best')}: {counts} records")
     training.run(examples, sides, files)

@@ -1,3 +1,4 @@
+import itertools
 import json
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from model_src.predictor.data.examples import network_examples, split_examples
 from model_src.predictor.data.psc_cache import build_cache, sample_splits
 from model_src.predictor.settings import ModelConfig, TrainingConfig
 from model_src.predictor.training.evaluation import RunFiles, predict, run_test
-from model_src.predictor.training.loop import epoch_batches, run_training
+from model_src.predictor.training.loop import Training, epoch_batches, run_training
 from model_src.predictor.training.losses import Goals, loss_of
 from tests.predictor.data.test_psc_cache import segments_of
 from tests.predictor.helpers import random_graph
@@ -106,12 +107,44 @@ def test_going_on_equals_not_having_stopped(splits, sides, tmp_path):
     assert (whole.iteration, whole.best_eval_result) == (resumed.iteration, resumed.best_eval_result)
 
 
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5, "lr_schedule": "cosine"}], ids=["plain", "average"])
+def test_a_stopped_training_ends_with_the_same_bytes(splits, sides, tmp_path, changes, monkeypatch):
+    config = replace(CONFIG, **changes)
+    train(splits, sides, tmp_path / "whole", config)
+    run_epoch, count = Training.run_epoch, itertools.count(1)
+
+    def stop(self, *arguments):
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        return run_epoch(self, *arguments)
+
+    monkeypatch.setattr(Training, "run_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(splits, sides, tmp_path / "stopped", config)
+    train(splits, sides, tmp_path / "stopped", config, resume=True)
+    for path in (files(tmp_path / "whole").latest, files(tmp_path / "whole").best):
+        assert (tmp_path / "stopped" / path.name).read_bytes() == path.read_bytes()
+
+
 def test_going_on_needs_the_same_training(splits, sides, tmp_path):
-    with pytest.raises(InputError, match=r"run_latest\.pt: No such file"):
-        train(splits, sides, tmp_path, resume=True)
-    train(splits, sides, tmp_path, replace(CONFIG, epochs=1))
-    with pytest.raises(InputError, match="its selection is not that of this training"):
-        train(splits, sides, tmp_path, replace(CONFIG, select="mae"), resume=True)
+    train(splits, sides, tmp_path, replace(CONFIG, epochs=2), resume=True)  # there is nothing yet to go on with
+    for name, value, was in [
+        *(("select", "mae", "srcc"), ("seed", 1, CONFIG.seed), ("batch_size", 4, 3), ("initial_lr", 0.02, 0.01)),
+        *(("lr_schedule", "cosine", "constant"), ("epoch_samples", None, 2), ("rank_weight", 0.5, 0.0)),
+        *(("epochs", 1, 2), ("linear_from", 1.0, 0.0), ("max_gradient_norm", 1.0, 5.0)),
+    ]:
+        with pytest.raises(InputError, match=rf"run_latest\.pt: cannot go on from it, -{name} was {was}, not {value}"):
+            train(splits, sides, tmp_path, replace(CONFIG, **{"epochs": 2, name: value}), resume=True)
+    others = {**sides, "dev": sides["train"]}
+    with pytest.raises(InputError, match="the hash of its networks was"):
+        train(splits, others, tmp_path, resume=True)
+
+
+def test_a_falling_rate_allows_for_no_more_epochs(splits, sides, tmp_path):
+    config = replace(CONFIG, lr_schedule="cosine")
+    train(splits, sides, tmp_path, config)
+    with pytest.raises(InputError, match="-epochs was 3, not 4"):
+        train(splits, sides, tmp_path, replace(config, epochs=4), resume=True)
 
 
 @pytest.mark.parametrize(("select", "better"), [("srcc", max), ("tau", max), ("mae", min), ("mape", min)])
@@ -187,5 +220,5 @@ def test_going_on_with_an_average(splits, sides, tmp_path):
     train(splits, sides, tmp_path, replace(config, epochs=1))
     resumed = train(splits, sides, tmp_path, config, resume=True)
     assert all(torch.equal(values, resumed.average[name]) for name, values in whole.average.items())
-    with pytest.raises(InputError, match="-ema_decay was given to one"):
+    with pytest.raises(InputError, match=r"-ema_decay was 0\.5, not 0\.0"):
         train(splits, sides, tmp_path, resume=True)
