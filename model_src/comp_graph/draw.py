@@ -1,30 +1,33 @@
 """Pictures of computation graphs, drawn by Graphviz."""
 
+import html
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 import graphviz
 
-from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
+from model_src.comp_graph.drawing import Drawing, Row, Style, boxes, in_groups
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import atomic_write
 
 # Matplotlib's ggplot colour cycle without its grey.
 GROUP_COLOURS = ("#E24A33", "#348ABD", "#988ED5", "#FBC15E", "#8EBA42", "#FFB5B8")
-PLAIN_COLOUR = "#E8E8E8"
-# Small boxes in tight rows: 300 layers below each other stay under 10,000 pixels and can still be read.
-_GRAPH_STYLE = {"dpi": "96", "ranksep": "0.12", "nodesep": "0.15"}
-_NODE_STYLE = {
-    "shape": "box",
-    "style": "filled",
+_GRAPH_STYLE = {
+    "dpi": "96",
+    "ranksep": "0.18",
+    "nodesep": "0.15",
     "fontname": "Helvetica",
-    "fontsize": "10",
-    "height": "0",
-    "margin": "0.06,0.03",
+    "labelloc": "t",
+    "labeljust": "l",
+    "pack": "20",  # every column is laid out by itself
 }
-_EDGE_STYLE = {"arrowsize": "0.5"}
+_NODE_STYLE = {"shape": "plain", "fontname": "Helvetica", "fontsize": "10"}
+_EDGE_STYLE = {"arrowsize": "0.5", "color": "#555555"}
+_TABLE = '<TABLE BORDER="0" CELLBORDER="1" CELLPADDING="3" CELLSPACING="{space}">{rows}</TABLE>'
+_LEGEND_WIDTH = 5  # entries
 
 
 class DrawingError(RuntimeError):
@@ -32,7 +35,7 @@ class DrawingError(RuntimeError):
 
 
 def draw_cg(cg: ComputeGraph, path: str | Path, groups: Sequence[Iterable[int]] = (), timeout: float = 120) -> None:
-    """Write a PNG of a graph: one box per node with id, operation and (H, W, C) before and after it.
+    """Write a PNG of a graph, and an SVG beside it: a row per node with its index and `drawing.describe`.
 
     Args:
         cg: The graph.
@@ -42,13 +45,25 @@ def draw_cg(cg: ComputeGraph, path: str | Path, groups: Sequence[Iterable[int]] 
         timeout: Seconds after which the layout is given up.
 
     Raises:
-        DrawingError: Graphviz is missing, failed or took too long, or the file cannot be written.
+        DrawingError: Graphviz is missing, failed or took too long, or a file cannot be written.
     """
-    source = to_dot(cg, groups).encode()
+    draw(Drawing(in_groups(cg, groups, GROUP_COLOURS), cg.edge_pairs), path, timeout)
+
+
+def draw(drawing: Drawing, path: str | Path, timeout: float = 120) -> None:
+    """Write a picture as an SVG, and beside it in the format that the path ends in.
+
+    Raises:
+        DrawingError: See `draw_cg`.
+    """
+    path = Path(path)
+    source = to_dot(drawing).encode(errors="replace")
     try:
-        done = subprocess.run([_dot_program(), "-Tpng"], input=source, capture_output=True, timeout=timeout, check=True)
-        with atomic_write(path) as file:
-            file.write(done.stdout)
+        for suffix in dict.fromkeys((path.suffix, ".svg")):
+            command = [_dot_program(), f"-T{suffix[1:]}"]
+            done = subprocess.run(command, input=source, capture_output=True, timeout=timeout, check=True)
+            with atomic_write(path.with_suffix(suffix)) as file:
+                file.write(done.stdout)
     except subprocess.TimeoutExpired as error:
         raise DrawingError(f"{path}: no picture after {timeout:g} s") from error
     except subprocess.CalledProcessError as error:
@@ -58,19 +73,85 @@ def draw_cg(cg: ComputeGraph, path: str | Path, groups: Sequence[Iterable[int]] 
         raise DrawingError(f"{path}: {error}") from error
 
 
-def to_dot(cg: ComputeGraph, groups: Sequence[Iterable[int]] = ()) -> str:
-    """The picture in Graphviz' DOT language."""
-    colours = {index: GROUP_COLOURS[j % len(GROUP_COLOURS)] for j, group in enumerate(groups) for index in group}
+def to_dot(drawing: Drawing) -> str:
+    """A picture in Graphviz' DOT language.
+
+    An edge from one column to another is cut: each of its ends says where it goes on.
+    """
+    found = boxes(drawing)
+    box_of = {number: f"b{position}" for position, box in enumerate(found) for number in box.rows}
+    column_of = {f"b{position}": box.column for position, box in enumerate(found)}
+    labels = {f"b{position}": _box([drawing.rows[i] for i in box.rows]) for position, box in enumerate(found)}
+    dashed: dict[tuple[str, str], bool] = {}
+    for source, target in drawing.edges:
+        tail, head = box_of[source], box_of[target]
+        pairs = [(tail, head)]
+        if column_of[tail] != column_of[head]:
+            leaves, enters = f"{tail}to{target}", f"{head}from{source}"
+            pairs = [(tail, leaves), (enters, head)]
+            column_of |= {leaves: column_of[tail], enters: column_of[head]}
+            labels |= {leaves: f"to {drawing.rows[target].title}", enters: f"from {drawing.rows[source].title}"}
+        is_dashed = Style.GHOST in (drawing.rows[source].style, drawing.rows[target].style)
+        dashed |= {pair: dashed.get(pair, True) and is_dashed for pair in pairs if pair[0] != pair[1]}
     dot = graphviz.Digraph(graph_attr=_GRAPH_STYLE, node_attr=_NODE_STYLE, edge_attr=_EDGE_STYLE)
-    for index, node in enumerate(cg.nodes):
-        dot.node(str(index), graphviz.escape(_text(index, node)), fillcolor=colours.get(index, PLAIN_COLOUR))
-    dot.edges((str(source), str(target)) for source, target in cg.edge_pairs)
+    dot.attr(label=_head(drawing), packmode=f"array_tu{1 + max(column_of.values(), default=0)}")
+    for name, label in labels.items():
+        dot.node(name, label, sortv=str(column_of[name] + 1))
+    for (tail, head), is_dashed in dashed.items():
+        dot.edge(tail, head, **({"style": "dashed"} if is_dashed else {}))
+    _hold_together(dot, column_of, {head for _, head in dashed})
     return dot.source
 
 
-def _text(index: int, node: Node) -> str:
-    before, after = ("×".join(map(str, shape)) for shape in (node.in_shape, node.out_shape))
-    return f"{index}  {before if before == after else f'{before} → {after}'}  {node.op_name}"
+def _hold_together(dot: graphviz.Digraph, column_of: Mapping[str, int], heads: Set[str]) -> None:
+    """Tie all that begins in a column to a point above it: what is not connected would be laid out side by side."""
+    begins: dict[int, list[str]] = {}
+    for name, column in column_of.items():
+        if name not in heads:
+            begins.setdefault(column, []).append(name)
+    for column, names in begins.items():
+        if len(names) > 1:
+            dot.node(f"top{column}", "", shape="point", style="invis", width="0", sortv=str(column + 1))
+            for name in names:
+                dot.edge(f"top{column}", name, style="invis")
+
+
+def _head(drawing: Drawing) -> str:
+    """Header, the first line large, and legend."""
+    lines = [
+        f'<FONT POINT-SIZE="{11 if number else 15}">{_safe(line)}</FONT>' for number, line in enumerate(drawing.header)
+    ]
+    for first in range(0, len(drawing.legend), _LEGEND_WIDTH):
+        cells = "".join(map(_cell, drawing.legend[first : first + _LEGEND_WIDTH]))
+        lines.append(_TABLE.format(space=4, rows=f"<TR>{cells}</TR>"))
+    rows = "".join(f'<TR><TD ALIGN="LEFT">{line}</TD></TR>' for line in lines)
+    return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{rows}</TABLE>>' if rows else ""
+
+
+def _box(rows: Sequence[Row]) -> str:
+    return f"<{_TABLE.format(space=0, rows=''.join(f'<TR>{_cell(row)}</TR>' for row in rows))}>"
+
+
+def _cell(row: Row) -> str:
+    """A row as a cell of Graphviz' tables."""
+    before, after, attributes = _LOOKS[row.style]
+    return (
+        f'<TD ALIGN="LEFT" COLOR="{row.line}" BGCOLOR="{row.fill}"{attributes}>'
+        f'<FONT POINT-SIZE="10">{before}{_safe(str(row))}{after}</FONT></TD>'
+    )
+
+
+_LOOKS = {
+    Style.PLAIN: ("", "", ""),
+    Style.MARKED: ("<B>", "</B>", ' BORDER="2"'),
+    Style.GHOST: ('<FONT COLOR="#777777">', "</FONT>", ' STYLE="dashed"'),
+    Style.FOLD: ("<I>", "</I>", ""),
+}
+
+
+def _safe(text: str) -> str:
+    """A text for Graphviz' tables: on one line, without control characters, signs of HTML escaped."""
+    return html.escape("".join(sign if sign.isprintable() else " " for sign in text)) or " "
 
 
 def _dot_program() -> str:

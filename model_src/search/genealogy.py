@@ -1,6 +1,6 @@
 """How the results of a search came about: the chain of swaps from the input, which can be replayed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from model_src.comp_graph.graph_ops import canonical_hash
@@ -74,6 +74,15 @@ def replay(source: ComputeGraph, steps: Sequence[Step]) -> ComputeGraph:
     """Make a result anew from the input and its steps.
 
     Raises:
+        ValueError: See `stages`.
+    """
+    return [source, *stages(source, steps)][-1]
+
+
+def stages(source: ComputeGraph, steps: Sequence[Step]) -> Iterator[ComputeGraph]:
+    """The networks that lead from the input to a result, one per step.
+
+    Raises:
         ValueError: A step does not fit the network that it is applied to, or gives another one than it says.
     """
     graph = source
@@ -84,4 +93,4 @@ def replay(source: ComputeGraph, steps: Sequence[Step]) -> ComputeGraph:
             raise ValueError(f"step {number} cannot be replayed ({type(error).__name__}: {error})") from error
         if (found := canonical_hash(graph)) != step["child"]:
             raise ValueError(f"step {number} gives {found}, not {step['child']}")
-    return graph
+        yield graph

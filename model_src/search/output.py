@@ -16,11 +16,13 @@ from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 from model_src.places import sweep
 from model_src.search.genealogy import genealogy
-from model_src.search.pictures import Groups, draw_networks, draw_pareto
+from model_src.search.network_pictures import Groups, draw_networks
+from model_src.search.pictures import draw_pareto
 from model_src.search.provenance import provenance
 from model_src.search.report import history_rows, mutation_text, pareto_rows
 from model_src.search.result import FoundNetwork, SearchResult
 from model_src.search.result_folder import ResultFolder
+from model_src.search.stored import read_search, stored_networks
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
 from model_src.training.image_data import ImageData
 from model_src.training.recipe import Execution
@@ -95,8 +97,9 @@ class Failures(list[str]):
         """Note a failed write and go on behind the block."""
         try:
             yield
-        except OSError as error:
-            self.append(f"{error.filename}: {error.strerror or error}" if error.filename else str(error))
+        except (OSError, InputError) as error:
+            name = getattr(error, "filename", None)
+            self.append(f"{name}: {getattr(error, 'strerror', None) or error}" if name else str(error))
 
 
 def write_results(result: SearchResult, folder: ResultFolder) -> Failures:
@@ -142,7 +145,7 @@ def write_pictures(
             _export(one, folder, formats)
     with failures.kept():
         if segments_of is not None:
-            draw_networks(result, segments_of, folder)
+            draw_networks(read_search(folder), segments_of)
     return failures
 
 
@@ -165,10 +168,10 @@ def stored_search(folder: ResultFolder, model_path: str) -> tuple[WeightedGraph,
     Raises:
         InputError: A file is missing or damaged, or the input is not what the search started from.
     """
-    source_hash, stored = folder.load_table()
+    source_row, stored = stored_networks(folder)
     path = folder.input_path if folder.input_path.exists() else Path(model_path)
     source = load_network(path)
-    if canonical_hash(source.graph) != source_hash:
+    if canonical_hash(source.graph) != source_row["hash"]:
         raise InputError(f"{folder.path}: its search started from another network than {path} is")
     networks = []
     for one in stored:

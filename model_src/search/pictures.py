@@ -1,23 +1,11 @@
-"""Pictures of a search: the front, and the networks."""
+"""The picture of a search: what was accepted, and the front."""
 
-import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from pathlib import Path
 
-from model_src.comp_graph.draw import DrawingError, draw_cg
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import atomic_write
-from model_src.search.changes import changed_segments
 from model_src.search.objectives import FLOPS, Objective
 from model_src.search.report import accuracy
 from model_src.search.result import SearchResult
-from model_src.search.result_folder import ResultFolder
-
-logger = logging.getLogger(__name__)
-
-Groups = Sequence[Sequence[int]]
 
 
 def draw_pareto(result: SearchResult, path: Path) -> None:
@@ -64,32 +52,3 @@ def _on_axis(score: float, scale: tuple[float, float] | None) -> float:
 
 def _axis_label(objective: Objective) -> str:
     return "FLOPs (millions)" if objective is FLOPS else f"{objective.title} ({objective.unit})"
-
-
-def draw_networks(result: SearchResult, segments_of: Callable[[ComputeGraph], Groups], folder: ResultFolder) -> None:
-    """Draw the input and every result coloured by segment, and every result with only its changed segments coloured.
-
-    Args:
-        result: The search.
-        segments_of: Cuts a network into segments.
-        folder: Where the pictures go; one that cannot be made is logged.
-    """
-    source = result.source.graph
-    groups = segments_of(source)
-    jobs = [(source, folder.input_picture, groups)]
-    for one in result.networks:
-        own = segments_of(one.graph)
-        changed = set(changed_segments(source, groups, one.graph, own))
-        only_changed = [group if position in changed else () for position, group in enumerate(own)]
-        jobs.append((one.graph, folder.rank_picture(one.rank), own))
-        jobs.append((one.graph, folder.mutant_picture(one.rank), only_changed))
-    with ThreadPoolExecutor(cpu_count()) as pool:  # Graphviz works in processes of its own
-        for _ in pool.map(_draw, jobs):
-            pass
-
-
-def _draw(job: tuple[ComputeGraph, Path, Groups]) -> None:
-    try:
-        draw_cg(*job)
-    except DrawingError as error:
-        logger.warning("no picture: %s", error)

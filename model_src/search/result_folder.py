@@ -8,7 +8,8 @@
     genealogy.json                       how every result came about, swap by swap
     rank_{i}.pkl                         the results, best score first
     input.safetensors, rank_{i}.safetensors   their weights, where the input came with any
-    pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png
+    pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png, mutant_{i}_changes.svg; and an SVG for each drawing
+    report.html                          all of it on one page
     rank_{i}.onnx, ...                   exports
     measured.csv                         accuracies of networks that were measured during the search
     train_result.json, train_result.txt  trainings of the results
@@ -23,7 +24,6 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,6 @@ def rank_name(rank: int) -> str:
     return f"rank_{rank}.pkl"
 
 
-@dataclass(frozen=True)
-class StoredNetwork:
-    """A result as the table has it: its rank, the iteration that found it, and the file of its graph."""
-
-    rank: int
-    iteration: int
-    path: Path
-
-
 class ResultFolder:
     """The files of one search.
 
@@ -66,7 +57,7 @@ class ResultFolder:
 
     @classmethod
     def create(cls, parent: str | Path, name: str, logs_dir: str | Path | None = None) -> "ResultFolder":
-        """Make a folder that nobody has, here and in `logs_dir`: `name`, or `name_2`, `name_3`, ... if that is taken.
+        """Make a folder that nobody has, here and in `logs_dir`: `name`, or `name_2`, ... if that is taken.
 
         Raises:
             OSError: One cannot be made.
@@ -92,8 +83,8 @@ class ResultFolder:
             OSError: A file cannot be written.
         """
         save_pickle(flags, self.path / _PARAMS)
-        content = {**details, "flags": vars(flags)}
-        save_text(json.dumps(content, indent=1, default=str) + "\n", self.path / _PARAMS_JSON)
+        text = json.dumps({**details, "flags": vars(flags)}, indent=1, default=str)
+        save_text(f"{text}\n", self.path / _PARAMS_JSON)
 
     def load_details(self) -> Any:
         """The content of the readable parameters.
@@ -139,7 +130,7 @@ class ResultFolder:
 
     @property
     def input_path(self) -> Path:
-        """The file of the network that the search started from; version 0.1 wrote none."""
+        """The network that the search started from; version 0.1 wrote none."""
         return self.path / _INPUT
 
     def save_graph(self, rank: int, graph: Any) -> None:
@@ -165,37 +156,48 @@ class ResultFolder:
         save_json(content, self.path / _GENEALOGY)
 
     def load_genealogy(self) -> Any:
-        """How every result came about (JSON data).
+        """How every result came about (JSON data); None where nothing says so.
 
         Raises:
-            InputError: The file is missing or is not JSON.
+            InputError: The file is not JSON.
         """
-        return load_json(self.path / _GENEALOGY)
+        return load_json(self.path / _GENEALOGY) if (self.path / _GENEALOGY).exists() else None
 
     def save_report(self, text: str) -> None:
         """Write the published text report."""
         save_text(text, self.path / _TEXT)
 
-    def load_table(self) -> tuple[str, list[StoredNetwork]]:
-        """The canonical hash of the search's input, and the results in rank order.
+    def load_rows(self) -> list[dict[str, str]]:
+        """The rows of the table of results, the input first.
 
         Raises:
-            InputError: The table is missing or not one, or names a file that is not of this folder.
+            InputError: The table is missing or not one.
         """
-        path = self.path / _TABLE
+        rows = self._load_csv(_TABLE, "is this the folder of a finished search?")
+        if not rows or not {"rank", "file", "iteration", "hash", "score", "mflops"} <= rows[0].keys():
+            raise InputError(f"{self.path / _TABLE}: not the table of a search")
+        return rows
+
+    def load_history(self) -> list[dict[str, str]]:
+        """The rows of all networks that were scored as a whole, the input first; none where there is no such table.
+
+        Raises:
+            InputError: It is not one.
+        """
+        return self._load_csv(_HISTORY, "") if (self.path / _HISTORY).exists() else []
+
+    def _load_csv(self, name: str, hint: str) -> list[dict[str, str]]:
+        path = self.path / name
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                (first, *rows) = csv.DictReader(file)
-            found = [StoredNetwork(int(row["rank"]), int(row["iteration"]), path.parent / row["file"]) for row in rows]
-            source_hash = first["hash"]
+                rows = list(csv.DictReader(file, strict=True))
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}; is this the folder of a finished search?") from error
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
-            raise InputError(f"{path}: not the table of a search ({type(error).__name__}: {error})") from error
-        for one in found:
-            if one.path.name != rank_name(one.rank) or one.path.parent != path.parent:
-                raise InputError(f"{path}: the file of rank {one.rank} is {one.path}, not {rank_name(one.rank)}")
-        return source_hash, found
+            raise InputError(f"{path}: {error.strerror or error}; {hint}") from error
+        except (ValueError, csv.Error) as error:
+            raise InputError(f"{path}: not a table of a search ({type(error).__name__}: {error})") from error
+        if any(None in row or None in row.values() for row in rows):
+            raise InputError(f"{path}: not a table of a search: its lines are of different lengths")
+        return rows
 
     # ---- going on with the search ----
 
@@ -243,11 +245,25 @@ class ResultFolder:
         """Where the drawing of what is new in a result goes."""
         return self.path / f"mutant_{rank}.png"
 
+    def changes_picture(self, rank: int) -> Path:
+        """Where the drawing of the changed regions of a result goes."""
+        return self.path / f"mutant_{rank}_changes.svg"
+
+    @property
+    def report_path(self) -> Path:
+        """Where the page about the search goes."""
+        return self.path / "report.html"
+
     def export_stem(self, rank: int) -> Path:
         """What the names of a result's exports begin with."""
         return self.path / f"rank_{rank}"
 
     # ---- trainings ----
+
+    @property
+    def trainings_path(self) -> Path:
+        """The trainings' JSON file."""
+        return self.path / _TRAINED_JSON
 
     def load_trainings(self) -> Any:
         """The content of the trainings' JSON file; None where there is none.
@@ -255,12 +271,11 @@ class ResultFolder:
         Raises:
             InputError: It is not JSON.
         """
-        path = self.path / _TRAINED_JSON
-        return load_json(path) if path.exists() else None
+        return load_json(self.trainings_path) if self.trainings_path.exists() else None
 
     def save_trainings(self, content: Mapping[str, Any], text: str) -> None:
         """Write the trainings as JSON and as the published text."""
-        save_text(json.dumps(content, indent=1) + "\n", self.path / _TRAINED_JSON)
+        save_text(json.dumps(content, indent=1) + "\n", self.trainings_path)
         save_text(text, self.path / _TRAINED_TEXT)
 
     @property
@@ -285,8 +300,3 @@ class ResultFolder:
         """The weights of a training: its network, its recipe with a hash of all that belongs to it, and its seed."""
         digest = blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=4).hexdigest()
         return self.path / _WEIGHTS / f"{graph_hash[:16]}_{recipe['name']}_{digest}_{seed}.safetensors"
-
-    @property
-    def trainings_path(self) -> Path:
-        """The trainings' JSON file, for messages."""
-        return self.path / _TRAINED_JSON

@@ -56,10 +56,11 @@ class TinyFactory:
 
     unit: str = "segment"
     uses_parts: bool = True
+    family: str = "nb201"
 
     def __call__(self) -> Mutator:
         files = vocabulary_files()
-        config = MutationConfig("nb201", mutation_unit=self.unit, max_candidate_per_iter=4, max_target_per_iter=12)
+        config = MutationConfig(self.family, mutation_unit=self.unit, max_candidate_per_iter=4, max_target_per_iter=12)
         return Mutator(
             config,
             NetworkEncoder.load(files.encoder),

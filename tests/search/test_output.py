@@ -9,6 +9,7 @@ from model_src.search import output
 from model_src.search.output import stored_search, train_results, write_results
 from model_src.search.result_folder import ResultFolder
 from model_src.search.session import search
+from model_src.search.stored import stored_networks
 from model_src.search.workers import Workers
 from model_src.training.frontier import FrontierNetwork
 from tests.search.conftest import TinyFactory
@@ -60,8 +61,8 @@ def test_the_table_is_there_before_anything_that_can_fail(result, tmp_path, monk
     monkeypatch.setattr(ResultFolder, "save_genealogy", fail)
     folder = ResultFolder.create(tmp_path, "search")
     assert write_results(result, folder) == ["no space left"]
-    source_hash, stored = folder.load_table()
-    assert source_hash == result.source.identity
+    source_row, stored = stored_networks(folder)
+    assert source_row["hash"] == result.source.identity
     assert len(stored) == len(result.networks)
     assert all(one.path.exists() for one in stored)
 

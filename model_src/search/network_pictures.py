@@ -1,0 +1,103 @@
+"""Drawings of the networks of a search, made from what is in its folder."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+
+from model_src.comp_graph.draw import GROUP_COLOURS, DrawingError, draw
+from model_src.comp_graph.drawing import Drawing, Row, in_groups
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.search.change_drawings import changed_regions, whole_network
+from model_src.search.changes import changes_of
+from model_src.search.stored import Cells, StoredSearch
+
+logger = logging.getLogger(__name__)
+
+Groups = Sequence[Sequence[int]]
+
+
+def draw_networks(search: StoredSearch, segments_of: Callable[[ComputeGraph], Groups]) -> None:
+    """Draw the input and every result coloured by segment, and what is new in every result.
+
+    Args:
+        search: The search.
+        segments_of: Cuts a network into segments of the full vocabulary.
+    """
+    with ThreadPoolExecutor(cpu_count()) as pool:  # Graphviz works in processes of its own
+        for _ in pool.map(_draw, _drawings(search, segments_of)):
+            pass
+
+
+def _drawings(search: StoredSearch, segments_of: Callable[[ComputeGraph], Groups]) -> Iterator[tuple[Drawing, Path]]:
+    """Every drawing and where it goes."""
+    folder, source = search.folder, search.source
+    if source is not None:
+        yield _by_segment(source, segments_of, header(search.source_row, search.source_row)), folder.input_picture
+    for one in search.results:
+        graph, lines = one.graph(), header(one.row, search.source_row)
+        yield _by_segment(graph, segments_of, lines), folder.rank_picture(one.rank)
+        if source is None or one.rank not in search.steps:
+            continue
+        try:
+            changes = changes_of(source, graph, search.steps[one.rank])
+        except ValueError as error:
+            logger.warning("no picture of what is new in rank %d: %s", one.rank, error)
+            continue
+        yield whole_network(changes, lines), folder.mutant_picture(one.rank)
+        yield changed_regions(changes, lines), folder.changes_picture(one.rank)
+
+
+def _by_segment(cg: ComputeGraph, segments_of: Callable[[ComputeGraph], Groups], lines: Sequence[str]) -> Drawing:
+    legend = [Row("a segment of the vocabulary; neighbours differ in colour", fill=GROUP_COLOURS[0])]
+    return Drawing(in_groups(cg, segments_of(cg), GROUP_COLOURS), cg.edge_pairs, (*lines, cg.name[:60]), legend)
+
+
+def _draw(job: tuple[Drawing, Path]) -> None:
+    try:
+        draw(*job)
+    except DrawingError as error:
+        logger.warning("no picture: %s", error)
+
+
+def header(row: Cells, source: Cells) -> list[str]:
+    """What a network is and how it differs from the input, in lines.
+
+    Args:
+        row: Of the table of results.
+        source: The input's row.
+    """
+    is_source = row["rank"] == "input"
+    title = "Input" if is_source else f"Rank {row['rank']}, found in iteration {row['iteration']}"
+    score = f"score {_number(row['score'])}{_deviation(row, 'score_sd')}"
+    if not is_source:
+        score += f" (input: {_number(source['score'])})"
+    if row.get("accuracy"):
+        score += f", predicted accuracy {float(row['accuracy']):.2f}{_deviation(row, 'accuracy_sd', 2)} %"
+    if row.get("measured"):
+        score += f", measured {float(row['measured']):.2f} %"
+    columns = (("mflops", " MFLOPs", 1), ("params", " parameters", 0))
+    costs = [
+        f"{float(row[name]):,.{digits}f}{unit}{'' if is_source else change(row[name], source.get(name, ''))}"
+        for name, unit, digits in columns
+        if row.get(name)
+    ]
+    if row.get("nodes"):
+        costs.append(f"{row['nodes']} nodes" + ("" if is_source else f" ({int(row['nodes_change']):+d})"))
+    return [title, score, ", ".join(costs)]
+
+
+def _number(text: str) -> str:
+    return f"{float(text):.3f}"
+
+
+def _deviation(row: Cells, name: str, digits: int = 3) -> str:
+    return f" ± {float(row[name]):.{digits}f}" if row.get(name) else ""
+
+
+def change(value: str, before: str) -> str:
+    """The change of a number in percent, in brackets; nothing where it is not known."""
+    if not before or not float(before):
+        return ""
+    return f" ({100 * (float(value) / float(before) - 1):+.1f} %)"
