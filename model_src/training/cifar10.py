@@ -31,7 +31,7 @@ class TorchLearner:
     _order: Tensor  # the plan of the epoch
     _changes: Tensor
 
-    def __init__(self, network: TorchNetwork, config: Recipe, data: ImageData, how: Execution):
+    def __init__(self, network: TorchNetwork, config: Recipe, data: ImageData, how: Execution, fresh: bool = True):
         self._device = choose_device(how.device)
         self._network = network
         self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its types
@@ -45,7 +45,7 @@ class TorchLearner:
         self._method = method_of(config, self._train_images)
         able = has_bfloat16(self._device) and (self._method.on_cpu or self._device.type != "cpu")
         self._bfloat16 = able if how.bfloat16 is None else how.bfloat16
-        self._optimiser = self._method.optimiser(self._network)
+        self._optimiser = self._method.optimiser(self._network, fresh)
         self._n_classes = data.n_classes
         self.n_train, self.n_test = len(data.train_images), len(data.test_images)
         on_gpu = self._device.type == "cuda"
@@ -72,7 +72,7 @@ class TorchLearner:
     def apply_gradients(self, rate: float) -> None:
         """Do a step at this learning rate."""
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("share", 1.0)
         if math.isfinite(self._method.most_gradient):
             nn.utils.clip_grad_norm_(self._network.parameters(), self._method.most_gradient)
         self._optimiser.step()

@@ -114,7 +114,7 @@ def make_learner(
         return KerasLearner(cg, network, config, data, how)
     from model_src.training.cifar10 import TorchLearner
 
-    return TorchLearner(network, config, data, how)
+    return TorchLearner(network, config, data, how, fresh=inherited is None)
 
 
 def check_execution(config: Recipe, how: Execution) -> None:

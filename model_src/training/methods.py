@@ -1,5 +1,6 @@
 """What PyTorch does by a recipe: how images are changed, what is minimised and by which optimiser."""
 
+from copy import deepcopy
 from typing import Any, Protocol
 
 import torch
@@ -25,8 +26,15 @@ class Method(Protocol):
     most_gradient: float
     mirrors: bool
 
-    def optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
-        """The optimiser of a network, which is made ready for it."""
+    def optimiser(self, network: nn.Module, fresh: bool) -> torch.optim.Optimizer:
+        """The optimiser of a network, which is made ready for it.
+
+        Groups whose entry `share` is below 1 go by that share of the learning rate.
+
+        Args:
+            network: The network, on its device.
+            fresh: Whether its weights are drawn, not learnt.
+        """
 
     def plain(self, images: Tensor) -> Tensor:
         """What the network sees of images (bytes) in a test."""
@@ -54,7 +62,7 @@ class PublishedMethod:
     def __init__(self, config: TrainConfig):
         self._config = config
 
-    def optimiser(self, network: nn.Module) -> CentredRMSprop:
+    def optimiser(self, network: nn.Module, fresh: bool = True) -> CentredRMSprop:
         """The optimiser, with the L2 penalty on convolution kernels only."""
         config = self._config
         kernels = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -83,19 +91,32 @@ class FastMethod:
 
     def __init__(self, config: FastConfig, train_images: Tensor):
         self._config, self.most_gradient = config, config.most_gradient
+        self._sample = train_images[: config.batch_size]
         self._deviation, self._mean = torch.std_mean(train_images[:_SAMPLE].float(), (0, 2, 3), keepdim=True)
 
-    def optimiser(self, network: nn.Module) -> torch.optim.SGD:
-        """SGD without decay of biases and norms; running statistics of norms follow quickly."""
+    def optimiser(self, network: nn.Module, fresh: bool = True) -> torch.optim.SGD:
+        """SGD without decay of biases and norms; running statistics of norms follow quickly.
+
+        Where nothing normalises what enters the last layer, its maps can be so large that any usual step overshoots: it
+        then learns as if they were divided by a constant.
+        """
         config = self._config
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = config.norm_momentum
+        last, size = features(network, self.plain(self._sample))
+        excess = max(1.0, size / config.most_features)
         weights = list(network.parameters())
+        decayed = [weight for weight in weights if weight.ndim > 1 and (weight is not last or excess == 1)]
         groups: list[dict[str, Any]] = [
-            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": decayed, "weight_decay": config.weight_decay},
             {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
         ]
+        if last is not None and excess > 1:
+            if fresh:
+                last.data.div_(excess)
+            last.register_hook(lambda gradient: gradient / excess)
+            groups.append({"params": [last], "weight_decay": config.weight_decay * excess, "share": 1 / excess})
         return torch.optim.SGD(groups, lr=config.peak_rate, momentum=config.momentum, nesterov=True)
 
     def plain(self, images: Tensor) -> Tensor:
@@ -109,6 +130,25 @@ class FastMethod:
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy with smoothed labels."""
         return functional.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
+
+
+@torch.no_grad()
+def features(network: nn.Module, images: Tensor) -> tuple[nn.Parameter | None, float]:
+    """The weight of the last layer and the root mean square of what enters it in training; the network stays as it is.
+
+    Args:
+        network: A network; None and 0 are returned where it does not end in a layer with a weight.
+        images: (n, C, H, W), as the network sees them.
+    """
+    copy, seen = deepcopy(network).train(), []
+    for name, layer in copy.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.register_forward_hook(lambda _, inputs, output, name=name: seen.append((name, inputs[0], output)))
+    logits = copy(images)
+    if not seen or not isinstance(logits, Tensor) or not torch.equal(seen[-1][2].flatten(), logits.flatten()):
+        return None, 0.0
+    name, entering, _ = seen[-1]
+    return network.get_submodule(name).weight, entering.square().mean().sqrt().item()  # type: ignore[return-value]
 
 
 def moved(images: Tensor, moves: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork  # noqa
 from model_src.training.cifar10 import has_bfloat16  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.loop import make_learner, train_network  # noqa: E402
-from model_src.training.methods import FastMethod, PublishedMethod, moved, zoom  # noqa: E402
+from model_src.training.methods import FastMethod, PublishedMethod, features, moved, zoom  # noqa: E402
 from model_src.training.recipe import Execution, FastConfig, TrainConfig  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.training.conftest import classifier, small_network  # noqa: E402
@@ -73,6 +73,47 @@ def test_fast_weights_decay_but_no_biases_and_norms(data):
     norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     assert norms
     assert {layer.momentum for layer in norms} == {0.1}
+
+
+def test_large_features_learn_as_if_they_were_divided(data):
+    plain = fast(data).plain(torch.from_numpy(data.train_images[:32]))
+    size = plain.square().mean().sqrt().item()
+
+    def outputs(divisor, config, fresh=True):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        if not fresh:
+            network[1].weight.data /= 4
+        method = fast(data, config)
+        optimiser = method.optimiser(network, fresh)
+        for _ in range(3):
+            logits = network(plain / divisor)
+            yield logits.detach()
+            method.loss(logits, torch.arange(32) % 10).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+            for group in optimiser.param_groups:
+                group["lr"] = 0.1 * group.get("share", 1)
+            optimiser.step()
+            optimiser.zero_grad()
+
+    expected = list(outputs(4, SHORT))
+    for fresh in (True, False):
+        found = list(outputs(1, replace(SHORT, most_features=size / 4), fresh))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+    assert not torch.allclose(expected[0], expected[2])
+
+
+def test_features_are_what_enters_the_last_layer_and_nothing_changes():
+    network = initial_network(load_cg(ROOT / "architectures" / "hiaml_best.pkl"), 0).eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    last, size = features(network, torch.rand(4, 3, 32, 32))
+    assert last is [layer.weight for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    assert 0.1 < size < 2
+    assert not network.training
+    assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())
+    ends_in_softmax = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2), torch.nn.Softmax(1))
+    assert features(ends_in_softmax, torch.rand(2, 1, 2, 2)) == (None, 0.0)
 
 
 def test_fast_channels_have_mean_0_and_deviation_1(data):
