@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from model_src.cli import FlagParser, run_script
 from model_src.files import InputError
 from model_src.processes import TaskError
-from model_src.search import flags
+from model_src.search import flag_groups, flags
 from model_src.search.result_folder import ResultFolder
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     Raises:
         InputError: See `flags.parse_flags`.
     """
-    return flags.parse_flags(FlagParser(__doc__), argv)
+    return flags.parse_flags(FlagParser(__doc__, flag_groups.USAGE, flag_groups.EXAMPLES), argv)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     parser = FlagParser(__doc__)
     add_training_flags(parser, "GNN_predictor", "hiaml+two_path+nb201c10+nb101_5k+inception")
     parser.add_argument("-data_dir", type=Path, default=constants.DATA_DIR, help="folder of the family caches")
-    add_ignored_flags(parser, "fine_tune_epochs")
+    add_ignored_flags(parser.add_argument, "fine_tune_epochs")
     flags = parser.parse_args(argv)
     return Config(experiment(flags), parse_families(flags.data_families), flags.data_dir)
 

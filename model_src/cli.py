@@ -5,12 +5,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 import constants
+import model_src
 from model_src.files import InputError
 
 LARGEST_INT, LARGEST_FLOAT, MOST_THREADS = 2**31 - 1, 1e9, 1024  # of flags
@@ -20,19 +21,65 @@ LONGEST_LINE = 500  # characters of a line for the terminal: errors may quote wh
 Number = TypeVar("Number", int, float)
 
 
-class FlagParser(argparse.ArgumentParser):
-    """Parses the published single-dash flags; `-model_path` is also `--model_path` and `--model-path`."""
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with short defaults; texts of several lines stay as they are."""
 
-    def __init__(self, description: str):
-        super().__init__(
-            description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False, ()) else super()._get_help_string(action)
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        default, shipped = action.default, f"{constants.SHIPPED_DIR}{os.sep}"
+        if not isinstance(default, str):
+            return super()._expand_help(action)
+        action.default = default.removeprefix(shipped)
+        try:
+            return super()._expand_help(action)
+        finally:
+            action.default = default
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Parses the published single-dash flags; `-model_path` is also `--model_path` and `--model-path`.
+
+    `-config FILE` stands for the flags in a file, on top of which come those that are given.
+
+    Args:
+        description: What the script does.
+        usage: The shortest command; None for one with all flags.
+        epilog: What help ends with, such as examples.
+    """
+
+    def __init__(self, description: str, usage: str | None = None, epilog: str | None = None):
+        super().__init__(description=description, usage=usage, epilog=epilog, allow_abbrev=False, formatter_class=_Help)
+        self.add_argument("-config", metavar="FILE", default=argparse.SUPPRESS, help="YAML or JSON file with flags")
+        version = f"AutoGO {model_src.__version__}"
+        self.add_argument("-version", action="version", version=version, help="show the version")
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does, after giving two-dash spellings their single-dash form."""
-        return super().parse_known_args(
-            [self._single_dash(arg) for arg in (sys.argv[1:] if args is None else args)], namespace
-        )
+        """Parse as argparse does, after giving two-dash spellings their single-dash form and reading `-config`."""
+        return super().parse_known_args(self.with_config(sys.argv[1:] if args is None else args), namespace)
+
+    def with_config(self, args: Iterable[str]) -> list[str]:
+        """The words of a command line, those of its configuration file before them.
+
+        Raises:
+            InputError: The file is missing or is not one of flags.
+        """
+        words = [self._single_dash(arg) for arg in args]
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        first.add_argument("-config")
+        try:
+            given, rest = first.parse_known_args(words)
+        except argparse.ArgumentError as error:
+            self.error(str(error))
+        if given.config is None:
+            return words
+        from model_src.config_file import read_flags
+
+        return [*flag_words(read_flags(given.config, self._option_string_actions)), *rest]
 
     def _single_dash(self, argument: str) -> str:
         name, equals, value = argument.partition("=")
@@ -47,6 +94,17 @@ class FlagParser(argparse.ArgumentParser):
             InputError: Always.
         """
         raise InputError(f"{message} (see {self.prog} -h)")
+
+
+def flag_words(flags: Mapping[str, Any]) -> Iterator[str]:
+    """Flags by name as the words of a command line."""
+    for name, value in flags.items():
+        if isinstance(value, list | tuple):
+            yield from [f"-{name}", *map(str, value)] if value else []
+        elif value is True:
+            yield f"-{name}"
+        elif value is not None and value is not False:
+            yield f"-{name}={value}"
 
 
 def positive_int(text: str, most: int = LARGEST_INT) -> int:

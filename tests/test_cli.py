@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import constants
+import model_src
 from model_src.cli import (
     LONGEST_LINE,
     FlagParser,
@@ -126,3 +128,28 @@ def test_every_number_has_a_range(kind, texts):
     for text in bad:
         with pytest.raises(InputError, match="-n: "):
             parser.parse_args([f"-n={text}"])
+
+
+def test_help_has_groups_examples_and_short_defaults(capsys):
+    import autogo
+
+    with pytest.raises(SystemExit) as caught:
+        autogo.main(["-h"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    groups = ["input:", "search:", "objective:", "predictor:", "measuring:", "output:", "training:"]
+    places = [text.index(f"\n{group}\n") for group in [*groups, "published flags without effect:", "examples:"]]
+    assert places == sorted(places)
+    assert text.count("python autogo.py") == 2
+    assert "(default: outputs)" in text
+    assert str(constants.SHIPPED_DIR) not in text
+    assert "(default: None)" not in text
+    assert "(default: False)" not in text
+
+
+def test_version(capsys):
+    for flag in ("-version", "--version"):
+        with pytest.raises(SystemExit) as caught:
+            FlagParser("test").parse_args([flag])
+        assert caught.value.code == 0
+        assert capsys.readouterr().out == f"AutoGO {model_src.__version__}\n"

@@ -1,6 +1,7 @@
 """Sizes of the predictors and settings of their training; needs no PyTorch, so that scripts answer at once."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -177,10 +178,10 @@ def rate(text: str) -> float:
     return value
 
 
-def add_ignored_flags(parser: FlagParser, *names: str) -> None:
-    """Accept published flags that never had an effect."""
+def add_ignored_flags(add: Callable[..., object], *names: str) -> None:
+    """Accept published flags that never had an effect, by a parser's or a group's `add_argument`."""
     for name in names:
-        parser.add_argument(f"-{name}", nargs="?", default=argparse.SUPPRESS, help="accepted, without effect")
+        add(f"-{name}", nargs="?", default=argparse.SUPPRESS, help="accepted, without effect")
 
 
 def add_training_flags(parser: FlagParser, model_name: str, families: str) -> None:
@@ -218,7 +219,7 @@ def add_training_flags(parser: FlagParser, model_name: str, families: str) -> No
     add("-num_workers", type=thread_count, default=None, help="threads of PyTorch; its own choice if not given")
     add("-logs_dir", type=Path, default=constants.LOGS_DIR, help="folder of the logs")
     add("-saved_models_dir", type=Path, default=constants.SAVED_MODELS_DIR, help="folder of checkpoints and results")
-    add_ignored_flags(parser, "saved_model_file", "word_delim", "allow_parallel", "disable_checkpoint")
+    add_ignored_flags(add, "saved_model_file", "word_delim", "allow_parallel", "disable_checkpoint")
 
 
 def experiment(args: argparse.Namespace) -> Experiment:

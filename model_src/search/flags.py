@@ -8,24 +8,10 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import constants
-from model_src.cli import (
-    FlagParser,
-    fraction,
-    non_negative_float,
-    non_negative_int,
-    percent,
-    positive_float,
-    positive_int,
-    shipped_path,
-    thread_count,
-)
-from model_src.encoder.paths import vocabulary_files
-from model_src.families import all_names
+from model_src.cli import FlagParser
 from model_src.files import InputError, naming
-from model_src.predictor.settings import add_ignored_flags
+from model_src.search.flag_groups import PREDICTOR_TYPES, add_flags
 from model_src.search.resuming import resumed_flags, searches_on
-from model_src.training.flags import RECIPE_NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +23,6 @@ if TYPE_CHECKING:
     from model_src.training.labels import Measurement
     from model_src.training.recipe import Execution
 
-PREDICTOR_TYPES = ("PSC_predictor", "GNN")
-EXPORT_FORMATS = ("onnx", "torch", "tf")
 _REQUIRED = ("model_path", "model_family", "predictor_path", "predictor_type", "input_h", "input_w", "input_c")
 
 
@@ -48,107 +32,13 @@ def parse_flags(parser: FlagParser, argv: Sequence[str] | None) -> argparse.Name
     Raises:
         InputError: A flag is unknown, missing or out of range, or flags contradict each other or a finished search.
     """
-    _add_input_flags(parser)
-    _add_search_flags(parser)
-    _add_training_flags(parser)
-    args = parser.parse_args(argv)
+    add_flags(parser)
+    words = parser.with_config(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(words)
     if args.resume:
-        args = resumed_flags(parser, args, sys.argv[1:] if argv is None else argv)
+        args = resumed_flags(parser, args, words)
     _check(parser, args)
     return args
-
-
-def _shipped(text: str) -> str:
-    """See `shipped_path`; flags are stored as text."""
-    return str(shipped_path(text))
-
-
-def _dataset(text: str) -> str:
-    """Parse `CIFAR10` or `folder:PATH`, as argparse's `type`."""
-    if text != "CIFAR10" and (not text.startswith("folder:") or text == "folder:"):
-        raise argparse.ArgumentTypeError(f"must be CIFAR10 or folder:PATH, got {text}")
-    return text
-
-
-def _add_input_flags(parser: FlagParser) -> None:
-    """Add the flags that say where to begin, with which predictors and files, and where to write."""
-    add, shipped = parser.add_argument, vocabulary_files()
-    add("-model_path", type=_shipped, help="input network: .pkl, .json, .onnx, .keras, .h5, .pb or SavedModel")
-    add("-no_check", action="store_true", help="do not compare what was read of a foreign file with it")
-    add("-lenient_pb", action="store_true", help="read a .pb as published, which passes over what a graph cannot hold")
-    add("-model_family", help=f"operations allowed: {', '.join(all_names())}")
-    add("-predictor_path", nargs="+", type=_shipped, help="checkpoints, or folders of them; the first one screens")
-    add("-predictor_type", help=f"kind of the one that screens: {' or '.join(PREDICTOR_TYPES)}")
-    add("-rescore_per_iter", type=non_negative_int, default=200, help="networks scored as a whole; 0: as published")
-    add(
-        "-caution", type=non_negative_float, default=0.5, help="deviations of the predictors that are taken off a score"
-    )
-    add("-max_swaps", type=positive_int, default=None, help="results are at most so many swaps from the input")
-    add("-max_score_drop", default="0", help="results may be so far below the input; `0.5pt`: points of accuracy")
-    add("-graph_encoder_path", type=_shipped, default=str(shipped.encoder), help="encoder: node label -> character")
-    add("-tokenizer_path", type=_shipped, default=str(shipped.model), help="SentencePiece model")
-    add("-segment_database_path", type=_shipped, default=str(shipped.database), help="segments to put in")
-    add("-graph_encoder_family", default="combined", help="`combined`, or one family whose operations are allowed")
-    add("-resume", metavar="FOLDER", help="go on with the search of this folder; a finished one trains its results")
-    add("-seed", type=non_negative_int, default=0, help="same seed, same result")
-    add("-output_dir", default=str(constants.OUTPUTS_DIR), help="parent of the result folder")
-    add("-logs_dir", default=str(constants.OUTPUTS_DIR), help="parent of a folder with a copy of the parameters")
-    add("-input_h", type=positive_int, help="input height in pixels")
-    add("-input_w", type=positive_int, help="input width in pixels")
-    add("-input_c", type=positive_int, help="input channels")
-
-
-def _add_search_flags(parser: FlagParser) -> None:
-    """Add the flags that say how to search, and for what."""
-    add = parser.add_argument
-    add("-top_k", type=positive_int, default=10, help="parents per iteration")
-    add("-epoch", type=positive_int, default=5, help="iterations")
-    add("-n_jobs", type=thread_count, default=1, help="worker processes; the result does not depend on it")
-    add("-max_candidate_per_iter", type=positive_int, default=10, help="segments taken out per parent")
-    add("-max_target_per_iter", type=positive_int, default=100, help="segments tried in the place of each")
-    add("-propagation_type", choices=["milp"], default="milp", help="how resolutions are made to fit")
-    add("-milp_solver", default=None, help="a solver that Pyomo knows; HiGHS in this process if not given")
-    add("-mutation_unit", choices=["segment", "op"], default="segment", help="what is swapped")
-    add("-max_visited_architecture", type=positive_int, default=None, help="stop after scoring so many networks")
-    add("-max_minutes", type=positive_float, default=None, help="stop after so long, earlier runs included")
-    add("-rounds", type=positive_int, default=1, help="times that so many iterations are done")
-    add("-measure", type=non_negative_int, default=0, help="results trained and learnt from after each round")
-    add("-measure_epochs", type=positive_int, default=8, help="epochs of these trainings, by the fast recipe")
-    add("-measured_table", type=_shipped, help="CSV file of accuracies that you measured: columns hash and measured")
-    add("-num_consecutive_segs", type=positive_int, default=3, help="most neighbouring segments taken out at once")
-    add("-segment_sparsity", type=fraction, default=0.5, help="share of multi-node pieces left out when cutting")
-    add("-objective", default="flops", help="what results have less of: flops, params, peak_memory, ...")
-    add("-min_decrease_percent", type=percent, help="in the objective, results are below the input by more; 0")
-    add("-max_decrease_percent", type=percent, help="in the objective, results are below the input by less; 20")
-    add("-min_flops_decrease_percent", type=percent, help="the same for FLOPs, whatever the objective is; < 0: growth")
-    add("-max_flops_decrease_percent", type=percent, help="likewise")
-    add("-device_str", default=None, help="cpu, cuda, cuda:1, ...; a GPU if there is one")
-    add("-export", nargs="+", choices=EXPORT_FORMATS, default=(), help="also write results in these formats")
-    add("-calibration_data", metavar="FOLDER", help="images that results take statistics of batch normalisations from")
-    add("-no_drawings", action="store_true", help="do not draw the networks")
-    # Published flags whose values are read from the checkpoint.
-    sizes = ("out_embed_size", "shape_embed_size", "kernel_embed_size", "n_unique_kernels", "n_shape_vals")
-    others = ("hidden_size", "out_channels", "gnn_activ", "n_gnn_layers", "aggr_method", "dropout_prob")
-    add_ignored_flags(parser, *(f"predictor_{name}" for name in sizes + others))
-
-
-def _add_training_flags(parser: FlagParser) -> None:
-    """Add the flags that say what of the results to train, and how."""
-    add = parser.add_argument
-    add("-iteration_min_percent", type=fraction, default=0.0, help="train only results of later iterations")
-    add("-num_train_cgs", type=int, default=0, help="results to train afterwards; -1: all")
-    add("-num_runs_cg", type=positive_int, default=3, help="trainings of each")
-    add("-train_input_cg", action="store_true", help="also train the input")
-    add("-from_scratch", action="store_true", help="train with fresh weights, also where the input came with weights")
-    add("-train_recipe", choices=RECIPE_NAMES, default="published", help="fast: a few epochs, in bfloat16")
-    add("-train_epochs", type=positive_int, default=None, help="epochs of a training; 200, or 8 by the fast recipe")
-    add("-train_batch_size", type=positive_int, default=256, help="images per step")
-    add("-train_images", type=positive_int, default=None, help="train on the first so many images only")
-    add("-train_type", choices=["PyTorch", "TensorFlow"], default="PyTorch", help="framework of the training")
-    add("-train_dataset", type=_dataset, default="CIFAR10", help="CIFAR10, or folder:PATH with train/ and val/")
-    images = constants.DATA_DIR / "cifar-10-batches-py"
-    add("-train_data_dir", default=str(images), help="folder of CIFAR-10; downloaded if absent")
-    add("-train_compile", action="store_true", help="PyTorch: compile networks, for long trainings on a GPU")
 
 
 def _check(parser: FlagParser, args: argparse.Namespace) -> None:

@@ -1,10 +1,10 @@
 """Going on with a search: its stored flags, and what may differ from them."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model_src.cli import FlagParser
+from model_src.cli import FlagParser, flag_words
 from model_src.files import InputError
 from model_src.search.result_folder import ResultFolder
 
@@ -29,17 +29,6 @@ _FREE = (
     "logs_dir",
     "resume",
 )
-
-
-def flag_words(params: Mapping[str, Any]) -> Iterator[str]:
-    """Stored flags as the words of a command line."""
-    for name, value in params.items():
-        if isinstance(value, list | tuple):
-            yield from [f"-{name}", *map(str, value)] if value else []
-        elif value is True:
-            yield f"-{name}"
-        elif value is not None and value is not False:
-            yield f"-{name}={value}"
 
 
 def resumed_flags(parser: FlagParser, args: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:
