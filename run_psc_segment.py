@@ -37,16 +37,8 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-data_dir", type=Path, default=constants.DATA_DIR, help="folder of the family caches")
     add("-cache_dir", type=Path, default=constants.CACHE_DIR, help="folder of the result")
     add("-vocabulary_dir", type=Path, default=constants.SENTENCE_PIECE_DIR, help="folder of the vocabularies")
-    ignored = (
-        "seed",
-        "device_str",
-        "max_gradient_norm",
-        "logs_dir",
-        "saved_models_dir",
-        "saved_model_file",
-        "word_delim",
-    )
-    add_ignored_flags(add, *ignored, "word_delim", "run_test_only", "allow_parallel", "num_workers", "disable_checkpoint")
+    ignored = "seed device_str max_gradient_norm logs_dir saved_models_dir saved_model_file word_delim run_test_only"
+    add_ignored_flags(add, *ignored.split(), "allow_parallel", "num_workers", "disable_checkpoint")
     flags = parser.parse_args(argv)
     family = parse_family(flags.data_family, "-data_family")
     return Config(family, vocabulary_name(flags), flags.data_dir, flags.cache_dir, flags.vocabulary_dir)
