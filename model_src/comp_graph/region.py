@@ -46,7 +46,7 @@ class RegionOp(NamedTuple):
 
 
 class Constant(NamedTuple):
-    """A small tensor of whole numbers, or a single number."""
+    """A small tensor that is no parameter."""
 
     type: str  # int64, bool, float32
     shape: Dims

@@ -174,7 +174,8 @@ def _opaque(writer: Writer, traced: TracedStep, x: str) -> str:
     names |= {f"w{at}": weight for at, weight in enumerate(weights)}
     for at, one in enumerate(region.constants):
         value = np.array(one.values, one.type).reshape(one.shape)
-        names[f"c{at}"] = writer.constant(f"{name}/c{at}", value)
+        is_matrix = one.shape and one.type == "float32"  # which would be a parameter if it were stored
+        names[f"c{at}"] = (writer.literal if is_matrix else writer.constant)(f"{name}/c{at}", value)
     for at, op in enumerate(region.ops):
         own = name if at == len(region.ops) - 1 else f"{name}/t{at}"
         operands = [names[one] for one in op.inputs]

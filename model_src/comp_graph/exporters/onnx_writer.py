@@ -33,6 +33,10 @@ class Writer:
         self.constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
+    def literal(self, name: str, value: np.ndarray) -> str:
+        """Write a constant into an operation of its own and return its name."""
+        return self.add("Constant", [], name, value=numpy_helper.from_array(value))
+
     def weights(self, traced: TracedStep, *names: str) -> list[str]:
         """Store weights of a layer; returns their names."""
         values = [getattr(traced.layer, name).detach().cpu().numpy() for name in names]

@@ -6,6 +6,7 @@ none change a tensor in place. Most networks need neither, once two more operati
 
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnxscript import opset18 as op
@@ -90,10 +91,44 @@ def _batchnorm(x, weight, bias, mean, variance, training, momentum, eps, cudnn_e
 
 
 def _adaptive_mean(x, output_size):  # type: ignore[no-untyped-def]
-    """The mean over all pixels, in ONNX."""
-    if tuple(output_size) != (1, 1):
-        raise ValueError("its result has several pixels")
-    return op.ReduceMean(x, [-1, -2], keepdims=1)  # type: ignore[arg-type]
+    """Means of windows that cover the map and may overlap, in ONNX."""
+    before, after = [int(size) for size in x.shape[-2:]], [int(size) for size in output_size]
+    if after == [1, 1]:
+        return op.ReduceMean(x, [-1, -2], keepdims=1)  # type: ignore[arg-type]
+    if all(new % old == 0 for old, new in zip(before, after, strict=True)):
+        return _nearest_exact(x, after)
+    if not any(old % new for old, new in zip(before, after, strict=True)):
+        steps = [old // new for old, new in zip(before, after, strict=True)]
+        return op.AveragePool(x, kernel_shape=steps, strides=steps)
+    rows, columns = (_windows(old, new) for old, new in zip(before, after, strict=True))
+    return op.MatMul(op.MatMul(op.Constant(value=_tensor(rows)), x), op.Constant(value=_tensor(columns.T)))
 
 
-_FORMS = {_aten.batch_norm.default: _batchnorm, _aten.adaptive_avg_pool2d.default: _adaptive_mean}
+def _windows(before: int, after: int) -> np.ndarray:
+    """What every result of an adaptive mean along an axis takes of each pixel: an after x before matrix."""
+    found = np.zeros((after, before), np.float32)
+    for at in range(after):
+        start, stop = at * before // after, -(-(at + 1) * before // after)
+        found[at, start:stop] = 1 / (stop - start)
+    return found
+
+
+def _tensor(value: np.ndarray) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.ascontiguousarray(value))
+
+
+def _nearest_exact(x, output_size, scale_factors=None):  # type: ignore[no-untyped-def]
+    """The pixel nearest to the middle of the new one, in ONNX."""
+    before = [int(size) for size in x.shape]
+    if output_size is None:
+        output_size = [int(size * factor) for size, factor in zip(before[2:], scale_factors, strict=True)]
+    sizes = op.Constant(value_ints=[*before[:2], *(int(size) for size in output_size)])
+    form = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
+    return op.Resize(x, None, None, sizes, mode="nearest", **form)
+
+
+_FORMS = {
+    _aten.batch_norm.default: _batchnorm,
+    _aten.adaptive_avg_pool2d.default: _adaptive_mean,
+    _aten._upsample_nearest_exact2d.vec: _nearest_exact,
+}

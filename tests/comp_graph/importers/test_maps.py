@@ -18,10 +18,23 @@ from model_src.comp_graph.importers.torch import from_torch, rebuild  # noqa: E4
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream  # noqa: E402
 from tests.comp_graph.exporters.test_files import check_exports  # noqa: E402
-from tests.comp_graph.importers.test_constructs import Construct, check_same, labels, net_of, of  # noqa: E402
+from tests.comp_graph.importers.test_constructs import Construct, Function, check_same, labels, net_of, of  # noqa: E402
 
 up = partial(partial, nn.Upsample)
 transposed = partial(partial, nn.ConvTranspose2d)
+
+TO_CHANNELS = ("paddings", "spacetodepthnd")
+
+
+def blocks_apart(*order: int) -> "partial[nn.Module]":
+    """Channels become blocks of 2 x 2 pixels."""
+    return of(lambda x: x.view(len(x), 2, 2, 3, 10, 9).permute(order).reshape(len(x), 3, 20, 18))
+
+
+def blocks_joined(*order: int) -> "partial[nn.Module]":
+    """Blocks of 2 x 2 pixels become channels."""
+    return of(lambda x: F.pad(x, (0, 1)).view(len(x), 12, 5, 2, 5, 2).permute(order).reshape(len(x), 48, 5, 5))
+
 
 WINDOWS = {
     "dilated": Construct(partial(nn.Conv2d, 12, 12, 3, padding=2, dilation=2), ("conv2d",)),
@@ -36,6 +49,9 @@ WINDOWS = {
     "maximum, dilated": Construct(partial(nn.MaxPool2d, 3, 1, 1, dilation=2), ("maxpool",)),
     "average of real pixels": Construct(partial(nn.AvgPool2d, 3, 2, 1, count_include_pad=False), ("avgpool",)),
     "average with zeros": Construct(partial(nn.AvgPool2d, 3, 2, 1), ("avgpool", "paddings")),
+    "average to a size": Construct(partial(nn.AdaptiveAvgPool2d, (5, 3)), ("avgpool",)),
+    "average to more pixels": Construct(partial(nn.AdaptiveAvgPool2d, (20, 18)), ("resize",)),
+    "average of windows that overlap": Construct(partial(nn.AdaptiveAvgPool2d, 7), ("opaque",)),
     "average with zeros, ceil": Construct(
         partial(nn.AvgPool2d, (3, 2), 2, (1, 0), ceil_mode=True), ("avgpool", "paddings")
     ),
@@ -60,6 +76,11 @@ PADS = {
     "channels and pixels": Construct(
         of(lambda x: F.relu(F.pad(x, (1, 0, 0, 1, 0, 4)))), ("pad_channels", "paddings", "relu"), 16
     ),
+    "joined zeros": Construct(
+        of(lambda x: torch.cat([torch.zeros_like(x), F.relu(x), x.new_zeros(len(x), 3, 10, 9)], 1)),
+        ("pad_channels", "relu"),
+        27,
+    ),
     "of a convolution": Construct(
         partial(nn.Conv2d, 12, 12, 3, padding=1, padding_mode="reflect"), ("conv2d", "paddings")
     ),
@@ -68,6 +89,8 @@ SIZES = {
     "nearest": Construct(up(scale_factor=2), ("resize",)),
     "nearest to a size": Construct(up(size=(13, 20)), ("resize",)),
     "nearest, smaller": Construct(up(size=(5, 4)), ("resize",)),
+    "nearest to the middle": Construct(up(size=(13, 20), mode="nearest-exact"), ("resize",)),
+    "nearest to the middle, by a factor": Construct(up(scale_factor=1.5, mode="nearest-exact"), ("resize",)),
     "bilinear": Construct(up(scale_factor=2, mode="bilinear"), ("resize",)),
     "bilinear, corners": Construct(up(scale_factor=3, mode="bilinear", align_corners=True), ("resize",)),
     "bilinear to a size": Construct(up(size=(17, 6), mode="bilinear"), ("resize",)),
@@ -79,9 +102,21 @@ SIZES = {
     "transposed, dilated": Construct(transposed(12, 12, 3, 1, 2, dilation=2), ("conv2d_transpose",)),
     "transposed, nothing left out": Construct(transposed(12, 12, 2, 2), ("conv2d_transpose",)),
     "pixel shuffle": Construct(partial(nn.PixelShuffle, 2), ("depthtospacend",), 3),
+    "pixel shuffle by hand": Construct(blocks_apart(0, 3, 4, 1, 5, 2), ("depthtospacend",), 3),
+    "pixel shuffle, channels in another order": Construct(
+        blocks_apart(0, 3, 4, 2, 5, 1), ("depthtospacend", "gather"), 3
+    ),
+    "pixels to channels": Construct(of(lambda x: F.pixel_unshuffle(F.pad(x, (0, 1)), 2)), TO_CHANNELS, 48),
+    "pixels to channels by hand": Construct(blocks_joined(0, 3, 5, 1, 2, 4), TO_CHANNELS, 48),
+    "pixels to channels in another order": Construct(blocks_joined(0, 5, 3, 1, 2, 4), (*TO_CHANNELS, "gather"), 48),
 }
 TRIED = WINDOWS | PADS | SIZES
-ONLY_TORCH = {"bicubic", "transposed in groups", "dilated, strided, uneven"}
+ONLY_TORCH = {
+    "average of windows that overlap",
+    "bicubic",
+    "transposed in groups",
+    "dilated, strided, uneven",
+}
 
 
 @pytest.mark.parametrize("name", TRIED)
@@ -118,7 +153,7 @@ def test_it_is_the_same_in_tensorflow(name):
     module, image = net_of(TRIED[name])
     found = from_torch(module, image, "net")
     if name in ONLY_TORCH:
-        with pytest.raises(ValueError, match=r"^node .*TensorFlow"):
+        with pytest.raises(ValueError, match=r"^node .*(TensorFlow|Keras)"):
             tf_twin(found.graph, rebuild(found))
         return
     with torch.inference_mode():
@@ -131,3 +166,29 @@ def test_it_is_the_same_in_tensorflow(name):
 def test_windows_that_begin_behind_the_map_are_refused():
     with pytest.raises(ValueError, match=r"\(AveragePool\): a window begins behind the map, .* without ceil_mode"):
         from_torch(*net_of(Construct(partial(nn.AvgPool2d, 2, 2, 1, ceil_mode=True), ())), "net")
+
+
+REFUSED = {
+    "activation that no graph has": (nn.Mish(), r"^node '1\.mish' \(Mish\): it cannot be represented"),
+    "maximum of windows that overlap": (
+        nn.AdaptiveMaxPool2d(7),
+        r"^torch.export cannot trace the module: .*max_pool2d",
+    ),
+    "minus infinity as a mask": (
+        Function(lambda x: x.masked_fill(x < 0, -torch.inf)),
+        r"\(Less\): .*'val_2' of .* cannot be kept",
+    ),
+    "smoothed in front of a resize": (
+        Function(lambda x: F.interpolate(x, (5, 5), mode="bilinear", antialias=True)),
+        r"\(Resize\): a resize that PyTorch does not have .*antialias 1",
+    ),
+    "resize that cuts pixels": (nn.Upsample(scale_factor=1.3, mode="bilinear"), r"\(Resize\): by factors of .* give"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_held_is_refused_in_a_line(name):
+    tried, reason = REFUSED[name]
+    with pytest.raises(ValueError, match=reason) as refusal:
+        from_torch(nn.Sequential(nn.Conv2d(3, 12, 3), tried, nn.Conv2d(12, 4, 1)), torch.zeros(1, 3, 18, 18))
+    assert "\n" not in str(refusal.value)

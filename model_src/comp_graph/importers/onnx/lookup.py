@@ -62,6 +62,10 @@ class Lookup:
         """Whether a tensor does not depend on the image."""
         return tensor in self._model.constants
 
+    def is_literal(self, tensor: str) -> bool:
+        """Whether a constant is written into the model's operations, rather than a parameter or made of some."""
+        return tensor in self._model.literal
+
     def is_output(self, op: OnnxOp) -> bool:
         """Whether an operation gives the model's result."""
         return self._model.output_name in op.outputs

@@ -29,6 +29,7 @@ class PreparedModel:
         ops: The operations that the output depends on and that depend on the image, in a topological order.
         constants: Every tensor that does not depend on the image's pixels.
         stored: Names of those constants that the model brings along, as parameters, rather than computes.
+        literal: Names of those that are written into its operations.
         shapes: Shape of every tensor.
         input_name: The image.
         output_name: The result.
@@ -40,6 +41,7 @@ class PreparedModel:
     ops: tuple[OnnxOp, ...]
     constants: Mapping[str, np.ndarray]
     stored: frozenset[str]
+    literal: frozenset[str]
     shapes: Mapping[str, tuple[int, ...]]
     input_name: str
     output_name: str
@@ -69,6 +71,7 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     channels_last = is_channels_last(model.graph, image.name)
     _set_size(image, size, channels_last)
     stored = frozenset(tensor.name for tensor in model.graph.initializer)
+    literal = frozenset(node.output[0] for node in model.graph.node if node.op_type == "Constant")
     model, constants = _folded(model)
     shapes = {name: shape for name, shape in _shapes(model.graph).items() if shape is not None}
     shapes |= {name: value.shape for name, value in constants.items()}
@@ -81,7 +84,8 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     ops, result = channels_first(ops, constants, shapes, output.name)
     ops = _needed(ops, constants, result)
     opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=1)
-    return PreparedModel(tuple(ops), constants, stored, shapes, image.name, result, channels_last, from_torch, opset)
+    names = image.name, result
+    return PreparedModel(tuple(ops), constants, stored, literal, shapes, *names, channels_last, from_torch, opset)
 
 
 def image_of(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
@@ -102,7 +106,7 @@ def image_of(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
 def _output(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
     if len(graph.output) != 1:
         names = ", ".join(repr(value.name) for value in graph.output) or "none"
-        raise ValueError(f"expected one output, found {names}")
+        raise ValueError(f"expected one output, found {names}; bring a model that gives only one of them")
     return graph.output[0]
 
 

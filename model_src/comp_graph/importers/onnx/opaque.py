@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
-from model_src.comp_graph.importers.onnx.channels import order_channels, range_of, take_parts
 from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal
-from model_src.comp_graph.importers.onnx.region_text import MOVES, RegionWriter
+from model_src.comp_graph.importers.onnx.region_text import RegionWriter
 from model_src.comp_graph.region import Region
 
 Converter = Callable[[Builder, OnnxOp], Value]
@@ -51,7 +50,7 @@ class Regions:
         Raises:
             Refusal: It can neither be read nor be a part of an opaque node.
         """
-        self._end_in_front_of(op)
+        self.end_in_front_of(op)
         refusal = None
         if not any(name in self._kept for name in op.inputs):
             mark = self._builder.mark()
@@ -70,7 +69,7 @@ class Regions:
         elif self._builder.is_output(op):
             raise refusal or op.error("the model's result is neither a map nor a vector")
 
-    def _end_in_front_of(self, op: OnnxOp) -> None:
+    def end_in_front_of(self, op: OnnxOp) -> None:
         """Where an operation reads maps, regions in front of it end there."""
         for name in op.inputs:
             if name in self._kept:
@@ -90,7 +89,19 @@ class Regions:
         alone = all(name in builder.values for name in op.inputs if not builder.is_constant(name) and name)
         if alone and op.type not in _LAYOUTS and all(value.axes == "NCHW" for value in inputs):
             return True
-        return shape[2:] in {(1, 1), *(builder.size(value)[:2] for value in inputs)}
+        return shape[2:] in {(1, 1), *(builder.size(value)[:2] for value in inputs)} or self._gives_a_map(op)
+
+    def _gives_a_map(self, op: OnnxOp) -> bool:
+        """Whether the numbers of a map were only moved, to a map again."""
+        mark = self._builder.mark()
+        value = self._rearranged([kept.op for kept in self._behind(op.outputs[0])])
+        self._builder.reset(mark)
+        return value is not None
+
+    def _rearranged(self, ops: Sequence[OnnxOp]) -> Value | None:
+        from model_src.comp_graph.importers.onnx.rearranged import rearranged
+
+        return rearranged(self._builder, ops, self._maps(ops))
 
     def _behind(self, tensor: str) -> list[_Kept]:
         """What was kept back and gives a tensor, in the model's order."""
@@ -118,7 +129,7 @@ class Regions:
             _as_mean(self._builder, ops)
             or _as_sum(self._builder, ops, self._maps(ops))
             or _as_normalisation(self._builder, ops)
-            or _as_moves(self._builder, ops, self._maps(ops))
+            or self._rearranged(ops)
             or self._opaque(kept)
         )
         del self._kept[tensor]
@@ -217,36 +228,3 @@ def _as_normalisation(builder: Builder, ops: Sequence[OnnxOp]) -> Value | None:
     groups = builder.shape(norm.inputs[0])[1]
     weights = [np.repeat(builder.parameter(norm, index), shape[1] // groups) for index in (1, 2)]
     return builder.norm(norm, x, "groupnorm", (weights[0], weights[1]), groups=groups)
-
-
-def _as_moves(builder: Builder, ops: Sequence[OnnxOp], names: Sequence[str]) -> Value | None:
-    """What takes or orders the channels of a map in several steps, tried on their numbers; None for anything else."""
-    if len(names) != 1 or any(op.type not in MOVES for op in ops):
-        return None
-    import torch
-
-    from model_src.comp_graph.networks.torch_region import RegionLayer
-
-    x = builder.values[names[0]]
-    h, w, c = builder.size(x)
-    writer = RegionWriter(builder, names)
-    try:
-        for op in ops:
-            writer.add(op)
-    except ValueError:
-        return None
-    places = torch.arange(c * h * w, dtype=torch.float64).reshape(1, c, h, w)
-    try:
-        result = RegionLayer(writer.region(ops[-1].outputs[0]))(places).numpy()[0]
-    except (RuntimeError, ValueError):
-        return None
-    index = np.rint(result[:, 0, 0] / (h * w)).astype(int)
-    if result.shape[1:] != (h, w) or not np.array_equal(result, places.numpy()[0][index]):
-        return None
-    axes = "NCHW" if len(builder.shape(ops[-1].outputs[0])) == 4 else "NC"
-    name, part = ops[-1].name, range_of(index)
-    if part == (0, c, 1):
-        return x._replace(axes=axes)
-    if part is not None:
-        return take_parts(builder, name, x, {"C": part})._replace(axes=axes)
-    return order_channels(builder, name, x, (h, w, len(index)), index)._replace(axes=axes)

@@ -21,7 +21,13 @@ from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal, refuse_all, 
 from model_src.comp_graph.importers.onnx.opaque import Regions
 from model_src.comp_graph.importers.onnx.remedies import REMEDIES
 from model_src.comp_graph.importers.onnx.views import VIEWS
-from model_src.comp_graph.importers.onnx.windows import is_part_of_a_window, outer_padding, pair, window
+from model_src.comp_graph.importers.onnx.windows import (
+    is_part_of_a_window,
+    outer_padding,
+    pair,
+    window,
+    zeros_around,
+)
 from model_src.comp_graph.ops import OPERATIONS, Backend
 from model_src.comp_graph.registry import Registry
 
@@ -38,7 +44,9 @@ def convert_all(builder: Builder, ops: Sequence[OnnxOp]) -> None:
     for op in ops:
         try:
             if not unread.intersection(op.inputs):
-                if not is_part_of_a_window(builder, op):
+                if is_part_of_a_window(builder, op):
+                    regions.end_in_front_of(op)
+                else:
                     regions.read(op)
                 continue
         except Refusal as refusal:
@@ -136,8 +144,10 @@ CONVERTERS.register("scale", types=("Neg",))(negative)
 CONVERTERS.register("mul", types=("Pow",))(power)
 
 
-@CONVERTERS.register("concat", types=("Concat",))
+@CONVERTERS.register("concat", "pad_channels", types=("Concat",))
 def _concat(builder: Builder, op: OnnxOp) -> Value:
+    if (x := zeros_around(builder, op)) is not None:
+        return x
     values = [builder.value(op, index) for index in range(len(op.inputs))]
     axes = values[0].axes
     sizes = [builder.size(value) for value in values]

@@ -16,6 +16,7 @@ MOVES = _ALIASES | {"Flatten", "Gather", "Reshape", "Slice", "Squeeze", "Transpo
 _OF_NUMBERS = frozenset(
     {"Add", "Div", "Equal", "Gather", "Greater", "Less", "Max", "Min", "Mul", "Pow", "Sub", "Where"}
 )
+_MOST_NUMBERS = 1024  # of a constant that is no parameter
 _WITHOUT = ("allowzero", "noop_with_empty_axes", "stash_type")
 
 
@@ -123,15 +124,16 @@ class RegionWriter:
         if name in self._names:
             return self._names[name]
         value = self._builder.parameter(op, op.inputs.index(name))
-        if value.dtype.kind == "f" and (value.size > 1 or op.type not in _OF_NUMBERS):
+        is_plain = value.size <= _MOST_NUMBERS and self._builder.is_literal(name)
+        if value.dtype.kind == "f" and not is_plain and (value.size > 1 or op.type not in _OF_NUMBERS):
             self._names[name] = f"w{len(self.weights)}"
             self.weights[self._names[name]] = value.astype(np.float32)
             return self._names[name]
         if value.dtype.kind not in "fib" or not np.isfinite(value).all():
             raise ValueError(f"its constant {name!r} of type {value.dtype} cannot be kept")
         kind = {"f": "float32", "i": "int64", "b": "bool"}[value.dtype.kind]
-        values = [shortest(value.item())] if kind == "float32" else value.ravel().tolist()
-        shape = () if kind == "float32" else value.shape
+        values = [shortest(one) for one in value.flat] if kind == "float32" else value.ravel().tolist()
+        shape = () if kind == "float32" and op.type in _OF_NUMBERS and value.size == 1 else value.shape
         self._constants.append(Constant(kind, shape, tuple(values)))
         self._names[name] = f"c{len(self._constants) - 1}"
         return self._names[name]

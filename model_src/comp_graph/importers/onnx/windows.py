@@ -135,6 +135,21 @@ def pad(builder: Builder, op: OnnxOp) -> Value:
     return _padding_node(builder, op.name, x, found["pads"], found["mode"], found["value"])
 
 
+def zeros_around(builder: Builder, op: OnnxOp) -> Value | None:
+    """A map to which constant channels of zeros are joined; None for anything else."""
+    maps = [at for at, name in enumerate(op.inputs) if name in builder.values]
+    others = {at: builder.parameter(op, at) for at in range(len(op.inputs)) if builder.is_constant(op.inputs[at])}
+    if len(maps) != 1 or len(maps) + len(others) < len(op.inputs) or not others:
+        return None
+    x = builder.value(op, maps[0])
+    if x.axes != "NCHW" or op.attributes["axis"] not in (1, -3) or any(zeros.any() for zeros in others.values()):
+        return None
+    before = sum(zeros.shape[1] for at, zeros in others.items() if at < maps[0])
+    h, w, _ = builder.size(x)
+    size, positive = (h, w, builder.shape(op.outputs[0])[1]), builder.is_positive(x)
+    return builder.node("pad_channels", op.name, [x], size, positive=positive, metadata={"before": before})
+
+
 def _padding_node(
     builder: Builder, name: str, x: Value, pads: Pads, mode: str = "constant", value: float = 0.0
 ) -> Value:
