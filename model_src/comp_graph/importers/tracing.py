@@ -96,7 +96,7 @@ def _adaptive_mean(x, output_size):  # type: ignore[no-untyped-def]
     if after == [1, 1]:
         return op.ReduceMean(x, [-1, -2], keepdims=1)  # type: ignore[arg-type]
     if all(new % old == 0 for old, new in zip(before, after, strict=True)):
-        return _nearest_exact(x, after)
+        return _nearest_exact(x, after)  # type: ignore[no-untyped-call]
     if not any(old % new for old, new in zip(before, after, strict=True)):
         steps = [old // new for old, new in zip(before, after, strict=True)]
         return op.AveragePool(x, kernel_shape=steps, strides=steps)
@@ -122,9 +122,9 @@ def _nearest_exact(x, output_size, scale_factors=None):  # type: ignore[no-untyp
     before = [int(size) for size in x.shape]
     if output_size is None:
         output_size = [int(size * factor) for size, factor in zip(before[2:], scale_factors, strict=True)]
-    sizes = op.Constant(value_ints=[*before[:2], *(int(size) for size in output_size)])
-    form = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
-    return op.Resize(x, None, None, sizes, mode="nearest", **form)
+    sizes: Any = op.Constant(value_ints=[*before[:2], *(int(size) for size in output_size)])
+    places, rounding = "half_pixel", "round_prefer_ceil"
+    return op.Resize(x, None, None, sizes, mode="nearest", coordinate_transformation_mode=places, nearest_mode=rounding)
 
 
 _FORMS = {
