@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,7 +90,7 @@ def test_folder_and_files(finished):
     rows = table_of(finished)
     ranks = {f"rank_{row['rank']}.pkl" for row in rows[1:]}
     names = {path.name for path in finished.iterdir()}
-    others = {"params.pkl", "params.json", "input.pkl", "pareto.csv", "genealogy.json", "iterations"}
+    others = {"params.pkl", "params.json", "input.pkl", "pareto.csv", "genealogy.json", "iterations", "report.html"}
     assert names == {*others, "mutation_result.txt", "pareto.png"} | ranks
     assert pickle.loads((finished / "params.pkl").read_bytes()).top_k == 2
 
@@ -190,6 +191,21 @@ def test_drawings(tmp_path):
     names = {path.name for path in result_folder(tmp_path).iterdir()}
     ranks = [name[5:-4] for name in names if name.startswith("rank_") and name.endswith(".pkl")]
     assert {"input_arch.png", *(f"{kind}_{rank}.png" for rank in ranks for kind in ("rank", "mutant"))} <= names
+
+
+def test_reports_are_written_again_and_compared(finished, tmp_path, capsys):
+    """By a command line of its own, which needs no other flag."""
+    folders = [shutil.copytree(finished, tmp_path / name) for name in ("a", "b")]
+    for folder in folders:
+        (folder / "report.html").unlink()
+    before = {path.name for path in finished.iterdir()}
+    assert autogo.main(["-report", *map(str, folders), "-output_dir", str(tmp_path), "-no_drawings"]) == 0
+    *pages, comparison = [line.removeprefix("Wrote ") for line in capsys.readouterr().out.splitlines()]
+    assert pages == [str(folder / "report.html") for folder in folders]
+    assert "2 searches" in Path(comparison).read_text()
+    assert all({path.name for path in folder.iterdir()} == before for folder in folders)
+    with pytest.raises(InputError, match="is this the folder of a finished search"):
+        autogo.main(["-report", str(tmp_path)])
 
 
 def test_drawings_use_the_vocabulary_of_the_run(tmp_path, monkeypatch):

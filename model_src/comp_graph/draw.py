@@ -57,20 +57,36 @@ def draw(drawing: Drawing, path: str | Path, timeout: float = 120) -> None:
         DrawingError: See `draw_cg`.
     """
     path = Path(path)
-    source = to_dot(drawing).encode(errors="replace")
     try:
         for suffix in dict.fromkeys((path.suffix, ".svg")):
-            command = [_dot_program(), f"-T{suffix[1:]}"]
-            done = subprocess.run(command, input=source, capture_output=True, timeout=timeout, check=True)
+            content = rendered(drawing, suffix[1:], timeout)
             with atomic_write(path.with_suffix(suffix)) as file:
-                file.write(done.stdout)
+                file.write(content)
+    except (DrawingError, OSError) as error:
+        raise DrawingError(f"{path}: {error}") from error
+
+
+def rendered(drawing: Drawing, kind: str = "svg", timeout: float = 120) -> bytes:
+    """A picture as the content of a file.
+
+    Args:
+        drawing: The picture.
+        kind: What Graphviz is to make of it: `svg`, `png`, `pdf`, ...
+        timeout: Seconds after which the layout is given up.
+
+    Raises:
+        DrawingError: Graphviz is missing, failed or took too long.
+    """
+    command, source = [_dot_program(), f"-T{kind}"], to_dot(drawing).encode(errors="replace")
+    try:
+        return subprocess.run(command, input=source, capture_output=True, timeout=timeout, check=True).stdout
     except subprocess.TimeoutExpired as error:
-        raise DrawingError(f"{path}: no picture after {timeout:g} s") from error
+        raise DrawingError(f"no picture after {timeout:g} s") from error
     except subprocess.CalledProcessError as error:
         reason = " ".join(error.stderr.decode(errors="replace").split()) or f"exit code {error.returncode}"
-        raise DrawingError(f"{path}: Graphviz failed: {reason}") from error
+        raise DrawingError(f"Graphviz failed: {reason}") from error
     except OSError as error:
-        raise DrawingError(f"{path}: {error}") from error
+        raise DrawingError(f"Graphviz cannot be run: {error}") from error
 
 
 def to_dot(drawing: Drawing) -> str:

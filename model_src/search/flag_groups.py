@@ -23,7 +23,8 @@ PREDICTOR_TYPES = ("PSC_predictor", "GNN")
 EXPORT_FORMATS = ("onnx", "torch", "tf")
 USAGE = """%(prog)s -model_path FILE -model_family NAME -predictor_path FILE [FILE ...] -predictor_type KIND
                  -input_h H -input_w W -input_c C [further flags]
-       %(prog)s -resume FOLDER [further flags]"""
+       %(prog)s -resume FOLDER [further flags]
+       %(prog)s -report FOLDER [FOLDER ...]"""
 EXAMPLES = """examples:
   The best NAS-Bench-201 cell, at 0 to 20 % fewer FLOPs, scored by all shipped predictors:
     python autogo.py -model_path architectures/nb201_best.pkl -model_family nb201 \\
@@ -125,6 +126,7 @@ def _add_output_flags(parser: FlagParser) -> None:
     add("-logs_dir", default=str(constants.OUTPUTS_DIR), help="parent of a folder with a copy of the parameters")
     add("-export", nargs="+", choices=EXPORT_FORMATS, default=(), help="also write results in these formats")
     add("-calibration_data", metavar="FOLDER", help="images that results take statistics of batch normalisations from")
+    add("-report", nargs="+", metavar="FOLDER", help="only draw these searches anew, and compare several on one page")
     add("-no_drawings", action="store_true", help="do not draw the networks")
 
 

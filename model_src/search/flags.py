@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_src.cli import FlagParser
 from model_src.files import InputError, naming
@@ -35,10 +35,19 @@ def parse_flags(parser: FlagParser, argv: Sequence[str] | None) -> argparse.Name
     add_flags(parser)
     words = parser.with_config(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
+    if args.report:
+        return args
     if args.resume:
         args = resumed_flags(parser, args, words)
     _check(parser, args)
     return args
+
+
+def defaults() -> dict[str, Any]:
+    """Every flag's default."""
+    parser = FlagParser("")
+    add_flags(parser)
+    return vars(parser.parse_args([]))
 
 
 def _check(parser: FlagParser, args: argparse.Namespace) -> None:

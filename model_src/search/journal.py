@@ -47,12 +47,14 @@ class Turn:
         mutations: Per mutated network.
         rescored: The networks that were scored as a whole, accepted or not.
         seconds: Wall time of the search until its end.
+        rescoring_seconds: Wall time that scoring networks as a whole took in it.
     """
 
     iteration: int
     mutations: list[Brought] = field(default_factory=list)
     rescored: list[Individual] = field(default_factory=list)
     seconds: float = 0.0
+    rescoring_seconds: float = 0.0
 
 
 class Journal:
@@ -77,8 +79,8 @@ class Journal:
             for one in turn.mutations
         ]
         rescored = [_state(one) for one in turn.rescored]
-        content = {"mutations": mutations, "rescored": rescored, "seconds": turn.seconds}
-        self._folder.save_iteration(turn.iteration, content)
+        times = {"seconds": turn.seconds, "rescoring_seconds": turn.rescoring_seconds}
+        self._folder.save_iteration(turn.iteration, {"mutations": mutations, "rescored": rescored, **times})
 
     def turns(self, source: Individual) -> Iterator[Turn]:
         """The iterations so far, in order, of a search from this network.
@@ -107,7 +109,8 @@ def _turn(content: Content, iteration: int, known: dict[str, Individual]) -> Tur
         for one in content["mutations"]
     ]
     rescored = [_individual(state, iteration, known) for state in content["rescored"]]
-    return Turn(iteration, mutations, rescored, float(content["seconds"]))
+    times = float(content["seconds"]), float(content.get("rescoring_seconds", 0))
+    return Turn(iteration, mutations, rescored, *times)
 
 
 def _statistics(content: Content) -> Statistics:

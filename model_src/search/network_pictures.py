@@ -1,16 +1,16 @@
 """Drawings of the networks of a search, made from what is in its folder."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
 
-from model_src.comp_graph.draw import GROUP_COLOURS, DrawingError, draw
+from model_src.comp_graph.draw import GROUP_COLOURS, DrawingError, draw, rendered
 from model_src.comp_graph.drawing import Drawing, Row, in_groups
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.search.change_drawings import changed_regions, whole_network
-from model_src.search.changes import changes_of
+from model_src.search.changes import Changes, changes_of
 from model_src.search.stored import Cells, StoredSearch
 
 logger = logging.getLogger(__name__)
@@ -25,28 +25,36 @@ def draw_networks(search: StoredSearch, segments_of: Callable[[ComputeGraph], Gr
         search: The search.
         segments_of: Cuts a network into segments of the full vocabulary.
     """
-    with ThreadPoolExecutor(cpu_count()) as pool:  # Graphviz works in processes of its own
-        for _ in pool.map(_draw, _drawings(search, segments_of)):
-            pass
-
-
-def _drawings(search: StoredSearch, segments_of: Callable[[ComputeGraph], Groups]) -> Iterator[tuple[Drawing, Path]]:
-    """Every drawing and where it goes."""
     folder, source = search.folder, search.source
-    if source is not None:
-        yield _by_segment(source, segments_of, header(search.source_row, search.source_row)), folder.input_picture
-    for one in search.results:
-        graph, lines = one.graph(), header(one.row, search.source_row)
-        yield _by_segment(graph, segments_of, lines), folder.rank_picture(one.rank)
-        if source is None or one.rank not in search.steps:
-            continue
-        try:
-            changes = changes_of(source, graph, search.steps[one.rank])
-        except ValueError as error:
-            logger.warning("no picture of what is new in rank %d: %s", one.rank, error)
-            continue
-        yield whole_network(changes, lines), folder.mutant_picture(one.rank)
-        yield changed_regions(changes, lines), folder.changes_picture(one.rank)
+    with ThreadPoolExecutor(cpu_count()) as pool:  # Graphviz works in processes of its own
+        if source is not None:
+            lines = header(search.source_row, search.source_row)
+            pool.submit(_draw, _by_segment(source, segments_of, lines), folder.input_picture)
+        for one in search.results:
+            graph, lines = one.graph(), header(one.row, search.source_row)
+            pool.submit(_draw, _by_segment(graph, segments_of, lines), folder.rank_picture(one.rank))
+            if changes := _changes(search, one.rank, graph):
+                pool.submit(_draw, whole_network(changes, lines), folder.mutant_picture(one.rank))
+                pool.submit(_draw, changed_regions(changes, lines), folder.changes_picture(one.rank))
+
+
+def changes_as_svg(search: StoredSearch) -> dict[int, str]:
+    """Rank -> SVG of what changed, without a header; what cannot be drawn is left out."""
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        found = {one.rank: _changes(search, one.rank, one.graph()) for one in search.results}
+        made = {rank: pool.submit(rendered, changed_regions(changes)) for rank, changes in found.items() if changes}
+    return {rank: one.result().decode() for rank, one in made.items() if one.exception() is None}
+
+
+def _changes(search: StoredSearch, rank: int, graph: ComputeGraph) -> Changes | None:
+    """What is new in a result; None where its swaps are not known or do not lead to it."""
+    if search.source is None or rank not in search.steps:
+        return None
+    try:
+        return changes_of(search.source, graph, search.steps[rank])
+    except ValueError as error:
+        logger.warning("no picture of what is new in rank %d: %s", rank, error)
+        return None
 
 
 def _by_segment(cg: ComputeGraph, segments_of: Callable[[ComputeGraph], Groups], lines: Sequence[str]) -> Drawing:
@@ -54,9 +62,9 @@ def _by_segment(cg: ComputeGraph, segments_of: Callable[[ComputeGraph], Groups],
     return Drawing(in_groups(cg, segments_of(cg), GROUP_COLOURS), cg.edge_pairs, (*lines, cg.name[:60]), legend)
 
 
-def _draw(job: tuple[Drawing, Path]) -> None:
+def _draw(drawing: Drawing, path: Path) -> None:
     try:
-        draw(*job)
+        draw(drawing, path)
     except DrawingError as error:
         logger.warning("no picture: %s", error)
 

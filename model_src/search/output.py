@@ -3,26 +3,25 @@
 import argparse
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.inheritance import all_of, inherit
 from model_src.comp_graph.load import load_network
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 from model_src.places import sweep
 from model_src.search.genealogy import genealogy
-from model_src.search.network_pictures import Groups, draw_networks
 from model_src.search.pictures import draw_pareto
 from model_src.search.provenance import provenance
 from model_src.search.report import history_rows, mutation_text, pareto_rows
+from model_src.search.reporting import SegmentsOf, report_on
 from model_src.search.result import FoundNetwork, SearchResult
 from model_src.search.result_folder import ResultFolder
-from model_src.search.stored import read_search, stored_networks
+from model_src.search.stored import stored_networks
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
 from model_src.training.image_data import ImageData
 from model_src.training.recipe import Execution
@@ -127,9 +126,9 @@ def write_pictures(
     result: SearchResult,
     folder: ResultFolder,
     formats: Sequence[str] = (),
-    segments_of: Callable[[ComputeGraph], Groups] | None = None,
+    segments_of: SegmentsOf | None = None,
 ) -> Failures:
-    """Draw and export the results of a search.
+    """Draw and export the results of a search, and write its report.
 
     Args:
         result: The search.
@@ -144,8 +143,7 @@ def write_pictures(
         with failures.kept():
             _export(one, folder, formats)
     with failures.kept():
-        if segments_of is not None:
-            draw_networks(read_search(folder), segments_of)
+        report_on(folder, segments_of)
     return failures
 
 

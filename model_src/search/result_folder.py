@@ -23,6 +23,7 @@ import argparse
 import csv
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -41,6 +42,11 @@ _TRAINED_JSON, _TRAINED_TEXT, _WEIGHTS = "train_result.json", "train_result.txt"
 def rank_name(rank: int) -> str:
     """The file of a result's graph, as the table names it."""
     return f"rank_{rank}.pkl"
+
+
+def comparison_path(parent: str | Path) -> Path:
+    """Where a page that compares searches goes, named after the time."""
+    return Path(parent) / f"comparison_{time.strftime('%Y%m%d_%H%M%S')}.html"
 
 
 class ResultFolder:
@@ -174,7 +180,7 @@ class ResultFolder:
             InputError: The table is missing or not one.
         """
         rows = self._load_csv(_TABLE, "is this the folder of a finished search?")
-        if not rows or not {"rank", "file", "iteration", "hash", "score", "mflops"} <= rows[0].keys():
+        if not rows or not {"rank", "file", "iteration", "hash"} <= rows[0].keys():
             raise InputError(f"{self.path / _TABLE}: not the table of a search")
         return rows
 

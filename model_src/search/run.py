@@ -146,7 +146,9 @@ class SearchRun:
             if config.max_minutes is not None and self._seconds() >= 60 * config.max_minutes:
                 raise OutOfTimeError
         if self._rescoring:
+            started = time.perf_counter()
             turn.rescored = self._rescoring.run(screened, result.goal, iteration, self._known, self._workers)
+            turn.rescoring_seconds = time.perf_counter() - started
             self._take_rescored(turn.rescored, iteration)
         turn.seconds = self._seconds()
         return turn

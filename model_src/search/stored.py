@@ -1,7 +1,8 @@
 """What the folder of a search tells about it, read back for trainings, drawings and the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.search.genealogy import Step
+from model_src.search.journal import Journal, Turn
+from model_src.search.pareto import Individual
 from model_src.search.result_folder import ResultFolder, rank_name
 
 Cells = Mapping[str, str]
@@ -64,15 +67,37 @@ class StoredSearch:
         folder: The folder.
         source_row: The row of the input in the table of results.
         results: The results, best score first.
+        history: Rows of all networks that were scored as a whole, the input first; none where none was.
         source: The input; None in folders of version 0.1, which hold no copy.
         steps: Per rank the swaps that led to a result; empty where they are not known.
+        flags: What the search was asked for.
+        details: What else is known of it: version, revision, files.
+        trainings: The content of the trainings' file; None where there is none.
     """
 
     folder: ResultFolder
     source_row: Cells
     results: list[StoredNetwork]
-    source: ComputeGraph | None = None
-    steps: Mapping[int, list[Step]] = field(default_factory=dict)
+    history: Sequence[Cells]
+    source: ComputeGraph | None
+    steps: Mapping[int, list[Step]]
+    flags: Mapping[str, Any]
+    details: Mapping[str, Any]
+    trainings: Any
+
+    @cached_property
+    def turns(self) -> list[Turn]:
+        """What every iteration brought; nothing in folders of version 0.1.
+
+        Raises:
+            InputError: A file is damaged.
+        """
+        if self.source is None:
+            return []
+        row, graph = self.source_row, self.source
+        score, mflops = float(row["score"]), float(row["mflops"])
+        source = Individual(lambda: graph, row["hash"], score, score, (mflops,), mflops, 0, score)
+        return list(Journal(self.folder).turns(source))
 
 
 def read_search(folder: ResultFolder) -> StoredSearch:
@@ -82,8 +107,33 @@ def read_search(folder: ResultFolder) -> StoredSearch:
         InputError: A file is missing or damaged.
     """
     source_row, results = stored_networks(folder)
+    if missing := {"score", "mflops"} - source_row.keys():
+        raise InputError(f"{folder.path}: not the tables of a search (without {' and '.join(sorted(missing))})")
     source = load_cg(folder.input_path) if folder.input_path.exists() else None
-    return StoredSearch(folder, source_row, results, source, _steps(folder))
+    details = _details(folder)
+    return StoredSearch(
+        folder,
+        source_row,
+        results,
+        folder.load_history(),
+        source,
+        _steps(folder),
+        details.pop("flags", {}),
+        details,
+        folder.load_trainings(),
+    )
+
+
+def _details(folder: ResultFolder) -> dict[str, Any]:
+    """What is known of a search's parameters; version 0.1 wrote the flags alone, and perhaps elsewhere."""
+    path = folder.params_path(folder.path.parent)
+    try:
+        details = folder.load_details()
+    except InputError:
+        return {"flags": folder.load_params(path)} if path.exists() else {}
+    if not isinstance(details, dict) or not isinstance(details.get("flags"), dict):
+        raise InputError(f"{folder.path}: not the parameters of a search")
+    return details
 
 
 def _steps(folder: ResultFolder) -> dict[int, list[Step]]:

@@ -37,7 +37,7 @@ FAMILIES = ("hiaml", "inception", "nb101", "nb201", "two_path")
 @cache
 def searched(family):
     """A short search; its results are the four networks with the most swaps."""
-    config = replace(CONFIG, model_family=family, epoch=3, top_k=1, rescore_per_iter=6, max_score_drop=9)
+    config = replace(CONFIG, model_family=family, epoch=2, top_k=1, rescore_per_iter=6, max_score_drop=9)
     source = load_cg(ROOT / "architectures" / f"{family}_best.pkl")
     with Workers(TinyFactory(family=family), 1) as workers:
         result = search(source, config, workers=workers)

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 
 import pytest
 
@@ -89,6 +90,7 @@ def test_provenance_names_every_file(tmp_path):
     found = provenance({"model_path": tmp_path / "a"})
     assert found["files"] == {"model_path": {"path": str(tmp_path / "a"), "sha256": hashlib.sha256(b"abc").hexdigest()}}
     assert found["version"].count(".") == 2
+    assert found["libraries"]["torch"] == metadata.version("torch")
     assert json.loads(json.dumps(found)) == found
 
 

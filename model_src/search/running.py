@@ -1,0 +1,94 @@
+"""A search by flags: what it begins with, read and checked before any work is done, and the search in its folder."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from model_src.comp_graph.exporters.files import check_formats
+from model_src.comp_graph.load import load_network
+from model_src.comp_graph.weights import WeightedGraph
+from model_src.search import flags
+from model_src.search.candidates import allowed_ops
+from model_src.search.config import SearchConfig
+from model_src.search.inputs import at_size
+from model_src.search.journal import Journal
+from model_src.search.measuring import Trainings, read_measured
+from model_src.search.output import reopened_folder
+from model_src.search.result import SearchResult
+from model_src.search.result_folder import ResultFolder
+from model_src.search.run import Progress
+from model_src.search.session import search
+from model_src.search.workers import Workers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from model_src.training.image_data import ImageData
+
+
+class Start(NamedTuple):
+    """What a search begins with.
+
+    Attributes:
+        config: What to search.
+        folder: Of the search that goes on; None for a new one.
+        source: The input, of the size that was asked for.
+        data: Images to train on; None where nothing is trained.
+        calibration: See `SearchResult`.
+    """
+
+    config: SearchConfig
+    folder: ResultFolder | None
+    source: WeightedGraph
+    data: "ImageData | None"
+    calibration: "Tensor | None"
+
+
+def prepare(args: argparse.Namespace) -> Start:
+    """Read and check what a search needs besides the mutator's files.
+
+    Raises:
+        InputError: A name is unknown, or a file is missing, damaged or does not fit.
+    """
+    config = flags.search_config(args)
+    allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
+    folder = reopened_folder(args) if args.resume else None
+    path, size = folder.input_path if folder else args.model_path, flags.input_size(args)
+    source = load_network(path, *size, check=not args.no_check, lenient_pb=args.lenient_pb)
+    source = at_size(source, size, args.model_path)
+    check_formats(args.export)
+    data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
+    return Start(config, folder, source, data, flags.calibration_images(args))
+
+
+def search_into(
+    folder: ResultFolder, args: argparse.Namespace, start: Start, workers: Workers, show: Callable[[Progress], None]
+) -> SearchResult:
+    """Search, keeping every iteration in a folder, and measuring if asked to.
+
+    Raises:
+        InputError: A file cannot be used, or no segment of the input may be replaced.
+    """
+    measure = None
+    if start.data is not None and args.measure:
+        measurement = flags.measurement(args, start.source.graph, start.data)
+        measure = Trainings(measurement, folder.measured_path, args.from_scratch)
+    known = read_measured(Path(args.measured_table)) if args.measured_table else []
+    graph, weights = start.source
+    result = search(graph, start.config, None, show, workers, measure, known, weights, Journal(folder))
+    result.calibration = start.calibration
+    return result
+
+
+@contextmanager
+def unfinished(folder: ResultFolder, resumed: bool) -> Iterator[None]:
+    """Mark the search of a folder as one to go on with; one that ends before its first iteration leaves no folder."""
+    folder.mark_unfinished(True)
+    try:
+        yield
+    except BaseException:  # Ctrl-C before the first mutation, too
+        if not (resumed or folder.has_iterations):
+            folder.remove()
+        raise
