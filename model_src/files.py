@@ -252,3 +252,19 @@ def save_rows(rows: Sequence[Mapping[str, object]], path: str | Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def load_rows(path: str | Path) -> list[dict[str, str]]:
+    """Read a CSV table, a dictionary per line.
+
+    Raises:
+        InputError: It cannot be read, or its lines are of different lengths.
+    """
+    with naming(path), Path(path).open(encoding="utf-8", newline="") as file:
+        try:
+            rows = list(csv.DictReader(file, strict=True))
+        except csv.Error as error:
+            raise InputError(f"not a table ({error})") from error
+        if any(None in row or None in row.values() for row in rows):
+            raise InputError("not a table: its lines are of different lengths")
+    return rows

@@ -20,7 +20,6 @@ The folder holds all that is needed to go on with it, and can be moved.
 """
 
 import argparse
-import csv
 import json
 import shutil
 import time
@@ -29,7 +28,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from model_src.files import InputError, load_json, load_pickle, save_json, save_pickle, save_rows, save_text
+from model_src.files import InputError, load_json, load_pickle, load_rows, save_json, save_pickle, save_rows, save_text
 from model_src.places import make_folders
 
 _PARAMS, _PARAMS_JSON, _INPUT = "params.pkl", "params.json", "input.pkl"
@@ -179,9 +178,12 @@ class ResultFolder:
         Raises:
             InputError: The table is missing or not one.
         """
-        rows = self._load_csv(_TABLE, "is this the folder of a finished search?")
+        path = self.path / _TABLE
+        if not path.exists():
+            raise InputError(f"{path}: No such file or directory; is this the folder of a finished search?")
+        rows = load_rows(path)
         if not rows or not {"rank", "file", "iteration", "hash"} <= rows[0].keys():
-            raise InputError(f"{self.path / _TABLE}: not the table of a search")
+            raise InputError(f"{path}: not the table of a search")
         return rows
 
     def load_history(self) -> list[dict[str, str]]:
@@ -190,20 +192,7 @@ class ResultFolder:
         Raises:
             InputError: It is not one.
         """
-        return self._load_csv(_HISTORY, "") if (self.path / _HISTORY).exists() else []
-
-    def _load_csv(self, name: str, hint: str) -> list[dict[str, str]]:
-        path = self.path / name
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file, strict=True))
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}; {hint}") from error
-        except (ValueError, csv.Error) as error:
-            raise InputError(f"{path}: not a table of a search ({type(error).__name__}: {error})") from error
-        if any(None in row or None in row.values() for row in rows):
-            raise InputError(f"{path}: not a table of a search: its lines are of different lengths")
-        return rows
+        return load_rows(self.path / _HISTORY) if (self.path / _HISTORY).exists() else []
 
     # ---- going on with the search ----
 
