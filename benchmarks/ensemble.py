@@ -1,8 +1,9 @@
 """Test an ensemble on networks that no member learnt from, and calibrate its deviation on the dev networks.
 
-Prints a table per family: every member, and the mean of all. With `-calibrate` it writes `ensemble.json` beside the
-members, and `known_pieces.txt`, the pieces of the networks that they learnt from. The division into train, dev and test
-is that of the training scripts.
+Prints a table per family: every member, and the mean of all. Where a family has few dev networks, `-more_data_dir` has
+a cache with others, of which those count that are not in the family's own. With `-calibrate` it writes `ensemble.json`
+beside the members, and `known_pieces.txt`, the pieces of the networks that they learnt from. The division into train,
+dev and test is that of the training scripts.
 """
 
 import sys
@@ -24,6 +25,7 @@ from model_src.encoder.segmentation import segment_with_text  # noqa: E402
 from model_src.encoder.tokenizer import Tokenizer  # noqa: E402
 from model_src.families import DEFAULT_FAMILIES, parse_families  # noqa: E402
 from model_src.family_data import split_names  # noqa: E402
+from model_src.family_data.reading import family_path, iter_family  # noqa: E402
 from model_src.predictor.calibration import Calibration  # noqa: E402
 from model_src.predictor.checkpoint import ALL_FAMILIES  # noqa: E402
 from model_src.predictor.data.psc_cache import PscCache  # noqa: E402
@@ -31,6 +33,7 @@ from model_src.predictor.data.psc_files import load_selected  # noqa: E402
 from model_src.predictor.ensemble import Ensemble, load_ensemble  # noqa: E402
 from model_src.predictor.training.calibration import fit_deviation, within  # noqa: E402
 from model_src.predictor.training.metrics import ranking_metrics  # noqa: E402
+from model_src.search.run import with_run_normalisers  # noqa: E402
 
 COLUMNS = ("srcc", "tau", "top10", "top1pct", "mae")
 
@@ -42,6 +45,19 @@ def scored(ensemble: Ensemble, cache: PscCache, names: Sequence[str]) -> tuple[n
     items = [(entry.graph(cache.table), np.split(entry.order, entry.splits[:-1, 2])) for entry in networks]
     mean, deviation = ensemble.accuracy_scale(cache.family) or (0.0, 1.0)
     truth = (np.array([network.accuracy for network in networks]) - mean) / deviation
+    return ensemble.score_members(items, cache.family), truth
+
+
+def scored_too(
+    ensemble: Ensemble, cache: PscCache, data_dir: Path, encoder: NetworkEncoder, tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for networks of a family's cache in another folder that are not among those of the splits."""
+    known = {network.name for network in cache.networks}
+    others = [one for one in iter_family(cache.family, data_dir) if one.graph.name not in known]
+    graphs = [with_run_normalisers(one.graph) for one in others]
+    items = [(cg, [nodes for _, nodes in segment_with_text(cg, encoder, tokenizer)]) for cg in graphs]
+    mean, deviation = ensemble.accuracy_scale(cache.family) or (0.0, 1.0)
+    truth = (np.array([one.accuracy for one in others]) - mean) / deviation
     return ensemble.score_members(items, cache.family), truth
 
 
@@ -88,15 +104,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("-data_families", default=DEFAULT_FAMILIES, help="families to test on, joined with +")
     add("-cache_dir", type=Path, default=constants.CACHE_DIR, help="folder of the selected splits")
     add("-split_seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="of the division of the networks")
+    add("-more_data_dir", type=Path, help="folder of family caches with further dev networks")
     add("-calibrate", action="store_true", help="write ensemble.json into the folder")
     args = parser.parse_args(argv)
     ensemble = load_ensemble(args.predictor_path)
     vocabulary = VocabularyName(parse_families(DEFAULT_FAMILIES), DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE)
+    files = vocabulary.files()
+    encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
     dev, test, trained_on = {}, {}, []
     for family in parse_families(args.data_families):
         (cache,) = load_selected(args.cache_dir, {family: "all"}, vocabulary)
         names = split_names([network.name for network in cache.networks], 0.1, 0.1, args.split_seed)
         dev[family], test[family] = (scored(ensemble, cache, names[side]) for side in ("dev", "test"))
+        if args.more_data_dir and family_path(family, args.more_data_dir).exists():
+            more = scored_too(ensemble, cache, args.more_data_dir, encoder, tokenizer)
+            dev[family] = tuple(map(np.concatenate, zip(dev[family], more, strict=True)))
         trained_on.append((cache, names["train"]))
     calibrated = Ensemble(ensemble.members, calibration_of(ensemble.weights, dev))
     for family, (scores, truth) in test.items():
@@ -106,9 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("| member | " + " | ".join(COLUMNS) + " |\n|" + "---|" * (len(COLUMNS) + 1))
         print("\n".join(rows_of(calibrated, scores, truth)), flush=True)
     if args.calibrate:
-        folder, files = Path(args.predictor_path[0]), vocabulary.files()
+        folder = Path(args.predictor_path[0])
         calibrated.calibration.save(folder / Calibration.FILE_NAME)
-        encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
         training_pieces(trained_on, encoder, tokenizer).save(folder / KnownPieces.FILE_NAME)
     return 0
 
