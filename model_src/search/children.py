@@ -116,10 +116,13 @@ class Mutation:
         accepted: The children that are better than the input, built.
         screened: The most promising children inside the windows, where networks are scored anew as a whole.
         n_scored: Children scored.
+        n_outside: Those of them outside the windows; where this score accepts children, only of those that are better
+            than the input.
         propagation: Counts and times of the resolution propagation.
     """
 
     accepted: list[Child] = field(default_factory=list)
     screened: list[Screened] = field(default_factory=list)
     n_scored: int = 0
+    n_outside: int = 0
     propagation: Statistics = field(default_factory=Statistics)

@@ -27,12 +27,14 @@ class Brought:
 
     Attributes:
         n_scored: Children scored.
+        n_outside: See `Mutation`.
         propagation: Counts and times of the resolution propagation.
         visited: (score, cost) of every accepted child, repeats included.
         children: The accepted children that were not met before.
     """
 
     n_scored: int
+    n_outside: int
     propagation: Statistics
     visited: list[tuple[float, float]] = field(default_factory=list)
     children: list[Individual] = field(default_factory=list)
@@ -72,6 +74,7 @@ class Journal:
         mutations = [
             {
                 "n_scored": one.n_scored,
+                "n_outside": one.n_outside,
                 "propagation": asdict(one.propagation),
                 "visited": one.visited,
                 "children": [_state(child) for child in one.children],
@@ -102,6 +105,7 @@ def _turn(content: Content, iteration: int, known: dict[str, Individual]) -> Tur
     mutations = [
         Brought(
             int(one["n_scored"]),
+            int(one["n_outside"]),
             _statistics(one["propagation"]),
             [(float(score), float(cost)) for score, cost in one["visited"]],
             [_individual(state, iteration, known) for state in one["children"]],

@@ -104,14 +104,18 @@ class Mutator:
 
     def mutate(self, cg: ComputeGraph, goal: Goal, rng: np.random.Generator) -> Mutation:
         """Score swaps of up to `max_candidate_per_iter` segments with up to `max_target_per_iter` targets each."""
-        accepted, n_scored = [], 0
+        accepted, n_scored, n_outside = [], 0, 0
         for candidate, swap, score, costs_of in self._scored_swaps(cg, goal, rng):
             n_scored += 1
-            # Most fail here, before the network is built.
-            if score > goal.least and goal.contains(known := costs_of(swap.segment)):
+            if score <= goal.least:  # most end here, before the network is built
+                continue
+            if goal.contains(known := costs_of(swap.segment)):
                 accepted.append(self.build(candidate, swap, score, known, goal))
+            else:
+                n_outside += 1
         kept = [child for child in accepted if goal.accepts(child.score, child.costs)]
-        return Mutation(kept, [], n_scored, self._propagator.statistics)
+        n_outside += len(accepted) - len(kept)
+        return Mutation(kept, [], n_scored, n_outside, self._propagator.statistics)
 
     def screen(self, cg: ComputeGraph, goal: Goal, most: int, rng: np.random.Generator) -> Mutation:
         """Score the same swaps as `mutate`; keep the `most` promising ones inside the windows, whatever their score."""
@@ -120,7 +124,8 @@ class Mutator:
             n_scored += 1
             if goal.contains(known := costs_of(swap.segment)):
                 found.append(Screened(swap, score, known))
-        return Mutation([], most_promising(found, goal, most), n_scored, self._propagator.statistics)
+        kept = most_promising(found, goal, most)
+        return Mutation([], kept, n_scored, n_scored - len(found), self._propagator.statistics)
 
     def _scored_swaps(
         self, cg: ComputeGraph, goal: Goal, rng: np.random.Generator

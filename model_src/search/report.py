@@ -228,14 +228,29 @@ def _change_cells(rows: Sequence[Row], column: str) -> list[str]:
 
 
 def summary(result: SearchResult) -> str:
-    """How the search went, a line each: whether it was cut short or found nothing, how much it looked at."""
+    """How the search went, a line each: whether it was cut short, how much it looked at, why it found nothing."""
     lines = ["Interrupted: these are the results so far."] if result.interrupted else []
     if result.out_of_time:
         lines.append("-max_minutes is over: these are the results so far.")
-    if not result.networks:
-        lines.append("No network is better than the input inside the window.")
-    lines.append(f"{result.n_scored} networks scored in {result.seconds:.0f} s, {result.n_distinct - 1} accepted")
-    return "\n".join(lines)
+    rescored = f", {len(result.history):,} of them as whole networks" if result.history else ""
+    accepted = result.n_distinct - 1
+    lines.append(f"{result.n_scored:,} networks scored in {result.seconds:.0f} s{rescored}, {accepted:,} accepted")
+    return "\n".join([*lines, *_why_nothing(result)])
+
+
+def _why_nothing(result: SearchResult) -> list[str]:
+    """Where a search found nothing: what became of the networks, and what to change."""
+    if result.networks:
+        return []
+    outside, inside = result.n_outside, len(result.history)
+    if inside:
+        where = f"{outside:,} networks lay outside of it, of {inside:,} scored as a whole in it none is better"
+    else:
+        where = f"{outside:,} networks were better but outside of it, the other {result.n_scored - outside:,} were not"
+    return [
+        f"No network is better than the input inside the window: {where}.",
+        "Try a wider window (-min_decrease_percent, -max_decrease_percent), -max_score_drop, or a higher -epoch.",
+    ]
 
 
 def mutation_text(result: SearchResult) -> str:
@@ -271,6 +286,7 @@ def _propagation_lines(statistics: Statistics) -> list[str]:
     lines = [
         f"Total calls to MILP: {statistics.calls}",
         f"MILP Success/Fails: {successes.count}/{failures.count}",
+        f"Calls that failed before the MILP: {statistics.forward_failures}",
     ]
     if statistics.unproven:
         lines.append(f"MILP fails without proof: {statistics.unproven}")

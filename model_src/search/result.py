@@ -63,6 +63,7 @@ class SearchResult:
         visited: (merit, cost, iteration) of the input and of every accepted network, repeats included.
         n_distinct: Distinct networks among them.
         n_scored: Networks scored.
+        n_outside: Those of them outside the windows, see `Mutation`.
         propagation: Counts and times of the resolution propagation.
         scorer: Who predicted.
         history: Every network that was scored as a whole, accepted or not, in order.
@@ -81,6 +82,7 @@ class SearchResult:
     visited: list[tuple[float, float, int]] = field(default_factory=list)
     n_distinct: int = 1
     n_scored: int = 0
+    n_outside: int = 0
     scorer: Scorer = NOBODY
     history: list[Individual] = field(default_factory=list)
     weights: NodeWeights | None = None

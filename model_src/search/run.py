@@ -157,6 +157,7 @@ class SearchRun:
         """Take in what mutating one network brought."""
         result = self.result
         result.n_scored += brought.n_scored
+        result.n_outside += brought.n_outside
         result.propagation += brought.propagation
         result.visited += [(*found, iteration) for found in brought.visited]
         result.n_distinct += len(brought.children)
@@ -258,4 +259,4 @@ class SearchRun:
                 build, child.identity, score, score, costs, flops, iteration, score, origin
             )
         visited = [(child.score, child.costs[0]) for child in mutation.accepted]
-        return Brought(mutation.n_scored, mutation.propagation, visited, list(found.values()))
+        return Brought(mutation.n_scored, mutation.n_outside, mutation.propagation, visited, list(found.values()))

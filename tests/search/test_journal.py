@@ -35,7 +35,14 @@ def run(source, config, folder, on_progress=lambda _: None):
 def facts(result):
     """All that is told of a search, but for times."""
     made = genealogy(result)
-    counts = (result.n_scored, result.n_distinct, result.visited, result.measured, result.propagation.calls)
+    counts = (
+        result.n_scored,
+        result.n_outside,
+        result.n_distinct,
+        result.visited,
+        result.measured,
+        result.propagation.calls,
+    )
     return pareto_rows(result), history_rows(result), made, counts
 
 

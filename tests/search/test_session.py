@@ -1,5 +1,6 @@
 """The search from Python: same seed, same result; budget; interruption; empty results; strategies."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from model_src.files import InputError
 from model_src.propagation.milp import Statistics, Tally
 from model_src.search.children import Child, Mutation
 from model_src.search.config import SearchConfig
-from model_src.search.report import frontier_table, mutation_text, pareto_rows
+from model_src.search.report import frontier_table, mutation_text, pareto_rows, summary
 from model_src.search.run import with_run_normalisers
 from model_src.search.session import search
 from model_src.search.strategy import ParetoStrategy
@@ -41,6 +42,37 @@ def test_the_front_is_better_than_the_input_and_sorted(result):
     assert min(scores) > result.source.score
     assert len({one.identity for one in result.front}) == len(scores) > 1
     assert len(result.visited) >= result.n_distinct > len(scores)
+
+
+def test_where_nothing_is_found_it_says_what_became_of_the_networks(source):
+    nowhere = replace(CONFIG, epoch=1, min_flops_decrease_percent=98, max_flops_decrease_percent=99)
+    plain, rescored = run(source, nowhere), run(source, replace(nowhere, rescore_per_iter=5))
+    assert not plain.networks
+    assert not rescored.networks
+    assert 0 < plain.n_outside < plain.n_scored
+    others = plain.n_scored - plain.n_outside
+    assert f"{plain.n_outside:,} networks were better but outside of it, the other {others:,} were not" in summary(
+        plain
+    )
+    assert rescored.n_outside == rescored.n_scored == plain.n_scored
+    assert "-max_score_drop" in summary(rescored)
+
+
+def test_a_search_that_found_something_gives_no_advice(source, result):
+    assert "window" not in summary(result)
+    two_stages = run(source, replace(CONFIG, epoch=1, rescore_per_iter=5))
+    assert f"{two_stages.n_scored:,} networks scored in" in summary(two_stages)
+    assert ", 5 of them as whole networks" in summary(two_stages)
+    assert 0 < two_stages.n_outside < two_stages.n_scored
+
+
+def test_the_counts_of_the_milp_add_up(result):
+    text = mutation_text(result)
+    calls, failed = (
+        int(re.search(rf"{title}: (\d+)", text)[1]) for title in ("calls to MILP", "failed before the MILP")
+    )
+    successes, failures = map(int, re.search(r"Success/Fails: (\d+)/(\d+)", text).groups())
+    assert calls == successes + failures + failed > 0
 
 
 def test_same_seed_same_rows_for_one_and_two_workers(source, result):
@@ -77,7 +109,7 @@ class Offers:
         return 1.0
 
     def mutate(self, graphs, *_):
-        return iter([Mutation(list(self.children), [], len(self.children)) for _ in graphs])
+        return iter([Mutation(list(self.children), [], len(self.children), 0) for _ in graphs])
 
     def scorer(self):
         return NOBODY
