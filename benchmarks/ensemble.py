@@ -61,14 +61,21 @@ def scored_too(
     return ensemble.score_members(items, cache.family), truth
 
 
-def calibration_of(weights: np.ndarray, dev: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Calibration:
-    """The deviation of every family, from its dev networks."""
-    errors = {}
-    for family, (scores, truth) in dev.items():
+Scored = Mapping[str, tuple[np.ndarray, np.ndarray]]  # family -> see `scored`
+
+
+def calibration_of(weights: np.ndarray, dev: Scored, more: Scored) -> Calibration:
+    """The deviation of every family, from its dev networks and further ones; that of all, from the dev networks."""
+
+    def errors(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         means, deviations = np.array(Calibration().summary(scores, weights)).T
-        errors[family] = means - truth, deviations
-    errors[ALL_FAMILIES] = tuple(map(np.concatenate, zip(*errors.values(), strict=True)))
-    return Calibration({family: fit_deviation(*given) for family, given in errors.items()})
+        return means - truth, deviations
+
+    def joined(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+        return fit_deviation(*map(np.concatenate, zip(*[errors(*part) for part in parts], strict=True)))
+
+    families = {family: joined(one[family] for one in (dev, more) if family in one) for family in dev}
+    return Calibration({**families, ALL_FAMILIES: joined(dev.values())})
 
 
 def rows_of(ensemble: Ensemble, scores: np.ndarray, truth: np.ndarray) -> list[str]:
@@ -111,16 +118,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     vocabulary = VocabularyName(parse_families(DEFAULT_FAMILIES), DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE)
     files = vocabulary.files()
     encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
-    dev, test, trained_on = {}, {}, []
+    dev, more, test, trained_on = {}, {}, {}, []
     for family in parse_families(args.data_families):
         (cache,) = load_selected(args.cache_dir, {family: "all"}, vocabulary)
         names = split_names([network.name for network in cache.networks], 0.1, 0.1, args.split_seed)
         dev[family], test[family] = (scored(ensemble, cache, names[side]) for side in ("dev", "test"))
         if args.more_data_dir and family_path(family, args.more_data_dir).exists():
-            more = scored_too(ensemble, cache, args.more_data_dir, encoder, tokenizer)
-            dev[family] = tuple(map(np.concatenate, zip(dev[family], more, strict=True)))
+            more[family] = scored_too(ensemble, cache, args.more_data_dir, encoder, tokenizer)
         trained_on.append((cache, names["train"]))
-    calibrated = Ensemble(ensemble.members, calibration_of(ensemble.weights, dev))
+    calibrated = Ensemble(ensemble.members, calibration_of(ensemble.weights, dev, more))
     for family, (scores, truth) in test.items():
         means, deviations = np.array(calibrated.summary(scores, family)).T
         shares = [within(means - truth, deviations, times) for times in (1, 2)]

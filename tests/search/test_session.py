@@ -63,7 +63,6 @@ def test_a_search_that_found_something_gives_no_advice(source, result):
     two_stages = run(source, replace(CONFIG, epoch=1, rescore_per_iter=5))
     assert f"{two_stages.n_scored:,} networks scored in" in summary(two_stages)
     assert ", 5 of them as whole networks" in summary(two_stages)
-    assert 0 < two_stages.n_outside < two_stages.n_scored
 
 
 def test_the_counts_of_the_milp_add_up(result):
