@@ -4,6 +4,7 @@ Nothing that is loaded here can run code: a pickle may only name the classes tha
 """
 
 import csv
+import fcntl
 import gzip
 import json
 import os
@@ -12,7 +13,7 @@ import secrets
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -199,6 +200,19 @@ def iter_json_object(path: str | Path) -> Iterator[tuple[str, Any]]:
         raise InputError(f"{path}: not a JSON object, or damaged: {error}") from error
 
 
+def _open_locked(path: Path, mode: str) -> IO[Any]:
+    """A new file that is locked while it is open, so that `places.sweep` knows what belongs to nobody."""
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+    while True:
+        # Made by `open`, the file gets the permissions of any new one; the mask for them is never touched.
+        file = open(path, mode, encoding=encoding, newline=newline)  # noqa: SIM115  # the caller closes it
+        with suppress(OSError):  # there are file systems without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            return file
+        file.close()  # it was swept before it was locked
+
+
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` that takes its place when the block ends without an error.
@@ -207,12 +221,10 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         OSError: It cannot be written; the error's `filename` is `path`.
     """
     path = Path(path)
-    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Made by `open`, the file gets the permissions of any new one; the mask for them is never touched.
-        with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as file:
+        with _open_locked(temporary, mode.replace("w", "x")) as file:
             try:
                 yield file
                 file.close()

@@ -1,22 +1,36 @@
 """Places of output: checked before the work whose results go there, swept of what killed runs left, made anew."""
 
+import fcntl
+import glob
+import os
 import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from model_src.files import InputError, atomic_write
 
-LONGEST_WRITE = 3600.0  # seconds: what is older belongs to nobody
+LONGEST_WRITE = 3600.0  # seconds, where there are no locks
 
 
-def sweep(folder: Path, name: str = "*", age: float = 0.0) -> None:
-    """Delete what `atomic_write` left of files in a folder when it was killed, if that is older than `age` seconds."""
+def sweep(folder: Path, name: str = "*") -> None:
+    """Delete what `atomic_write` left of files in a folder when it was killed; what is being written stays."""
     for path in folder.glob(f".{name}.{'[0-9a-f]' * 8}"):
-        with suppress(OSError):  # somebody else swept it
-            if time.time() - path.stat().st_mtime >= age:
+        with suppress(OSError), path.open("rb") as file:  # OSError: somebody else swept it
+            if _is_nobodys(file):
                 path.unlink()
+
+
+def _is_nobodys(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return time.time() - os.fstat(file.fileno()).st_mtime >= LONGEST_WRITE
+    return True
 
 
 def check_writable(*paths: str | Path | None) -> None:
@@ -38,7 +52,7 @@ def check_writable(*paths: str | Path | None) -> None:
             probe.unlink()
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
-        sweep(path.parent, path.name, age=LONGEST_WRITE)
+        sweep(path.parent, glob.escape(path.name))
 
 
 def make_folders(folders: Sequence[Path]) -> bool:

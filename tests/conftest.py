@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import os
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,24 @@ from model_src.encoder.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = Path(os.environ.get("AUTOGO_REFERENCE", ROOT.parent / "shared" / "reference"))
+
+
+@pytest.fixture
+def made_up_children():
+    """Asked for by tests whose searches get children that are none."""
+
+
+@pytest.fixture(autouse=True)
+def sound_searches(request):
+    """Every search of every test keeps what `search.invariants` asks for."""
+    wrong: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: wrong.append(record.getMessage())
+    logger = logging.getLogger("model_src.search.invariants")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    assert not wrong or "made_up_children" in request.fixturenames
 
 
 @pytest.fixture(scope="session")

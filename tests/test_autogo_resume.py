@@ -54,7 +54,8 @@ def whole(request, tmp_path_factory):
 
 def same_results(folder: Path, other: Path) -> bool:
     names = {path.name for path in other.iterdir() if path.suffix in (".csv", ".json")} - {"params.json"}
-    assert "pareto.csv" in names
+    names |= {path.name for path in other.glob("rank_*.pkl")}
+    assert {"pareto.csv", "rank_0.pkl"} <= names
     return all((folder / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,19 @@ BROKEN = {
     "no network": (lambda folder: (folder / "rank_1.pkl").unlink(), [], "rank_1.pkl: No such file"),
     "foreign params": (lambda folder: save_pickle(Foreign(), folder / "params.pkl"), [], "which is not allowed"),
     "other params": (lambda folder: save_pickle([1], folder / "params.pkl"), [], "params.pkl: holds a list"),
+    "help": (lambda folder: save_pickle(Namespace(h=True), folder / "params.pkl"), [], "params.pkl: -h is no flag of"),
+    "another network": (
+        lambda folder: shutil.copy(folder / "rank_0.pkl", folder / "rank_1.pkl"),
+        [],
+        "rank_1.pkl: not the network of rank 1 in the table",
+    ),
+    "file elsewhere": (
+        lambda folder: (folder / "pareto.csv").write_text(
+            (folder / "pareto.csv").read_text().replace("rank_1.pkl", str(folder.parent / "rank_1.pkl"))
+        ),
+        [],
+        "the file of rank 1 is",
+    ),
     "other input": (lambda folder: save_pickle(classifier(5), folder.parent / "input.pkl"), [], "another network"),
     "no input": (lambda folder: (folder.parent / "input.pkl").unlink(), [], "input.pkl: No such file"),
     "foreign file": (
@@ -268,6 +282,17 @@ def test_what_cannot_go_on_is_one_line(searched, case):
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (searched / "train_result.txt").exists()
+
+
+def test_a_file_does_not_say_where_images_are_downloaded_to(searched, tmp_path, cifar_folder):  # noqa: F811
+    args = autogo.parse_args(arguments(tmp_path))
+    for folder, kept in ((tmp_path / "elsewhere", False), (cifar_folder, True)):
+        args.train_data_dir = str(folder)
+        save_pickle(args, searched / "params.pkl")
+        found = autogo.parse_args(["-resume", str(searched), "-num_train_cgs", "1"]).train_data_dir
+        assert (found == str(folder)) == kept
+        given = autogo.parse_args(["-resume", str(searched), "-num_train_cgs", "1", "-train_data_dir", str(folder)])
+        assert given.train_data_dir == str(folder)
 
 
 def test_stored_flags_that_are_none_name_the_file(searched, tmp_path):

@@ -1,8 +1,11 @@
 """Places that cannot be written to, disks that are full, terminals that are gone: one line, and nothing is lost."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 import autogo
 from model_src.cli import run_script
 from model_src.files import InputError, atomic_write
-from model_src.places import check_writable, sweep
+from model_src.places import LONGEST_WRITE, check_writable, sweep
 from model_src.search.result_folder import ResultFolder
 from tests.test_autogo import ROOT, arguments, result_folder
 
@@ -35,16 +38,50 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path, a_file):
     assert a_file.read_text() == "old"
 
 
-def test_what_killed_runs_left_is_swept(tmp_path):
-    names = [".table.csv.0123abcd", ".other.csv.0123abcd", ".table.csv.notes", "table.csv"]
+def test_what_killed_runs_left_is_swept_and_what_is_being_written_stays(tmp_path):
+    names = [".table[1].csv.0123abcd", ".other.csv.0123abcd", ".table[1].csv.notes", "table[1].csv"]
     for name in names:
         (tmp_path / name).touch()
-        os.utime(tmp_path / name, (0, 0))
-    (tmp_path / ".table.csv.abcd0123").touch()  # perhaps another run is writing it
-    check_writable(tmp_path / "table.csv")
-    assert {path.name for path in tmp_path.iterdir()} == {*names[1:], ".table.csv.abcd0123"}
-    sweep(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {".table.csv.notes", "table.csv"}
+    with atomic_write(tmp_path / "table[1].csv") as file:
+        file.write(b"whole")
+        check_writable(tmp_path / "table[1].csv")
+        found = {path.name for path in tmp_path.iterdir()}
+        assert found > {*names[1:]}
+        assert len(found) == 4
+        sweep(tmp_path)
+        assert len([*tmp_path.iterdir()]) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {".table[1].csv.notes", "table[1].csv"}
+    assert (tmp_path / "table[1].csv").read_bytes() == b"whole"
+
+
+def test_a_file_that_was_swept_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+    flock, swept = fcntl.flock, []
+
+    def sweeping(file, how):
+        if not swept:
+            swept.extend(tmp_path.iterdir())
+            swept[0].unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", sweeping)
+    with atomic_write(tmp_path / "table.csv") as file:
+        file.write(b"whole")
+    assert swept
+    assert (tmp_path / "table.csv").read_bytes() == b"whole"
+
+
+def test_without_locks_only_what_is_old_is_swept(tmp_path, monkeypatch):
+    def none(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with atomic_write(tmp_path / "table.csv"):
+        for name, age in ((".a.0123abcd", 0), (".b.0123abcd", 2 * LONGEST_WRITE)):
+            (tmp_path / name).touch()
+            os.utime(tmp_path / name, (time.time() - age,) * 2)
+        sweep(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {".a.0123abcd", "table.csv"}
 
 
 def test_a_failed_write_names_the_file_and_leaves_the_old_one(a_file):

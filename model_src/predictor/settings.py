@@ -1,7 +1,8 @@
 """Sizes of the predictors and settings of their training; needs no PyTorch, so that scripts answer at once."""
 
 import argparse
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from model_src.cli import (
     positive_int,
     thread_count,
 )
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, WeightedNode
 from model_src.families import known_families, parse_families
 from model_src.files import InputError
+
+logger = logging.getLogger(__name__)
 
 N_LABELS = 32  # the operation vocabulary
 N_KERNEL_SIZES = 8  # 0 to 7 pixels
@@ -134,6 +137,16 @@ def with_map_size(graph: ComputeGraph, map_size: int | None) -> ComputeGraph:
     if map_size is None:
         return graph
     return graph.with_normalisers({**graph.normalisers, "max_derived_H": map_size, "max_derived_W": map_size})
+
+
+def warn_of_large_kernels(name: str, nodes: Iterable[WeightedNode]) -> None:
+    """Log a warning if predictors see a kernel smaller than it is."""
+    largest = max((side for node in nodes for side in node.kernel[2:]), default=0)
+    if largest >= N_KERNEL_SIZES:
+        logger.warning(
+            "%s: kernels of up to %d pixels; predictors know %d at most, see larger ones as that, and are less sure",
+            name, largest, N_KERNEL_SIZES - 1,
+        )  # fmt: skip
 
 
 def sample_count(text: str) -> str:

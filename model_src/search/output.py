@@ -1,6 +1,7 @@
 """Writing what a search found, and training it: from a `SearchResult` into its result folder."""
 
 import argparse
+import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -62,8 +63,7 @@ def reopened_folder(args: argparse.Namespace) -> ResultFolder:
         InputError: A file that the search reads is another one than when it began, or the folder cannot be written to.
     """
     folder = ResultFolder(args.resume)
-    for path in (folder.path, *filter(Path.is_dir, folder.path.iterdir())):
-        sweep(path)
+    _sweep(folder)
     known = folder.load_details()
     files = {name: path for name, path in _files_read(args).items() if name != "model_path"}  # a copy is in the folder
     details = provenance(files)
@@ -74,6 +74,12 @@ def reopened_folder(args: argparse.Namespace) -> ResultFolder:
     details["files"]["model_path"] = known["files"]["model_path"]
     folder.save_params(argparse.Namespace(**{**vars(args), "resume": None}), details)
     return folder
+
+
+def _sweep(folder: ResultFolder) -> None:
+    """Delete what killed runs left of files that they were writing."""
+    for path in (folder.path, *filter(Path.is_dir, folder.path.glob("*"))):
+        sweep(path)
 
 
 def _files_read(args: argparse.Namespace) -> dict[str, str]:
@@ -111,7 +117,7 @@ def write_results(result: SearchResult, folder: ResultFolder) -> Failures:
             folder.save_history(history_rows(result))
     for one in result.networks:
         with failures.kept():
-            folder.save_graph(one.rank, one.graph)
+            folder.save_graph(one.rank, _on_its_own(one.graph))
             if one.inherited:
                 state = one.module().state_dict()
                 folder.save_weights(one.rank, {name: value.numpy() for name, value in state.items()})
@@ -120,6 +126,11 @@ def write_results(result: SearchResult, folder: ResultFolder) -> Failures:
     with failures.kept():
         folder.save_report(mutation_text(result))
     return failures
+
+
+def _on_its_own(graph: ComputeGraph) -> ComputeGraph:
+    """The graph, each part an object of its own: what parts share, and so the bytes of a pickle, tells of resumes."""
+    return ComputeGraph.from_state_dict(json.loads(json.dumps(graph.state_dict())))
 
 
 def write_pictures(
@@ -166,6 +177,7 @@ def stored_search(folder: ResultFolder, model_path: str) -> tuple[WeightedGraph,
     Raises:
         InputError: A file is missing or damaged, or the input is not what the search started from.
     """
+    _sweep(folder)
     source_row, stored = stored_networks(folder)
     path = folder.input_path if folder.input_path.exists() else Path(model_path)
     source = load_network(path)
@@ -173,7 +185,7 @@ def stored_search(folder: ResultFolder, model_path: str) -> tuple[WeightedGraph,
         raise InputError(f"{folder.path}: its search started from another network than {path} is")
     networks = []
     for one in stored:
-        graph, weights = load_network(one.path)
+        graph, weights = one.network()
         inherited = None if weights is None else all_of(weights)
         networks.append(FrontierNetwork(one.rank, graph, one.iteration, inherited))
     return source, networks

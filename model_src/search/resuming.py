@@ -29,6 +29,7 @@ _FREE = (
     "logs_dir",
     "resume",
 )
+_WITHOUT_EFFECT = "predictor_"  # flags that are accepted as published
 
 
 def resumed_flags(parser: FlagParser, args: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:
@@ -37,7 +38,10 @@ def resumed_flags(parser: FlagParser, args: argparse.Namespace, argv: Sequence[s
     Raises:
         InputError: The folder holds no search, or flags differ that may not.
     """
-    line = list(flag_words(_stored_params(args)))
+    params = _stored_params(args)
+    if foreign := [name for name in params if name not in vars(args) and not name.startswith(_WITHOUT_EFFECT)]:
+        raise InputError(f"{_params_path(args)}: -{foreign[0]:.30} is no flag of a search")
+    line = list(flag_words(params))
     try:
         stored = vars(parser.parse_args(line))
     except InputError as error:
@@ -46,7 +50,15 @@ def resumed_flags(parser: FlagParser, args: argparse.Namespace, argv: Sequence[s
     for name, value in vars(resumed).items():
         if value != stored[name] and not _may_become(name, stored, resumed):
             raise InputError(f"-resume {args.resume}: its search had -{name} {stored[name]}, not {value}")
+    if not _has_images(resumed.train_data_dir):  # a file does not say where they are downloaded to
+        resumed.train_data_dir = args.train_data_dir
     return resumed
+
+
+def _has_images(folder: str) -> bool:
+    from model_src.training.cifar10_data import is_complete
+
+    return is_complete(folder)
 
 
 def _may_become(name: str, stored: Mapping[str, Any], resumed: argparse.Namespace) -> bool:

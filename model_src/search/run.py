@@ -11,6 +11,7 @@ from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
 from model_src.files import InputError
+from model_src.predictor.settings import warn_of_large_kernels
 from model_src.runtime import random_stream
 from model_src.search.children import Mutation, Rating, Screened
 from model_src.search.config import SearchConfig, parse_drop
@@ -77,6 +78,7 @@ class SearchRun:
         windows = tuple(
             Window(objective, value, *rest) for (objective, *rest), value in zip(limits, values, strict=True)
         )
+        warn_of_large_kernels(cg.name, cg.weighted_nodes)
         prescreen = workers.baseline(cg, (config.seed, 0))
         self._scorer = workers.scorer()
         if self._rescoring is None and config.predictor_type == "GNN":
@@ -114,7 +116,7 @@ class SearchRun:
     def iterate(self, iteration: int, known: Turn | None, journal: Journal | None) -> bool:
         """Do an iteration, or take it as it is known; False ends the search (the budget is spent)."""
         parents = self._strategy.choose_parents(iteration, random_stream(self._config.seed, iteration))
-        if known:
+        if known and not self._is_cut_short(known, len(parents)):
             for brought in known.mutations:
                 self._take(brought, iteration)
             self._take_rescored(known.rescored, iteration)
@@ -123,8 +125,17 @@ class SearchRun:
             turn = self._mutated(parents, iteration)
             if journal:
                 journal.append(turn)
+        return self._may_score(self.result.n_scored)
+
+    def _may_score(self, n_scored: int) -> bool:
+        """Whether after so many scored networks more may be scored."""
         most = self._config.max_visited_architecture
-        return most is None or self.result.n_scored < most
+        return most is None or n_scored < most
+
+    def _is_cut_short(self, known: Turn, n_parents: int) -> bool:
+        """Whether a smaller budget than the present one ended an iteration before its last parent."""
+        n_scored = self.result.n_scored + sum(brought.n_scored for brought in known.mutations)
+        return len(known.mutations) < n_parents and self._may_score(n_scored)
 
     def _mutated(self, parents: Sequence[Individual], iteration: int) -> Turn:
         """Mutate the parents and take in their children.
@@ -141,7 +152,7 @@ class SearchRun:
             turn.mutations.append(self._brought(parent, mutation, iteration))
             self._take(turn.mutations[-1], iteration)
             self._on_progress(Progress(iteration, number, len(parents), result.n_scored, len(strategy.front)))
-            if config.max_visited_architecture is not None and result.n_scored >= config.max_visited_architecture:
+            if not self._may_score(result.n_scored):
                 break
             if config.max_minutes is not None and self._seconds() >= 60 * config.max_minutes:
                 raise OutOfTimeError

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.weights import NodeWeights
 from model_src.processes import TaskError
+from model_src.search import invariants
 from model_src.search.config import MutatorFiles, SearchConfig
 from model_src.search.feedback import Measure, MeasuredNetwork
 from model_src.search.journal import Journal
@@ -64,4 +65,6 @@ def search(
         run.result.out_of_time = True
     except (KeyboardInterrupt, TaskError) as error:
         run.result.stopped_by = error
-    return run.finish()
+    result = run.finish()
+    invariants.check(result)
+    return result

@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.load import load_cg, load_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 from model_src.search.genealogy import Step
 from model_src.search.journal import Journal, Turn
@@ -33,13 +35,20 @@ class StoredNetwork:
     path: Path
     row: Cells = field(repr=False)
 
-    def graph(self) -> ComputeGraph:
-        """The network.
+    def network(self) -> WeightedGraph:
+        """The network, with its weights if there are any.
 
         Raises:
-            InputError: Its file is missing or damaged.
+            InputError: Its file is missing or damaged, or holds another network than the table says.
         """
-        return load_cg(self.path)
+        found = load_network(self.path)
+        if canonical_hash(found.graph) != self.row["hash"]:
+            raise InputError(f"{self.path}: not the network of rank {self.rank} in the table of its search")
+        return found
+
+    def graph(self) -> ComputeGraph:
+        """The network alone; see `network`."""
+        return self.network().graph
 
 
 def stored_networks(folder: ResultFolder) -> tuple[Cells, list[StoredNetwork]]:

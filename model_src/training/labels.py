@@ -12,6 +12,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError
 from model_src.labels.measured import Budget, MeasuredTable
 from model_src.labels.table import DECIMALS, TRAIN, LabelRow, mean_accuracies
+from model_src.places import sweep
 from model_src.search_space.sampling import Drawn, config_hash
 from model_src.training.cifar10_download import fetch_cifar10
 from model_src.training.cost import say_cost
@@ -87,6 +88,7 @@ def trained_rows(subjects: Sequence[Subject], measurement: Measurement, path: st
     n_images = len(data.split(recipe.train_images, recipe.held_out).train_images)
     budget = Budget(recipe.epochs, n_images, recipe.batch_size, recipe.name)
     table, states = MeasuredTable(path, budget), Path(path).with_suffix(".states")
+    sweep(states)
     left = {
         Job(subject.graph, seed, states / f"{subject.graph_hash}_{seed}.safetensors", subject.inherited): subject
         for seed, subject in product(range(measurement.n_runs), subjects)

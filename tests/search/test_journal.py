@@ -24,9 +24,9 @@ RESCORED = replace(PLAIN, rescore_per_iter=12)
 MEASURED = replace(RESCORED, epoch=2, rounds=2, measure=2)
 
 
-def run(source, config, folder, on_progress=lambda _: None):
+def run(source, config, folder, on_progress=lambda _: None, n_jobs=1):
     measure = Measured() if config.measure else None
-    with Workers(TinyFactory(), 1) as workers:
+    with Workers(TinyFactory(), n_jobs) as workers:
         return search(
             source, config, on_progress=on_progress, workers=workers, measure=measure, journal=Journal(folder)
         )
@@ -128,3 +128,17 @@ def test_the_files_are_small(whole):
     _, _, folder = whole
     for path, content in folder.iterations():
         assert path.stat().st_size < len(json.dumps(content)) / 4
+
+
+@pytest.mark.parametrize("most", [1, 30, 61, 100])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_budget_is_overshot_by_less_than_one_parents_children_and_a_larger_one_goes_on(
+    source, whole, tmp_path, most, n_jobs
+):
+    config, expected, _ = whole
+    if config.measure:
+        pytest.skip("what is measured depends on the number of iterations")
+    folder = ResultFolder(tmp_path)
+    result = run(source, replace(config, max_visited_architecture=most), folder, n_jobs=n_jobs)
+    assert most <= result.n_scored < most + 4 * 12  # candidates x targets, see `TinyFactory`
+    assert facts(run(source, config, folder)) == expected

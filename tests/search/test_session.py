@@ -114,6 +114,7 @@ class Offers:
         return NOBODY
 
 
+@pytest.mark.usefixtures("made_up_children")
 def test_a_network_found_twice_counts_once(source):
     swap = SimpleNamespace(apply=lambda *_: source)
     children = [Child(swap, identity, 2.0, (mflops,)) for identity, mflops in (("x", 9), ("x", 9), ("y", 8))]
@@ -147,6 +148,7 @@ def test_twice_as_many_are_screened_as_are_scored_as_a_whole(source):
     assert asked == [14]
 
 
+@pytest.mark.usefixtures("made_up_children")
 @pytest.mark.parametrize(("budget", "n_mutated"), [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3)])
 def test_the_budget_is_reached_with_the_last_network_that_it_allows(source, budget, n_mutated):
     swap = SimpleNamespace(apply=lambda *_: source)
@@ -160,6 +162,7 @@ def test_the_budget_is_reached_with_the_last_network_that_it_allows(source, budg
     assert result.n_scored == 3 * n_mutated
 
 
+@pytest.mark.usefixtures("made_up_children")
 def test_the_budget_ends_an_iteration_between_its_parents(source):
     """The first iteration scores 2 networks, which are on the front with the input; the second has 3 parents."""
     swap = SimpleNamespace(apply=lambda *_: source)

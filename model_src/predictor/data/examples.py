@@ -17,7 +17,7 @@ from model_src.predictor.data.batching import Pack
 from model_src.predictor.data.blocks import Network, pack_networks, pack_splits
 from model_src.predictor.data.packing import checked_features, stack_features
 from model_src.predictor.data.psc_cache import PscCache, build_cache
-from model_src.predictor.settings import with_map_size
+from model_src.predictor.settings import warn_of_large_kernels, with_map_size
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ def _stacked(caches: Sequence[PscCache], map_size: int | None) -> tuple[NodeFeat
     graphs: list[ComputeGraph] = []
     merges: list[np.ndarray] = []
     for number, cache in enumerate(caches):
+        warn_of_large_kernels(cache.family, cache.table.weighted_nodes)
         for network in cache.networks:
             key = number, *network.normalisers.values()
             if key not in tables:

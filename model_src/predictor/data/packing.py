@@ -25,7 +25,7 @@ def pack_graphs(graphs: Sequence[ComputeGraph]) -> Pack:
     """Pack whole graphs; item i is graph i.
 
     Raises:
-        ValueError: A graph has no normalisers, or an operation or a kernel that predictors do not know.
+        ValueError: A graph has no normalisers, or an operation that predictors do not know.
     """
     n_nodes, n_edges = [graph.n_nodes for graph in graphs], [len(graph.edge_pairs) for graph in graphs]
     node_start, edge_start = np.cumsum([0, *n_nodes]), np.cumsum([0, *n_edges])
@@ -118,18 +118,18 @@ def edge_array(graph: ComputeGraph) -> np.ndarray:
 
 
 def checked_features(graph: ComputeGraph) -> NodeFeatures:
-    """The features of a graph's nodes.
+    """The features of a graph's nodes; a kernel that is larger than predictors know is seen as the largest they know.
 
     Raises:
-        ValueError: The graph has no normalisers, or an operation or a kernel that predictors do not know.
+        ValueError: The graph has no normalisers, or an operation that predictors do not know.
     """
     if None in graph.normalisers.values():
         raise ValueError(f"{graph.name}: the graph has no feature normalisers")
     features = node_features(graph)
-    for what, values, end in (("kernel size", features.kernel, N_KERNEL_SIZES), ("operation", features.op, N_LABELS)):
-        if values.size and not (values.min() >= 0 and values.max() < end):
-            raise ValueError(f"{graph.name}: {what} {values.max()} is unknown to predictors, they end at {end - 1}")
-    return features
+    if features.op.size and not (features.op.min() >= 0 and features.op.max() < N_LABELS):
+        largest = features.op.max()
+        raise ValueError(f"{graph.name}: operation {largest} is unknown to predictors, they end at {N_LABELS - 1}")
+    return features._replace(kernel=np.minimum(features.kernel, N_KERNEL_SIZES - 1))
 
 
 def stack_features(features: Sequence[NodeFeatures]) -> tuple[NodeFeatures, list[np.ndarray]]:

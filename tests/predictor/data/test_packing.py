@@ -4,6 +4,7 @@ import pytest
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.predictor.data.packing import checked_features, pack_graphs, stack_features
+from model_src.predictor.settings import warn_of_large_kernels
 from tests.conftest import conv, regular
 from tests.predictor.helpers import bounds_of, packed, random_graph
 
@@ -41,8 +42,6 @@ def test_every_split_knows_its_network():
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        (conv("x", 8, 3, 8, kernel=9), "big: kernel size 9 is unknown"),
-        (conv("x", 8, 3, 8, kernel=(1, 8)), "big: kernel size 8 is unknown to predictors, they end at 7"),
         (regular("x", "relu", 40, 8, 8), r"node x .*unknown operation .relu. \(index 40\)"),
     ],
 )
@@ -50,6 +49,15 @@ def test_what_predictors_do_not_know_is_named(tiny_graph, node, message):
     graph = ComputeGraph.from_nodes("big", (1, 8, 8, 3), [node], [], tiny_graph.normalisers)
     with pytest.raises(ValueError, match=message):
         pack_graphs([tiny_graph, graph])
+
+
+@pytest.mark.parametrize(("kernel", "seen"), [(11, [7, 7]), ((1, 8), [1, 7]), (7, [7, 7])])
+def test_large_kernels_are_seen_as_the_largest_known(tiny_graph, kernel, seen, caplog):
+    node = conv("x", 8, 3, 8, kernel=kernel)
+    graph = ComputeGraph.from_nodes("big", (1, 8, 8, 3), [node], [], tiny_graph.normalisers)
+    assert checked_features(graph).kernel.tolist() == [seen]
+    warn_of_large_kernels("big", graph.weighted_nodes)
+    assert caplog.messages == [] if kernel == 7 else caplog.messages[0].startswith("big: kernels of up to")
 
 
 def test_graphs_share_the_features_of_equal_nodes_under_equal_normalisers(tiny_graph):
