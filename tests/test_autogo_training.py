@@ -46,10 +46,10 @@ def make_search(tmp_path, images, **flags) -> Path:
     save_pickle(autogo.parse_args(arguments(tmp_path, **changes)), folder / "params.pkl")
     with (folder / "pareto.csv").open("w") as file:
         writer = csv.writer(file)
-        writer.writerow(["rank", "file", "score", "iteration", "hash"])
+        writer.writerow(["rank", "file", "score", "mflops", "iteration", "hash"])
         for rank, graph in GRAPHS.items():
             file_name = "" if rank == "input" else f"rank_{rank}.pkl"
-            writer.writerow([rank, file_name, 1.0, ITERATIONS[rank], canonical_hash(graph)])
+            writer.writerow([rank, file_name, 1.0, 2.0, ITERATIONS[rank], canonical_hash(graph)])
             if file_name:
                 save_pickle(graph, folder / file_name)
     return folder
