@@ -11,6 +11,7 @@ from pathlib import Path
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.inheritance import all_of, inherit
 from model_src.comp_graph.load import load_network
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
