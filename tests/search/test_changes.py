@@ -41,8 +41,7 @@ def searched(family):
     source = load_cg(ROOT / "architectures" / f"{family}_best.pkl")
     with Workers(TinyFactory(family=family), 1) as workers:
         result = search(source, config, workers=workers)
-    result.front = sorted(result.history, key=lambda one: -one.n_swaps)[:4]
-    return result
+    return replace(result, front=sorted(result.history, key=lambda one: -one.n_swaps)[:4])
 
 
 @cache
