@@ -85,8 +85,8 @@ def out_of_order(plan: NetworkPlan, operands: Mapping[str, tuple[str, ...]]) -> 
 
 
 def _permuted(step: Step, own: Weights, source: _Channels) -> Weights:
-    if step.operation.needs_order:
-        return {name: value.copy() for name, value in own.items()}
+    if step.operation.needs_order or source.is_sorted:
+        return dict(own)
     if step.operation.channels is Channels.CHOSEN:
         inner, outputs = _in_groups(step, source)
         own = {name: value[outputs] for name, value in own.items()}

@@ -4,6 +4,7 @@
 none change a tensor in place. Most networks need neither, once two more operations have a form.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,33 @@ def _by_one_trace(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     program = torch.export.export(module, (example,), strict=False)
     _write_elsewhere(program.graph)
     program.graph_module.recompile()
+    if all(_is_single(node.meta.get("val")) for node in program.graph.nodes):
+        return _translated(program)
     program.run_decompositions = lambda *_: program  # what would trace again
     return _exported(program, example, custom_translation_table=_FORMS)
+
+
+def _is_single(value: Any) -> bool:
+    """Whether a result of an operation is a tensor of float32, or no tensor at all."""
+    return not isinstance(value, Tensor) or value.dtype == torch.float32
+
+
+def _translated(program: torch.export.ExportedProgram) -> onnx.ModelProto:
+    """What `torch.onnx.export` makes of a program in which no number changes its type, without looking for such."""
+    from torch.onnx._internal.exporter import _core  # of no public name; if it is not there, the usual way is taken
+
+    return _core._exported_program_to_onnx_program(program, registry=_registry()).model_proto
+
+
+@cache
+def _registry() -> Any:
+    """How PyTorch writes operations in ONNX; making it takes as long as tracing fifty layers."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    registry = ONNXRegistry.from_torchlib()
+    for operation, form in _FORMS.items():
+        registry.register_op(operation, form)  # type: ignore[arg-type]
+    return registry
 
 
 def _write_elsewhere(graph: fx.Graph) -> None:
