@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -60,7 +60,7 @@ def read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [{**dict.fromkeys(COLUMNS, ""), **row} for row in csv.DictReader(file, restval="")]
 
 
 def tables(rows: Sequence[dict[str, str]]) -> str:
@@ -82,7 +82,21 @@ def tables(rows: Sequence[dict[str, str]]) -> str:
     lines += ["", "| in the way | networks | such as |", "|---|---|---|"]
     for blocker, names in sorted(blockers.items(), key=lambda item: (-len(item[1]), item[0])):
         lines.append(f"| {blocker} | {len(names)} | {', '.join(names[:3])} |")
+    lines += ["", "| of note | networks | which |", "|---|---|---|"]
+    for note, is_so in _NOTES.items():
+        names = [row["name"] for row in rows if is_so(row)]
+        lines.append(f"| {note} | {len(names)} | {', '.join(names) or '-'} |")
     return "\n".join(lines)
+
+
+# What is worth a word -> whether it is so of a result.
+_NOTES: dict[str, Callable[[dict[str, str]], bool]] = {
+    "exact in float64, where rounding goes beyond the limit in float32": lambda row: row["precision"] == "float64",
+    "without their auxiliary output, `aux=False`": lambda row: "aux=False" in row["note"],
+    "FLOPs apart from PyTorch's count by more than 0.01 %": lambda row: (
+        bool(row["flops_ratio"]) and abs(float(row["flops_ratio"]) - 1) > 1e-4
+    ),
+}
 
 
 def kind(row: dict[str, str]) -> str:

@@ -89,7 +89,8 @@ def test_a_table_goes_on_where_it_ends(tmp_path, monkeypatch, capsys):
     def answer(source, name, limit):
         asked.append(name)
         share = 0.05 if name == "resnet50" else 0.0
-        return zoo.Found("exact", 1e-9, share, "", 1.5)._asdict()
+        note = "without its auxiliary output (aux=False)" if name == "resnet50" else ""
+        return zoo.Found("exact", 1e-9, share, 0.99, 1.5, precision="float64", note=note)._asdict()
 
     monkeypatch.setattr(real_networks, "run_one", answer)
     path = tmp_path / "table.csv"
@@ -104,6 +105,9 @@ def test_a_table_goes_on_where_it_ends(tmp_path, monkeypatch, capsys):
     table = capsys.readouterr().out
     assert "| light | 3 | 1 | 1 | 0 | 1 | 0 | 0 | 1.5 | 1.5 |" in table
     assert "| Sort | 1 | x |" in table
+    assert "in float32 | 2 | squeezenet, resnet50 |" in table
+    assert "`aux=False` | 1 | resnet50 |" in table
+    assert "0.01 % | 2 | squeezenet, resnet50 |" in table
 
 
 def test_one_network_in_its_own_process():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from onnx_ir.passes.common import InlinePass
 from onnxscript import opset18 as op
 from torch import Tensor, fx, nn
 
@@ -70,7 +71,9 @@ def _translated(program: torch.export.ExportedProgram) -> onnx.ModelProto:
     """What `torch.onnx.export` makes of a program in which no number changes its type, without looking for such."""
     from torch.onnx._internal.exporter import _core  # of no public name; if it is not there, the usual way is taken
 
-    return _core._exported_program_to_onnx_program(program, registry=_registry()).model_proto
+    found = _core._exported_program_to_onnx_program(program, registry=_registry())
+    InlinePass()(found.model)
+    return found.model_proto
 
 
 @cache

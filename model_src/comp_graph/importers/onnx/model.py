@@ -248,10 +248,11 @@ def _operation(node: onnx.NodeProto, position: int) -> OnnxOp:
 
 
 def _needed(ops: Iterable[OnnxOp], constants: Mapping[str, np.ndarray], output: str) -> list[OnnxOp]:
-    """The operations that the output depends on."""
+    """The operations that the output depends on, without further results that nobody reads."""
     wanted, kept = {output}, []
     for op in reversed(list(ops)):
         if wanted.intersection(op.outputs):
-            kept.append(op)
+            others = (name if name in wanted else "" for name in op.outputs[1:])
+            kept.append(op._replace(outputs=(op.outputs[0], *others)))
             wanted.update(name for name in op.inputs if name not in constants)
     return kept[::-1]
