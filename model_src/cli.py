@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar, cast
 
@@ -184,6 +185,8 @@ class _LastingStream:
 
     def __init__(self, stream: TextIO | None):
         self._stream = stream or _nowhere()
+        if isinstance(self._stream, TextIOWrapper):
+            self._stream.reconfigure(errors="backslashreplace")  # a path need not be text
 
     def write(self, text: str) -> int:
         """Write, if that is still possible."""

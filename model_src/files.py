@@ -202,10 +202,10 @@ def iter_json_object(path: str | Path) -> Iterator[tuple[str, Any]]:
 
 def _open_locked(path: Path, mode: str) -> IO[Any]:
     """A new file that is locked while it is open, so that `places.sweep` knows what belongs to nobody."""
-    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+    encoding, errors, newline = (None, None, None) if "b" in mode else ("utf-8", "backslashreplace", "")  # odd paths
     while True:
         # Made by `open`, the file gets the permissions of any new one; the mask for them is never touched.
-        file = open(path, mode, encoding=encoding, newline=newline)  # noqa: SIM115  # the caller closes it
+        file = open(path, mode, encoding=encoding, errors=errors, newline=newline)  # noqa: SIM115  # its caller closes it
         with suppress(OSError):  # there are file systems without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         if path.exists():

@@ -42,11 +42,11 @@ def check_writable(*paths: str | Path | None) -> None:
     for path in paths:
         if path is None:
             continue
-        if Path(path).is_dir():
-            raise InputError(f"{path}: a folder, not a file that can be written")
         path = Path(path)
-        place = next(parent for parent in path.absolute().parents if parent.exists())
         try:
+            if path.is_dir():
+                raise InputError(f"{path}: a folder, not a file that can be written")
+            place = next(parent for parent in path.absolute().parents if parent.exists())
             with atomic_write(probe := place / f".{secrets.token_hex(8)}"):
                 pass
             probe.unlink()

@@ -154,6 +154,19 @@ def test_killed_workers_change_no_byte(finished, two_workers, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_stopped_worker_is_ended_at_its_limit_and_changes_no_byte(finished, tmp_path):
+    short = "from model_src.search.config import SearchConfig; SearchConfig.patience = property(lambda self: 60.0)"
+    command = [sys.executable, "-c", f"{short}; import autogo; autogo.cli()", *arguments(tmp_path, n_jobs=2)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert wait_for(lambda: len(workers(process.pid)) == 2)
+        os.kill(workers(process.pid)[0], signal.SIGSTOP)
+        _, text = process.communicate()
+    assert process.returncode == 0
+    assert "not done within 60 s; it is done again" in text
+    assert (result_folder(tmp_path) / "pareto.csv").read_bytes() == (finished / "pareto.csv").read_bytes()
+
+
+@pytest.mark.slow
 def test_workers_end_with_a_killed_search(two_workers):
     process, children = two_workers
     process.kill()

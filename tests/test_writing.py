@@ -175,3 +175,23 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "File too large" in done.stderr
     assert not [path for path in Path(tmp_path).rglob("*") if path.is_file()]
+
+
+def test_a_place_whose_name_is_no_text(tmp_path):
+    place = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")
+    flags = arguments(tmp_path, epoch=1, max_candidate_per_iter=2, output_dir=place, logs_dir=place)
+    done = subprocess.run([sys.executable, "autogo.py", *flags], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0
+    (folder,) = Path(place).iterdir()
+    assert done.stdout.splitlines()[-1].decode().startswith(f"Results are in {tmp_path}/\\udcff\\udcfe/nb201_")
+    assert (folder / "pareto.csv").exists()
+    assert not (folder / "unfinished").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "b/" * 2500], ids=["name", "path"])
+def test_a_place_whose_name_is_too_long_is_one_line(tmp_path, name):
+    with pytest.raises(InputError, match=r"-output_dir.*File name too long") as caught:
+        autogo.main(arguments(tmp_path, output_dir=tmp_path / name))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="File name too long"):
+        check_writable(tmp_path / name / "file")

@@ -17,6 +17,7 @@ from model_src.training.recipe import AUTOMATIC, Execution, Recipe
 logger = logging.getLogger(__name__)
 
 IMAGES_TIMED = 32
+SLOWEST = 100.0  # MFLOPs per second; a core does some 10,000
 PASSES = 3  # training on an image costs three times a test of it: forward, and backward to maps and to weights
 
 
@@ -58,6 +59,13 @@ def images_per_training(config: Recipe, data: ImageData) -> float:
         len(data.split(config.train_images, config.held_out).train_images),
     )
     return config.epochs * n_learnt + n_tests * len(data.test_images) / PASSES
+
+
+def patience(trainings: Sequence[ComputeGraph], config: Recipe, data: ImageData) -> float:
+    """Seconds after which the longest of these trainings hangs: an hour, and its work at a very slow core's speed."""
+    op2i = OP2I().build_from_file()
+    mflops = max((compute_cg_flops(cg, op2i, allow_zero=True) for cg in trainings), default=0.0)
+    return 3600.0 + PASSES * mflops * images_per_training(config, data) / SLOWEST
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from model_src.labels.table import DECIMALS, TRAIN, LabelRow, mean_accuracies
 from model_src.places import sweep
 from model_src.search_space.sampling import Drawn, config_hash
 from model_src.training.cifar10_download import fetch_cifar10
-from model_src.training.cost import say_cost
+from model_src.training.cost import patience, say_cost
 from model_src.training.image_data import ImageSource
 from model_src.training.loop import check_execution
 from model_src.training.pool import Job, train_jobs
@@ -96,7 +96,8 @@ def trained_rows(subjects: Sequence[Subject], measurement: Measurement, path: st
     }
     yield from list(table.rows)
     say_cost([job.graph for job in left], recipe, data, how, measurement.n_jobs)
-    for job, outcome in train_jobs(list(left), recipe, measurement.images, how, measurement.n_jobs):
+    limit = patience([job.graph for job in left], recipe, data)
+    for job, outcome in train_jobs(list(left), recipe, measurement.images, how, measurement.n_jobs, limit):
         table.append(_row(left[job], job.seed, budget, outcome))
         if job.state:
             job.state.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from model_src.comp_graph.inheritance import Inheritance
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.processes import Outcome, Task, TaskError, TaskPool
 from model_src.runtime import device_names
+from model_src.training.cost import patience
 from model_src.training.image_data import ImageData, ImageSource
 from model_src.training.recipe import Execution, Recipe, RunResult
 
@@ -35,7 +36,12 @@ class Job(NamedTuple):
 
 
 def train_jobs(
-    jobs: Sequence[Job], config: Recipe, images: ImageSource, how: Execution, n_jobs: int = 1
+    jobs: Sequence[Job],
+    config: Recipe,
+    images: ImageSource,
+    how: Execution,
+    n_jobs: int = 1,
+    limit: float | None = None,
 ) -> Iterator[tuple[Job, RunResult | str]]:
     """Do trainings, with a progress bar; yields each as soon as it ends, with its result or why it failed.
 
@@ -48,6 +54,7 @@ def train_jobs(
         images: Reads the images.
         how: Where and how to compute; without a device, on all GPUs in turn.
         n_jobs: Trainings at a time, at least one on each device.
+        limit: Seconds after which one hangs and is done again; None for never.
 
     Raises:
         InputError: The images are damaged.
@@ -62,7 +69,7 @@ def train_jobs(
         tqdm(total=len(jobs), unit="training", desc="trainings", disable=not jobs) as bar,
         TaskPool(_OneThread(images), n_jobs, reuse=False) as pool,
     ):
-        for outcome in pool.as_finished(tasks):
+        for outcome in pool.as_finished(tasks, limit):
             bar.update()
             yield jobs[outcome.position], _result(outcome)
 
@@ -84,7 +91,8 @@ def train_apart(
         InputError: There is no such device or framework, which other trainings would meet, too.
     """
     with TaskPool(partial(_given, images), 1, reuse=False) as pool:
-        (outcome,) = pool.as_finished([_task(title, job, config, how, progress)])
+        task = _task(title, job, config, how, progress)
+        (outcome,) = pool.as_finished([task], patience([job.graph], config, images))
     return _result(outcome)
 
 

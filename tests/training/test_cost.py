@@ -9,6 +9,7 @@ from dataclasses import replace  # noqa: E402
 
 from model_src.training import cost  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
+from model_src.training.cost import patience  # noqa: E402
 from model_src.training.recipe import Execution, TrainConfig  # noqa: E402
 from tests.training.conftest import classifier  # noqa: E402
 
@@ -73,3 +74,15 @@ def test_a_network_that_cannot_be_built_is_left_out_of_the_measurement(data, cap
         cost.say_cost([], TrainConfig(), data, CPU)
     (message,) = caplog.messages
     assert "with hidden8" in message
+
+
+def test_patience_grows_with_the_work(data):
+    few, many = classifier(4), classifier(64)
+    limits = [patience([few], TrainConfig(epochs=n), data) - 3600 for n in (1, 10)]
+    assert 0 < limits[0] * 9 < limits[1]
+    assert (
+        patience([few, many], TrainConfig(), data)
+        == patience([many], TrainConfig(), data)
+        > patience([few], TrainConfig(), data)
+    )
+    assert patience([], TrainConfig(), data) == 3600
