@@ -65,7 +65,8 @@ def patience(trainings: Sequence[ComputeGraph], config: Recipe, data: ImageData)
     """Seconds after which the longest of these trainings hangs: an hour, and its work at a very slow core's speed."""
     op2i = OP2I().build_from_file()
     mflops = max((compute_cg_flops(cg, op2i, allow_zero=True) for cg in trainings), default=0.0)
-    return 3600.0 + PASSES * mflops * images_per_training(config, data) / SLOWEST
+    n_images = config.epochs * (len(data.train_images) + len(data.test_images))  # at most
+    return 3600.0 + PASSES * mflops * n_images / SLOWEST
 
 
 def duration(seconds: float) -> str:
