@@ -47,24 +47,35 @@ def test_sizes(op2i, family, name, nodes, mflops):
 @pytest.mark.parametrize(
     ("name", "gflops"),
     [
-        ("edsr/found_1", 130.816),
-        ("edsr/found_2", 130.336),
-        ("resnet50/found_1", 5.983),
-        ("resnet50/found_2", 5.303),
-        ("resnet101/found_1", 13.754),
-        ("resnet101/found_2", 13.162),
-        ("vgg/found_1", 26.088),
-        ("vgg/found_2", 24.848),
+        ("edsr/found_1", 119.911),
+        ("edsr/found_2", 110.924),
+        ("fsrcnn/fsrcnn_m3_found_1", 1.425),
+        ("fsrcnn/fsrcnn_m3_found_2", 1.096),
+        ("fsrcnn/fsrcnn_m4_found_1", 1.140),
+        ("fsrcnn/fsrcnn_m4_found_2", 0.916),
+        ("resnet50/found_1", 6.600),
+        ("resnet50/found_2", 5.959),
+        ("resnet101/found_1", 15.021),
+        ("resnet101/found_2", 13.613),
+        ("unet/found_1", 2.286),
+        ("unet/found_2", 2.246),
+        ("vgg/found_1", 29.256),
+        ("vgg/found_2", 24.520),
     ],
 )
 def test_found_networks(op2i, name, gflops):
     graph = load_cg(ROOT / "architectures" / "samples" / f"{name}.pkl")
     assert compute_cg_flops(graph, op2i, div=1e9) == pytest.approx(gflops, abs=5e-4)
     assert (ROOT / "architectures" / "samples" / f"{name}.png").stat().st_size > 10_000
-    h, w, c = (32, 18, 64) if name.startswith("edsr") else graph.input_shape[1:]
+    h, w, c = graph.input_shape[1:]
+    small, result = {
+        "edsr": ((32, 18), (64, 32, 18)),
+        "fsrcnn": ((32, 18), (1, 64, 36)),
+        "unet": ((32, 32), (3, 32, 32)),
+    }.get(name.partition("/")[0], ((h, w), (1000,)))
     with torch.inference_mode():
-        output = network_of(graph).eval()(torch.rand(1, c, h, w))
-    assert output.shape == ((1, 64, 32, 18) if name.startswith("edsr") else (1, 1000))
+        output = network_of(graph).eval()(torch.rand(1, c, *small))
+    assert output.shape == (1, *result)
     assert output.isfinite().all()
 
 

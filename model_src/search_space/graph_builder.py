@@ -79,6 +79,19 @@ class GraphBuilder:
         """A depthwise convolution."""
         return self._window("depthwise", x, x.c, kernel, stride, bias)
 
+    def transposed(self, x: Tensor, c_out: int, kernel: int, stride: int, bias: bool = False) -> Tensor:
+        """A transposed convolution whose result is `stride` times as high and wide."""
+        metadata = (("data_format", "NHWC"), ("dilations", (1, 1, 1, 1)), ("padding", "explicit"))
+        crop = (kernel - stride) // 2, -((stride - kernel) // 2)
+        return self._append(
+            (x,),
+            "conv2d_transpose",
+            (x.h, x.h * stride, x.w, x.w * stride, x.c, c_out),
+            (1, stride, stride, 1),
+            (*metadata, ("crop_h", crop), ("crop_w", crop), *(_USE_BIAS if bias else ())),
+            shape=(x.c, c_out, kernel, kernel),
+        )
+
     def maxpool(self, x: Tensor, kernel: int, stride: int = 1, padding: str = "same") -> Tensor:
         """Maximum over a window."""
         return self._pool("maxpool", x, kernel, stride, padding)

@@ -1,4 +1,4 @@
-"""Known networks for full-size images: ResNet v1, VGG-16 with batch normalisation, the EDSR encoder.
+"""Known networks for full-size images: ResNet v1, VGG-16 with batch normalisation, the EDSR encoder, FSRCNN, a U-Net.
 
 `python -m model_src.search_space.known_networks` writes them into `architectures/samples/`.
 """
@@ -15,6 +15,8 @@ from model_src.search_space.graph_builder import GraphBuilder, Tensor
 
 IMAGENET_SHAPE, IMAGENET_CLASSES = (1, 224, 224, 3), 1000
 EDSR_SHAPE = (1, 320, 180, 64)
+FSRCNN_SHAPE = (1, 320, 180, 1)
+UNET_SHAPE = (1, 128, 128, 3)
 # Bottleneck blocks per stage. The last block of the first three stages only halves the map (see `resnet`), so these are
 # one fewer there than the 3, 4, 6, 3 and 3, 4, 23, 3 of He et al.
 _RESNET_BLOCKS = {50: (2, 3, 5, 3), 101: (2, 3, 22, 3)}
@@ -76,6 +78,49 @@ def edsr_encoder() -> ComputeGraph:
     return _finished(builder.output(builder.conv(x, 64, 3, bias=True)))
 
 
+def fsrcnn(mappings: int, width: int = 56, narrow: int = 12) -> ComputeGraph:
+    """FSRCNN for twice the height and width (Dong et al., 2016) of brightness, with ReLU in the place of PReLU.
+
+    Features, shrinking to few channels, mapping, expanding, and a transposed convolution that enlarges the map.
+
+    Args:
+        mappings: The paper's m, 3x3 convolutions in the middle.
+        width: Its d, channels of the features.
+        narrow: Its s, channels in the middle.
+    """
+    builder = GraphBuilder(f"FSRCNN-{width}-{narrow}-{mappings}", FSRCNN_SHAPE)
+    x = builder.relu(builder.conv(builder.input(), width, 5, bias=True))
+    x = builder.relu(builder.conv(x, narrow, 1, bias=True))
+    for _ in range(mappings):
+        x = builder.relu(builder.conv(x, narrow, 3, bias=True))
+    x = builder.relu(builder.conv(x, width, 1, bias=True))
+    return _finished(builder.output(builder.transposed(x, 1, 9, 2, bias=True)))
+
+
+def unet(width: int = 32, levels: int = 3) -> ComputeGraph:
+    """A small U-Net (Ronneberger et al., 2015) that removes noise: an image in, an image out.
+
+    Args:
+        width: Channels at full size; twice as many at half of it, and so on.
+        levels: Sizes of map.
+    """
+    builder = GraphBuilder("UNet", UNET_SHAPE)
+    x, skips = builder.input(), []
+    for level in range(levels):
+        x = _two_convs(builder, builder.maxpool(x, 2, 2, padding="valid") if level else x, width << level)
+        skips.append(x)
+    for level in reversed(range(levels - 1)):
+        x = builder.transposed(x, width << level, 2, 2, bias=True)
+        x = _two_convs(builder, builder.concat(skips[level], x), width << level)
+    return _finished(builder.output(builder.conv(x, UNET_SHAPE[3], 1, bias=True)))
+
+
+def _two_convs(builder: GraphBuilder, x: Tensor, width: int) -> Tensor:
+    for _ in range(2):
+        x = builder.relu(builder.batchnorm(builder.conv(x, width, 3)))
+    return x
+
+
 def _finished(cg: ComputeGraph) -> ComputeGraph:
     return cg.with_normalisers(derived_normalisers(cg))
 
@@ -83,8 +128,11 @@ def _finished(cg: ComputeGraph) -> ComputeGraph:
 # Path in the samples folder -> its network.
 SAMPLES: dict[str, Callable[[], ComputeGraph]] = {
     "edsr/edsr.pkl": edsr_encoder,
+    "fsrcnn/fsrcnn_m3.pkl": lambda: fsrcnn(3),
+    "fsrcnn/fsrcnn_m4.pkl": lambda: fsrcnn(4),
     "resnet50/resnet50.pkl": lambda: resnet(50),
     "resnet101/resnet101.pkl": lambda: resnet(101),
+    "unet/unet.pkl": unet,
     "vgg/vgg16_bn.pkl": vgg16_bn,
 }
 
