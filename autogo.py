@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = prepare(args)
     with Workers(MutatorFiles(start.config), start.config.n_jobs, start.config.patience) as workers:
         workers.prepare()
-        folder = start.folder or make_folder(args, start.source)
+        folder = start.folder or make_folder(args, start.source, start.rest)
         with hinting(args, folder):
             with unfinished(folder, bool(args.resume)):
                 result = run_search(args, start, folder, workers)

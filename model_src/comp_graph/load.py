@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
 from model_src.comp_graph.validate import validate
 from model_src.comp_graph.weights import WeightedGraph, load_weights
@@ -98,6 +99,39 @@ def load_network(
     return found
 
 
+def load_part(
+    path: str | Path,
+    output_node: str,
+    input_h: int | None = None,
+    input_w: int | None = None,
+    input_c: int | None = None,
+    check: bool = True,
+) -> tuple[WeightedGraph, Rest]:
+    """Read the part of a network from its input to a tensor, and what comes behind, which may have several outputs.
+
+    Args:
+        path: An `.onnx` model, or a `.keras` or `.h5` file.
+        output_node: The tensor, or the operation that gives it; of a Keras model the layer.
+        input_h: As for `load_network`; likewise all others.
+        input_w: Input width in pixels.
+        input_c: Input channels.
+        check: Whether to compare both parts with the original.
+
+    Raises:
+        InputError: As for `load_network`; or the file is of another kind, or the network cannot be cut there.
+    """
+    path = Path(path)
+    if path.is_dir() or (reader := _PART_READERS.get(regular_file(path).suffix)) is None:
+        kinds = ", ".join(_PART_READERS)
+        raise InputError(
+            f"{path}: -output_node is for {kinds} files; PyTorch modules: from_torch(..., output_node=...)"
+        )
+    found = reader()(path, input_h, input_w, input_c, check=check, output_node=output_node)
+    with naming(path):
+        validate(found.graph)
+    return _weighted(path, found), found.rest
+
+
 def _load_pkl(path: Path, *_: Any) -> WeightedGraph:
     graph = load_pickle(path, CG_CLASSES)
     if not isinstance(graph, ComputeGraph):
@@ -127,9 +161,7 @@ def _load_pb(path: Path, size: Size, choices: Choices) -> WeightedGraph:
 
 
 def _load_keras(path: Path, size: Size, choices: Choices) -> WeightedGraph:
-    from model_src.comp_graph.importers.tensorflow import load_keras
-
-    return _weighted(path, load_keras(path, *size, check=choices.check))
+    return _weighted(path, _keras_reader()(path, *size, check=choices.check))
 
 
 def _load_saved_model(path: Path, size: Size, choices: Choices) -> WeightedGraph:
@@ -139,9 +171,7 @@ def _load_saved_model(path: Path, size: Size, choices: Choices) -> WeightedGraph
 
 
 def _load_onnx(path: Path, size: Size, choices: Choices) -> WeightedGraph:
-    from model_src.comp_graph.importers.onnx.reader import load_onnx
-
-    return _weighted(path, load_onnx(path, *size, check=choices.check))
+    return _weighted(path, _onnx_reader()(path, *size, check=choices.check))
 
 
 def _weighted(path: Path, found: "ImportedNetwork") -> WeightedGraph:
@@ -152,6 +182,19 @@ def _weighted(path: Path, found: "ImportedNetwork") -> WeightedGraph:
         return WeightedGraph(found.graph)
 
 
+def _onnx_reader() -> Callable[..., Any]:
+    from model_src.comp_graph.importers.onnx.reader import load_onnx
+
+    return load_onnx
+
+
+def _keras_reader() -> Callable[..., Any]:
+    from model_src.comp_graph.importers.tensorflow import load_keras
+
+    return load_keras
+
+
+_PART_READERS = {".onnx": _onnx_reader, ".keras": _keras_reader, ".h5": _keras_reader}
 _READERS: dict[str, Reader] = {
     ".pkl": _load_pkl,
     ".json": _load_json,

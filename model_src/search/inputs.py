@@ -1,10 +1,37 @@
 """The network that a search starts from, at the size of image that was asked for."""
 
+import argparse
+from pathlib import Path
+
 from model_src.comp_graph.inheritance import inherit
+from model_src.comp_graph.load import load_network, load_part
+from model_src.comp_graph.rest import Rest, load_rest
 from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
+from model_src.search.result_folder import ResultFolder
+
+
+def read_input(args: argparse.Namespace, folder: ResultFolder | None, size: Shape) -> tuple[WeightedGraph, Rest | None]:
+    """The input of a search, and what comes behind it where it is a part of a network.
+
+    Args:
+        args: The flags of `autogo.py`.
+        folder: The folder of a search that goes on, which has a copy of its input.
+        size: (H, W, C) that it is to have.
+
+    Raises:
+        InputError: It cannot be read, or not for that size.
+    """
+    path, check = folder.input_path if folder else Path(args.model_path), not args.no_check
+    if args.output_node and not folder:
+        return load_part(path, args.output_node, *size, check=check)
+    found = load_network(path, *size, check=check, lenient_pb=args.lenient_pb)
+    rest = load_rest(path) if path.suffix in (".pkl", ".json") else None
+    if rest and size != found.graph.input_shape[1:]:
+        raise InputError(f"{args.model_path}: what comes behind it is for images of its own size only")
+    return at_size(found, size, args.model_path), rest
 
 
 def at_size(source: WeightedGraph, size: Shape, name: str) -> WeightedGraph:

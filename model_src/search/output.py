@@ -11,6 +11,7 @@ from pathlib import Path
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.inheritance import all_of, inherit
 from model_src.comp_graph.load import load_network
+from model_src.comp_graph.rest import Rest, load_rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
@@ -32,8 +33,13 @@ from model_src.training.results import FrontierResult
 logger = logging.getLogger(__name__)
 
 
-def make_folder(args: argparse.Namespace, source: WeightedGraph) -> ResultFolder:
+def make_folder(args: argparse.Namespace, source: WeightedGraph, rest: Rest | None = None) -> ResultFolder:
     """Make the result folder, with the parameters and the input in it, and a copy of the former in `-logs_dir`.
+
+    Args:
+        args: The flags.
+        source: The input.
+        rest: What comes behind it, where it is a part of a network.
 
     Raises:
         InputError: A folder cannot be made or written to.
@@ -49,6 +55,8 @@ def make_folder(args: argparse.Namespace, source: WeightedGraph) -> ResultFolder
         folder.save_input(source.graph)
         if source.weights is not None:
             folder.save_weights(None, source.state())
+        if rest is not None:
+            rest.save(folder.input_path)
         folder.copy_params()
     except OSError as error:
         if folder:
@@ -151,19 +159,20 @@ def write_pictures(
     failures = Failures()
     with failures.kept():
         draw_pareto(result, folder.front_picture)
+    rest = load_rest(folder.input_path) if formats else None
     for one in result.networks if formats else ():
         with failures.kept():
-            _export(one, folder, formats)
+            _export(one, folder, formats, rest)
     with failures.kept():
         report_on(folder, segments_of)
     return failures
 
 
-def _export(one: FoundNetwork, folder: ResultFolder, formats: Sequence[str]) -> None:
+def _export(one: FoundNetwork, folder: ResultFolder, formats: Sequence[str], rest: Rest | None) -> None:
     from model_src.comp_graph.exporters.files import export_network
 
     try:
-        export_network(one.graph, folder.export_stem(one.rank), formats, one.module())
+        export_network(one.graph, folder.export_stem(one.rank), formats, one.module(), rest)
     except ValueError as error:
         logger.warning("rank %d is not exported: %s", one.rank, error)
 

@@ -7,7 +7,7 @@
     history.csv                          every network that was scored as a whole
     genealogy.json                       how every result came about, swap by swap
     rank_{i}.pkl                         the results, best score first
-    input.safetensors, rank_{i}.safetensors   their weights, where the input came with any
+    input.safetensors, rank_{i}.safetensors   their weights, where the input came with any; input.rest.onnx
     pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png, mutant_{i}_changes.svg; and an SVG for each drawing
     report.html                          all of it on one page
     rank_{i}.onnx, ...                   exports

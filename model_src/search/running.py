@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from model_src.comp_graph.exporters.files import check_formats
-from model_src.comp_graph.load import load_network
+from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.search import flags
 from model_src.search.candidates import allowed_ops
 from model_src.search.config import SearchConfig
-from model_src.search.inputs import at_size
+from model_src.search.inputs import read_input
 from model_src.search.journal import Journal
 from model_src.search.measuring import Trainings, read_measured
 from model_src.search.output import reopened_folder
@@ -35,6 +35,7 @@ class Start(NamedTuple):
         config: What to search.
         folder: Of the search that goes on; None for a new one.
         source: The input, of the size that was asked for.
+        rest: What comes behind it, where it is a part of a network.
         data: Images to train on; None where nothing is trained.
         calibration: See `SearchResult`.
     """
@@ -42,6 +43,7 @@ class Start(NamedTuple):
     config: SearchConfig
     folder: ResultFolder | None
     source: WeightedGraph
+    rest: Rest | None
     data: "ImageData | None"
     calibration: "Tensor | None"
 
@@ -55,12 +57,10 @@ def prepare(args: argparse.Namespace) -> Start:
     config = flags.search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
     folder = reopened_folder(args) if args.resume else None
-    path, size = folder.input_path if folder else args.model_path, flags.input_size(args)
-    source = load_network(path, *size, check=not args.no_check, lenient_pb=args.lenient_pb)
-    source = at_size(source, size, args.model_path)
+    source, rest = read_input(args, folder, flags.input_size(args))
     check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
-    return Start(config, folder, source, data, flags.calibration_images(args))
+    return Start(config, folder, source, rest, data, flags.calibration_images(args))
 
 
 def search_into(

@@ -1,5 +1,6 @@
 """A computation graph leaves as ONNX, as a PyTorch module of its own and for TensorFlow, all with the same weights."""
 
+import logging
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,10 +10,13 @@ from torch import Tensor
 from model_src.comp_graph.inheritance import Inheritance
 from model_src.comp_graph.networks.initial import initial_network
 from model_src.comp_graph.networks.statistics import noise, take_statistics
+from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.files import InputError
 from model_src.runtime import NO_TENSORFLOW
+
+logger = logging.getLogger(__name__)
 
 _FEW = 4  # images of noise
 
@@ -42,23 +46,23 @@ def network_of(
     return network
 
 
-def _onnx(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
+def _onnx(cg: ComputeGraph, stem: Path, network: TorchNetwork, rest: Rest | None) -> list[Path]:
     from model_src.comp_graph.exporters.onnx import save_onnx
 
-    return [save_onnx(cg, stem.with_name(f"{stem.name}.onnx"), network)]
+    return [save_onnx(cg, stem.with_name(f"{stem.name}.onnx"), network, rest)]
 
 
-def _torch(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
+def _torch(cg: ComputeGraph, stem: Path, network: TorchNetwork, rest: Rest | None) -> list[Path]:
     from model_src.comp_graph.exporters.torch import save_finetuning, save_module, save_weights
 
-    return [
+    paths = [
         save_module(cg, stem.with_name(f"{stem.name}.py"), network),
         save_weights(network, stem.with_name(f"{stem.name}.pt")),
-        save_finetuning(stem.with_name("finetune.py")),
     ]
+    return paths if rest else [*paths, save_finetuning(stem.with_name("finetune.py"))]
 
 
-def _tf(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
+def _tf(cg: ComputeGraph, stem: Path, network: TorchNetwork, rest: Rest | None) -> list[Path]:
     from model_src.comp_graph.exporters.tensorflow import save_saved_model, tf_twin
     from model_src.comp_graph.tf_comp_graph_output import write_frozen_graph
 
@@ -70,7 +74,7 @@ def _tf(cg: ComputeGraph, stem: Path, network: TorchNetwork) -> list[Path]:
     ]
 
 
-EXPORTERS: dict[str, Callable[[ComputeGraph, Path, TorchNetwork], list[Path]]] = {
+EXPORTERS: dict[str, Callable[[ComputeGraph, Path, TorchNetwork, Rest | None], list[Path]]] = {
     "onnx": _onnx,
     "torch": _torch,
     "tf": _tf,
@@ -91,7 +95,11 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def export_network(
-    cg: ComputeGraph, stem: str | Path, formats: Sequence[str], network: TorchNetwork | None = None
+    cg: ComputeGraph,
+    stem: str | Path,
+    formats: Sequence[str],
+    network: TorchNetwork | None = None,
+    rest: Rest | None = None,
 ) -> list[Path]:
     """Write a graph's network in several formats; files of these names are replaced.
 
@@ -102,14 +110,19 @@ def export_network(
             beside them `finetune.py`, which trains such modules; `tf` a frozen graph `{stem}.pb` and the folder
             `{stem}_savedmodel`.
         network: The graph's network with the weights to write; None takes `network_of`.
+        rest: What comes behind it, where it is a part of a network; only `onnx` puts it there, the others write the
+            part.
 
     Returns:
         The paths written.
 
     Raises:
         InputError: See `check_formats`; or something that is no SavedModel has the folder's name.
-        ValueError: The graph has a cycle, an unknown operation or a node whose sizes contradict each other.
+        ValueError: The graph has a cycle, an unknown operation or a node whose sizes contradict each other, or the rest
+            does not fit.
     """
     check_formats(formats)
     network = network or network_of(cg)
-    return [path for name in formats for path in EXPORTERS[name](cg, Path(stem), network)]
+    if rest and set(formats) != {"onnx"}:
+        logger.warning("%s: only ONNX files have what comes behind the part that was searched", stem)
+    return [path for name in formats for path in EXPORTERS[name](cg, Path(stem), network, rest)]

@@ -8,30 +8,36 @@ from onnx import TensorProto, helper
 
 from model_src.comp_graph.exporters.names import layer_names
 from model_src.comp_graph.exporters.onnx_forms import FORMS
+from model_src.comp_graph.exporters.onnx_join import with_rest
 from model_src.comp_graph.exporters.onnx_writer import Writer
 from model_src.comp_graph.exporters.trace import trace
+from model_src.comp_graph.onnx_types import OPSET
+from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.files import atomic_write
 
 __all__ = ["FORMS", "save_onnx", "to_onnx"]
 
-OPSET = 20  # the first with Gelu
-IR_VERSION = 9  # what came with it
+IR_VERSION = 9  # what came with that version of the operations
 
 
-def save_onnx(cg: ComputeGraph, path: str | Path, network: TorchNetwork) -> Path:
+def save_onnx(cg: ComputeGraph, path: str | Path, network: TorchNetwork, rest: Rest | None = None) -> Path:
     """Write a network as ONNX: input `image` (N, C, H, W) of any batch size N, output `output`.
+
+    With what comes behind it the outputs are those of the whole network, and N may be fixed.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: See `to_onnx`.
+        ValueError: See `to_onnx` and `with_rest`.
     """
     path = Path(path)
+    model = to_onnx(cg, network)
+    content = (with_rest(model, rest) if rest else model).SerializeToString()
     with atomic_write(path) as file:
-        file.write(to_onnx(cg, network).SerializeToString())
+        file.write(content)
     return path
 
 

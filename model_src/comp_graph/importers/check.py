@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_src.comp_graph.importers.imported import ImportedNetwork, LeftOut
+from model_src.comp_graph.importers.imported import ImportedNetwork
+from model_src.comp_graph.importers.results import completed, laid_out
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ WITHIN_PYTORCH = 1e-6  # of the output's largest value
 ACROSS_FRAMEWORKS = 1e-4
 
 Run = Callable[[np.ndarray], np.ndarray]
+Results = Callable[[np.ndarray], list[np.ndarray]]
 _HINT = "-no_check or check=False reads it nevertheless"
 
 
@@ -33,23 +35,14 @@ def rebuild(imported: ImportedNetwork) -> TorchNetwork:
     network = TorchNetwork(imported.graph, squeeze_output=axes == "NC")
     network.load_state_dict({name: torch.from_numpy(value) for name, value in imported.state().items()})
     if axes not in ("NC", "NCHW"):
-        network.register_forward_hook(partial(_laid_out, axes))
+        network.register_forward_hook(partial(_then, partial(laid_out, axes)))
     if left_out is not None:
-        network.register_forward_hook(partial(_completed, left_out))
+        network.register_forward_hook(partial(_then, partial(completed, left_out)))
     return network.eval()
 
 
-def _laid_out(axes: str, network: nn.Module, images: tuple[Tensor], result: Tensor) -> Tensor:
-    """A map (N, C, H, W) with its axes in another order, and those in brackets as one."""
-    letters = axes.replace("(", "").replace(")", "")
-    ordered = result.permute(["NCHW".index(letter) for letter in letters])
-    return ordered.flatten(axes.index("("), axes.index(")") - 2) if "(" in axes else ordered
-
-
-def _completed(left_out: LeftOut, network: nn.Module, images: tuple[Tensor], result: Tensor) -> Tensor:
-    """A result with the function that the graph leaves out."""
-    function = {"Softmax": torch.softmax, "LogSoftmax": torch.log_softmax}[left_out.function]
-    return function(result, left_out.axis)
+def _then(function: Callable[[Tensor], Tensor], network: nn.Module, images: tuple[Tensor], result: Tensor) -> Tensor:
+    return function(result)
 
 
 def check_same(imported: ImportedNetwork, original: Run, batch: int | None = None) -> None:
@@ -96,6 +89,33 @@ def check_module(imported: ImportedNetwork, module: nn.Module, example: Tensor) 
             yield _run(deepcopy(module).double(), torch.float64, where), _run(network.double(), torch.float64)
 
         _settle(imported, len(example), WITHIN_PYTORCH, tries())
+
+
+def check_rest(imported: ImportedNetwork, rest: Results, original: Results, batch: int | None = None) -> None:
+    """Check that the graph's network with the rest behind it gives all that the original does, on two random images.
+
+    Args:
+        imported: What was read of the part in front.
+        rest: Runs the rest on the result of the graph's network, (N, C) of one pixel, otherwise (N, C, H, W).
+        original: Runs the whole original on (N, C, H, W), float32.
+        batch: How many images both take at once; None for any number.
+
+    Raises:
+        ValueError: A result differs by more than 1e-4 of its largest value.
+    """
+    if _checkable(imported) is None:
+        return
+    graph = imported.graph
+    network = TorchNetwork(graph, squeeze_output=graph.nodes[graph.output_index].out_shape[:2] == (1, 1)).eval()
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in imported.state().items()})
+    h, w, c = graph.input_shape[1:]
+    images = np.random.default_rng(0).standard_normal((max(2, batch or 2), c, h, w), np.float32)
+    run = _run(network, torch.float32)
+    for few in np.split(images, len(images)) if batch == 1 else [images]:
+        for number, (wanted, found) in enumerate(zip(original(few), rest(run(few)), strict=True)):
+            largest = np.abs(wanted).max(initial=0)
+            if wanted.shape != found.shape or not np.allclose(found, wanted, 0, ACROSS_FRAMEWORKS * largest, True):
+                raise ValueError(f"with what comes behind it, result {number} is another than the original's; {_HINT}")
 
 
 def _checkable(imported: ImportedNetwork) -> TorchNetwork | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from model_src.comp_graph.importers.channel_order import in_running_order
 from model_src.comp_graph.networks.plan import plan_network
+from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.weights import WeightedGraph
 
@@ -35,6 +36,7 @@ class ImportedNetwork:
         operands: Per id of a concat node, the ids of the nodes that it joins, in the order that the weights know.
         output_axes: How the model lays out its result, see `Value.axes` of the ONNX reader.
         left_out: What the model does to its result in the end, and the graph does not.
+        rest: What the model does behind the tensor at which the graph ends; None where that is its result.
     """
 
     graph: ComputeGraph
@@ -42,6 +44,7 @@ class ImportedNetwork:
     operands: Mapping[str, tuple[str, ...]]
     output_axes: str = "NCHW"
     left_out: LeftOut | None = None
+    rest: Rest | None = None
 
     def state(self) -> dict[str, np.ndarray]:
         """The weights as the `load_state_dict` of the graph's `TorchNetwork` takes them, once they are tensors.
@@ -61,9 +64,11 @@ class ImportedNetwork:
         return WeightedGraph(self.graph, {node: own for node, own in weights.items() if own})
 
     def save(self, path: str | Path) -> None:
-        """Write the graph as a pickle, which `-model_path` takes, and its weights beside it.
+        """Write the graph as a pickle, which `-model_path` takes, and its weights and the rest beside it.
 
         Raises:
-            ValueError: See `state`; or the file's name does not end in `.pkl`.
+            ValueError: See `state` and `Rest.model`; or the file's name does not end in `.pkl`.
         """
         self.weighted().save(path)
+        if self.rest is not None:
+            self.rest.save(path)

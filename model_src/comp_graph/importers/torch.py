@@ -1,19 +1,22 @@
 """PyTorch module -> computation graph, through `torch.export` and ONNX; and back, with the weights."""
 
-import io
-import logging
 import re
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from model_src.comp_graph.importers.check import check_module, rebuild
+from model_src.comp_graph.importers.check import check_module, check_rest, rebuild
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.reader import from_onnx
-from model_src.comp_graph.importers.tracing import to_onnx
+from model_src.comp_graph.importers.torch_parts import TorchRest, cut_module
+from model_src.comp_graph.importers.tracing import to_onnx, without_chatter
 
 __all__ = ["from_torch", "rebuild"]
 
@@ -24,23 +27,28 @@ def from_torch(
     name: str | None = None,
     normalisers: Mapping[str, int | None] | None = None,
     check: bool = True,
+    output_node: str | None = None,
 ) -> ImportedNetwork:
     """Build the graph of a module as it runs at inference.
 
     Args:
-        module: It maps one batch of images to one tensor.
+        module: It maps one batch of images to one tensor, or with `output_node` to whatever it likes.
         example: A batch (N, C, H, W); only its shape counts.
         name: Architecture name; None takes the class's.
         normalisers: Feature normalisers by name; those not given are derived from the graph.
         check: Whether to compare what was read with the module on random images.
+        output_node: A submodule (`layer3.0`) or node of `torch.fx` that gives a tensor at which the graph ends; what
+            comes behind it becomes the `rest`.
 
     Raises:
-        ValueError: `torch.export` cannot trace the module, it has an operation that a graph cannot hold, or the graph
-            does not compute what it does.
+        ValueError: `torch.export` cannot trace the module, it has an operation that a graph cannot hold, the graph does
+            not compute what it does, or the module cannot be cut there.
     """
+    if output_node is not None:
+        return _part(module, example, name or type(module).__name__, normalisers, check, output_node)
     with _as_inference(module):
         try:
-            with _without_chatter():
+            with without_chatter():
                 model = to_onnx(module, example)
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"torch.export cannot trace the module: {_reason(error)}") from error
@@ -48,6 +56,39 @@ def from_torch(
         if check:
             check_module(found, module, example)
     return found
+
+
+def _part(
+    module: nn.Module,
+    example: Tensor,
+    name: str,
+    normalisers: Mapping[str, int | None] | None,
+    check: bool,
+    output_node: str,
+) -> ImportedNetwork:
+    """Build the graph of a module up to a tensor; what comes behind goes along."""
+    with _as_inference(module), torch.no_grad():
+        try:
+            with without_chatter():
+                halves = cut_module(module, example, output_node)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"torch.export cannot trace the module: {_reason(error)}") from error
+        found = from_torch(halves.front, example, name, normalisers, check)
+        rest = TorchRest(deepcopy(halves.rest).eval(), found, halves.front(example))
+        if check:
+            where = example.device
+            check_rest(
+                found,
+                lambda result: _leaves(rest.after(torch.from_numpy(result).to(where))),
+                lambda images: _leaves(module(torch.from_numpy(images).to(where, example.dtype))),
+                len(example),
+            )
+    return replace(found, rest=rest)
+
+
+def _leaves(results: Any) -> list[np.ndarray]:
+    """The tensors in whatever a module gives."""
+    return [leaf.cpu().numpy() for leaf in pytree.tree_leaves(results) if isinstance(leaf, Tensor)]
 
 
 @contextmanager
@@ -71,17 +112,3 @@ def _reason(error: BaseException) -> str:
     if found := re.findall(r'File "([^"]+)", line (\d+)', text):
         first = f"{first}, at {found[-1][0]}:{found[-1][1]}"
     return " ".join(first.split())
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Silence what PyTorch's exporter says about itself."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    nowhere = io.StringIO()
-    try:
-        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

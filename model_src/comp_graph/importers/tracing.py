@@ -4,6 +4,11 @@
 none change a tensor in place. Most networks need neither, once two more operations have a form.
 """
 
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from typing import Any
 
@@ -44,6 +49,25 @@ def to_onnx(module: nn.Module, example: Tensor) -> onnx.ModelProto:
         return _by_one_trace(module, example)
     except Exception:  # of any kind; the usual way may manage, and says what is wrong if it does not
         return _exported(module, example)
+
+
+def exported(module: nn.Module, example: Tensor) -> tuple[onnx.ModelProto, int | None]:
+    """The ONNX model of a module with any number of results, and how many images it takes at once; None for any number.
+
+    Raises:
+        ValueError: It cannot be exported.
+    """
+    several = torch.cat([example, example]) if len(example) == 1 else example
+    try:
+        with without_chatter():
+            return _exported(module, several, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), None
+    except Exception:  # of any kind; it has the number of images in it, perhaps
+        pass
+    try:
+        with without_chatter():
+            return _exported(module, example), len(example)
+    except Exception as error:  # likewise
+        raise ValueError(f"what comes behind cannot be exported to ONNX: {' '.join(str(error).split())}") from error
 
 
 def _exported(module: Any, example: Tensor, **options: Any) -> onnx.ModelProto:
@@ -161,3 +185,17 @@ _FORMS = {
     _aten.adaptive_avg_pool2d.default: _adaptive_mean,
     _aten._upsample_nearest_exact2d.vec: _nearest_exact,
 }
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Silence what PyTorch's exporter says about itself."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
+    try:
+        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

@@ -88,6 +88,19 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     return PreparedModel(tuple(ops), constants, stored, literal, shapes, *names, channels_last, from_torch, opset)
 
 
+def constants_at(model: onnx.ModelProto, size: Shape | None = None) -> dict[str, np.ndarray]:
+    """Every tensor of a model that does not depend on the image's pixels, for an image of one size (see `prepare`).
+
+    Raises:
+        ValueError: There is not one input, its size is unknown, or ONNX does not accept the model.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    image = image_of(copy.graph)
+    _set_size(image, size, is_channels_last(copy.graph, image.name))
+    return _folded(copy)[1]
+
+
 def image_of(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
     """The input of a model.
 
@@ -240,11 +253,14 @@ def _types(graph: onnx.GraphProto) -> dict[str, np.dtype]:
 def _operation(node: onnx.NodeProto, position: int) -> OnnxOp:
     kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return OnnxOp(own_name(node, position), kind, tuple(node.input), tuple(node.output), attributes)
+
+
+def own_name(node: onnx.NodeProto, position: int) -> str:
+    """What an operation is called: where it is in the module that it came from, its name, or its position."""
     scopes = [item.value for item in node.metadata_props if item.key == "pkg.torch.onnx.name_scopes"]
-    name = (
-        ".".join(filter(None, re.findall(r"'([^']*)'", scopes[0])[-2:])) if scopes else node.name
-    )  # where it is in the module
-    return OnnxOp(name or f"#{position}", kind, tuple(node.input), tuple(node.output), attributes)
+    name = ".".join(filter(None, re.findall(r"'([^']*)'", scopes[0])[-2:])) if scopes else node.name
+    return name or f"#{position}"
 
 
 def _needed(ops: Iterable[OnnxOp], constants: Mapping[str, np.ndarray], output: str) -> list[OnnxOp]:

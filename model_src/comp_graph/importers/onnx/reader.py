@@ -5,6 +5,8 @@ Every operation of a model becomes a node or a part of one; what cannot is refus
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -14,10 +16,13 @@ from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.importers.channel_order import out_of_order
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.builder import Builder
+from model_src.comp_graph.importers.onnx.cut import cut_at
 from model_src.comp_graph.importers.onnx.model import prepare
 from model_src.comp_graph.importers.onnx.operations import convert_all
+from model_src.comp_graph.importers.onnx.rest import rest_behind
 from model_src.comp_graph.importers.options import completed_normalisers, given_size
 from model_src.comp_graph.networks.plan import plan_network
+from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs
 from model_src.files import InputError
@@ -34,25 +39,29 @@ def load_onnx(
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
     check: bool = True,
+    output_node: str | None = None,
 ) -> ImportedNetwork:
     """Read an ONNX file; the graph is named after it. Arguments as for `importers.tensorflow.load_pb`.
 
+    With an `output_node`, a tensor or the operation that gives it, the graph ends there, and what comes behind becomes
+    the `rest`; the model may have several outputs then.
+
     Raises:
-        InputError: The file is missing, is no ONNX model, has an operation that a graph cannot hold, or the graph does
-            not compute what the model does.
+        InputError: The file is missing, is no ONNX model, has an operation that a graph cannot hold, the graph does not
+            compute what the model does, or the model cannot be cut there.
     """
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
     try:
-        model = onnx.load(path)
-        if not model.graph.node:
-            raise ValueError("not an ONNX model, or one without operations")
+        model = _loaded(path)
+        if output_node is not None:
+            return _read_part(path, model, output_node, size, normalisers, check)
         found = from_onnx(model, path.stem, size, normalisers)
         if check:
             from model_src.comp_graph.importers.check import check_same
             from model_src.comp_graph.importers.onnx.runtime import OnnxRun
 
-            original = OnnxRun(onnx.load(path), found.graph.input_shape[1:])
+            original = OnnxRun(_loaded(path), found.graph.input_shape[1:])
             check_same(found, original, original.batch)
         return found
     except OSError as error:
@@ -61,6 +70,40 @@ def load_onnx(
         raise InputError(f"{path}: not an ONNX model, or cut short") from error
     except (ValueError, onnx.checker.ValidationError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _loaded(path: Path) -> onnx.ModelProto:
+    model = onnx.load(path)
+    if not model.graph.node:
+        raise ValueError("not an ONNX model, or one without operations")
+    return model
+
+
+def _read_part(
+    path: Path,
+    model: onnx.ModelProto,
+    output_node: str,
+    size: Shape | None,
+    normalisers: Mapping[str, int | None] | None,
+    check: bool,
+) -> ImportedNetwork:
+    """Read a model up to a tensor; what comes behind goes along."""
+    from model_src.comp_graph.importers.check import check_rest, check_same
+    from model_src.comp_graph.importers.onnx.runtime import OnnxRun, results_of
+
+    halves, copy = cut_at(model, output_node, size), onnx.ModelProto()
+    copy.CopyFrom(halves.front)
+    found = from_onnx(halves.front, path.stem, size, normalisers)
+    part, batch = OnnxRun(copy, found.graph.input_shape[1:]), 1 if halves.is_fixed else None
+    rest = rest_behind(found, halves.rest, part.batch or batch)
+    if check:
+        check_same(found, part, part.batch)
+        if len(rest.graph.input) > 1:
+            logger.warning("%s: what comes behind has inputs of its own, so that it is not checked", path)
+        else:
+            whole = OnnxRun(model, found.graph.input_shape[1:])
+            check_rest(found, partial(results_of, rest), whole.results, part.batch or batch)
+    return replace(found, rest=Rest(rest))
 
 
 def from_onnx(

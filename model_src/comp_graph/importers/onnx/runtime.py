@@ -39,19 +39,44 @@ class OnnxRun:
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
         with _one_kind_of_error():
-            runtime = _onnxruntime if find_spec("onnxruntime") else reference.ReferenceEvaluator
-            self._session: Any = runtime(model)
+            self._session = _session(model)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(N, C, H, W), float32, to the result.
+        """(N, C, H, W), float32, to the first result.
+
+        Raises:
+            ValueError: It cannot be run.
+        """
+        return self.results(images)[0]
+
+    def results(self, images: np.ndarray) -> list[np.ndarray]:
+        """(N, C, H, W), float32, to all results.
 
         Raises:
             ValueError: It cannot be run.
         """
         images = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self._channels_last else images
-        with _one_kind_of_error():
-            result: np.ndarray = self._session.run(None, {self._name: images})[0]
-        return result
+        return _run(self._session, {self._name: images})
+
+
+def results_of(model: onnx.ModelProto, tensor: np.ndarray) -> list[np.ndarray]:
+    """Run a model on its first input; all its results.
+
+    Raises:
+        ValueError: It cannot be run.
+    """
+    with _one_kind_of_error():
+        session = _session(model)
+    return _run(session, {model.graph.input[0].name: tensor})
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    return _onnxruntime(model) if find_spec("onnxruntime") else reference.ReferenceEvaluator(model)
+
+
+def _run(session: Any, values: dict[str, np.ndarray]) -> list[np.ndarray]:
+    with _one_kind_of_error():
+        return [np.asarray(result) for result in session.run(None, values)]
 
 
 @contextmanager

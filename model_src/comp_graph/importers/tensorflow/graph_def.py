@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -32,8 +31,13 @@ def part_feeding(graph_def: "tf.compat.v1.GraphDef", *names: str) -> "tf.compat.
     return type(graph_def)(node=kept, versions=graph_def.versions)
 
 
-def freeze(function: Callable[..., Any], *image_shapes: Shape, batch: int = 1) -> "tf.compat.v1.GraphDef":
-    """Trace a function of float batches (batch, H, W, C), one per (H, W, C); variables become constants."""
+def freeze(
+    function: Callable[..., Any], *image_shapes: tuple[int, ...], batch: int | None = 1
+) -> "tf.compat.v1.GraphDef":
+    """Trace a function of float batches (batch, H, W, C), one per (H, W, C); variables become constants.
+
+    A batch of None leaves the number open.
+    """
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

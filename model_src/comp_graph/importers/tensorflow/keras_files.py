@@ -3,14 +3,19 @@
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.options import given_size
 from model_src.comp_graph.importers.tensorflow.graph_def import freeze
 from model_src.comp_graph.importers.tensorflow.strict import read_frozen
+from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.files import InputError
 from model_src.runtime import import_tensorflow
@@ -25,12 +30,13 @@ def load_keras(
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
     check: bool = True,
+    output_node: str | None = None,
 ) -> ImportedNetwork:
-    """Read a `.keras` or `.h5` file; the graph is named after it. Arguments as for `load_pb`.
+    """Read a `.keras` or `.h5` file; the graph is named after it. Arguments as for `load_pb` and `from_keras`.
 
     Raises:
         InputError: The file is missing, damaged, has layers that are not Keras' own or an operation that a graph cannot
-            hold, or the graph does not compute what the model does.
+            hold, the graph does not compute what the model does, or the model cannot be cut there.
     """
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
@@ -44,7 +50,7 @@ def load_keras(
 
         # Keras' safe mode refuses what would run code: lambdas and classes of other packages.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        return from_keras(model, size, path.stem, normalisers, check)
+        return from_keras(model, size, path.stem, normalisers, check, output_node)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error
 
@@ -55,6 +61,7 @@ def from_keras(
     name: str | None = None,
     normalisers: Mapping[str, int | None] | None = None,
     check: bool = True,
+    output_node: str | None = None,
 ) -> ImportedNetwork:
     """Build the graph of a Keras model as it runs at inference.
 
@@ -64,11 +71,15 @@ def from_keras(
         name: Architecture name; None takes the model's.
         normalisers: Feature normalisers by name; those not given are derived from the graph.
         check: Whether to compare what was read with the model on random images.
+        output_node: A layer with whose result the graph ends; what comes behind it becomes the `rest`. The model may
+            have several outputs then.
 
     Raises:
         ValueError: The model has no fixed input size and none was given, it has an operation that a graph cannot hold,
-            or the graph does not compute what it does.
+            the graph does not compute what it does, or the model cannot be cut there.
     """
+    if output_node is not None:
+        return _part(model, output_node, input_size, name or model.name, normalisers, check)
     shape = input_size or tuple(model.input_shape[1:])
     if len(shape) != 3 or None in shape:
         raise ValueError(f"the model's input {shape} is no fixed (H, W, C); give its height, width and channels")
@@ -76,6 +87,33 @@ def from_keras(
     frozen = freeze(lambda images: model(images, training=False), shape, batch=2)
     network = read_frozen(frozen, name or model.name, None, normalisers, _LayerNames(model))
     return network.checked(network.found) if check else network.found
+
+
+def _part(
+    model: Any,
+    output_node: str,
+    input_size: Shape | None,
+    name: str,
+    normalisers: Mapping[str, int | None] | None,
+    check: bool,
+) -> ImportedNetwork:
+    """Build the graph of a model up to a layer; what comes behind goes along."""
+    from model_src.comp_graph.importers.onnx.rest import rest_behind
+    from model_src.comp_graph.importers.onnx.runtime import results_of
+    from model_src.comp_graph.importers.tensorflow.keras_parts import cut_model, to_onnx
+
+    front, behind = cut_model(model, output_node)
+    found = from_keras(front, input_size, name, normalisers, check)
+    rest = rest_behind(found, to_onnx(behind), None)
+    if check:
+        from model_src.comp_graph.importers.check import check_rest
+
+        def original(images: np.ndarray) -> list[np.ndarray]:
+            results = model(images.transpose(0, 2, 3, 1), training=False)
+            return [np.asarray(one) for one in import_tensorflow().nest.flatten(results)]
+
+        check_rest(found, partial(results_of, rest), original)
+    return replace(found, rest=Rest(rest))
 
 
 class _LayerNames:
