@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from model_src.cli import FlagParser, run_script
+from model_src.cli import FlagParser, loudness, run_script
 from model_src.files import InputError
 from model_src.processes import TaskError
+from model_src.runtime import log_to
 from model_src.search import flag_groups, flags
 from model_src.search.result_folder import ResultFolder
 
 if TYPE_CHECKING:
     from model_src.search.result import SearchResult
-    from model_src.search.run import Progress
-    from model_src.search.running import Start
-    from model_src.search.workers import Workers
     from model_src.training.image_data import ImageData
 
 
@@ -40,21 +38,6 @@ def hinting(args: argparse.Namespace, folder: ResultFolder) -> Iterator[None]:
             also = " and the same training flags" if args.resume and flags.trains(args) else ""
             sys.stdout.write(f"Go on with: python autogo.py -resume {shlex.quote(str(folder.path))}{also}\n")
         raise
-
-
-def run_search(args: argparse.Namespace, start: "Start", folder: ResultFolder, workers: "Workers") -> "SearchResult":
-    """Run the search with a progress bar."""
-    from tqdm import tqdm
-
-    from model_src.search.running import search_into
-
-    with tqdm(total=start.config.rounds * start.config.epoch, unit="iteration", desc="search") as bar:
-
-        def show(now: "Progress") -> None:
-            bar.n = now.iteration - 1 + now.parent / now.n_parents
-            bar.set_postfix(parent=f"{now.parent}/{now.n_parents}", children=now.n_scored, frontier=now.n_front)
-
-        return search_into(folder, args, start, workers, show)
 
 
 def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolder) -> None:
@@ -99,35 +82,41 @@ def train(args: argparse.Namespace, folder: ResultFolder, data: "ImageData | Non
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Search, report, and train the results if asked to; or only one of the latter for what was searched before."""
+    """Run the script; returns the exit code."""
     args = parse_args(argv)
+    with loudness(args.quiet, args.verbose):
+        run(args)
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search, report, and train the results if asked to; or only one of the latter for what was searched before."""
     if args.report:
         from model_src.search.reporting import report_anew
 
         pages = report_anew(args.report, args.output_dir, not args.no_drawings)
         sys.stdout.writelines(f"Wrote {page}\n" for page in pages)
-        return 0
+        return
     if not flags.searches(args):
         train(args, ResultFolder(args.resume))
-        return 0
+        return
 
     from model_src.search.config import MutatorFiles
     from model_src.search.output import make_folder
-    from model_src.search.running import prepare, unfinished
+    from model_src.search.running import prepare, search_into, unfinished
     from model_src.search.workers import Workers
 
     start = prepare(args)
     with Workers(MutatorFiles(start.config), start.config.n_jobs, start.config.patience) as workers:
         workers.prepare()
         folder = start.folder or make_folder(args, start.source, start.rest)
-        with hinting(args, folder):
+        with hinting(args, folder), log_to(folder.log_path, details=True):
             with unfinished(folder, bool(args.resume)):
-                result = run_search(args, start, folder, workers)
+                result = search_into(folder, args, start, workers)
             report(args, result, folder)
     if start.data is not None and flags.trains(args):
         train(args, folder, start.data)
     sys.stdout.write(f"Results are in {folder.path}\n")
-    return 0
 
 
 def cli() -> None:

@@ -176,6 +176,31 @@ class _ShortLines(logging.Formatter):
         return with_short_lines(super().format(record))
 
 
+class _Terminal(logging.StreamHandler[TextIO]):
+    """Writes messages above progress bars, not behind them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = sys.modules.get("tqdm")
+        if bars is None:
+            super().emit(record)
+        else:
+            bars.tqdm.write(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def loudness(quiet: bool, verbose: bool) -> Iterator[None]:
+    """Let the terminal show only warnings inside the block, or details, too."""
+    terminals = [handler for handler in logging.getLogger().handlers if isinstance(handler, _Terminal)]
+    before = [handler.level for handler in terminals]
+    for handler in terminals:
+        handler.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    try:
+        yield
+    finally:
+        for handler, level in zip(terminals, before, strict=True):
+            handler.setLevel(level)
+
+
 def _nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")
 
@@ -254,7 +279,8 @@ def _lasting_output() -> Iterator[None]:
 
 
 def _run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
-    to_terminal = logging.StreamHandler()
+    to_terminal = _Terminal()
+    to_terminal.setLevel(logging.INFO)
     to_terminal.setFormatter(_ShortLines("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
     for signum in (signal.SIGTERM, signal.SIGHUP):

@@ -99,16 +99,26 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # logging's name
+        """Drop a message that cannot be written; logging would show a traceback."""
+
+
 @contextmanager
-def log_to(path: str | Path) -> Iterator[None]:
-    """Append what `model_src` logs inside the block to a file, one message per line."""
+def log_to(path: str | Path, details: bool = False) -> Iterator[None]:
+    """Append what `model_src` logs inside the block to a file, one message per line.
+
+    Args:
+        path: The file. Where it cannot be written any more, messages are dropped.
+        details: Also write what only developers want to know, and times.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    logger, handler = logging.getLogger("model_src"), logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger, handler = logging.getLogger("model_src"), _LogFile(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s" if details else "%(message)s"))
     logger.addHandler(handler)
     level = logger.level
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if details else logging.INFO)
     try:
         yield
     finally:

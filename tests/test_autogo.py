@@ -91,7 +91,7 @@ def test_folder_and_files(finished):
     ranks = {f"rank_{row['rank']}.pkl" for row in rows[1:]}
     names = {path.name for path in finished.iterdir()}
     others = {"params.pkl", "params.json", "input.pkl", "pareto.csv", "genealogy.json", "iterations", "report.html"}
-    assert names == {*others, "mutation_result.txt", "pareto.png"} | ranks
+    assert names == {*others, "mutation_result.txt", "pareto.png", "pareto.svg", "search.log"} | ranks
     assert pickle.loads((finished / "params.pkl").read_bytes()).top_k == 2
 
 

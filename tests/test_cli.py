@@ -12,6 +12,7 @@ from model_src.cli import (
     LONGEST_LINE,
     FlagParser,
     fraction,
+    loudness,
     non_negative_float,
     non_negative_int,
     percent,
@@ -153,3 +154,32 @@ def test_version(capsys):
             FlagParser("test").parse_args([flag])
         assert caught.value.code == 0
         assert capsys.readouterr().out == f"AutoGO {model_src.__version__}\n"
+
+
+def test_messages_stand_above_bars_and_as_loud_as_asked_for(capsys):
+    from tqdm import tqdm
+
+    def main(_):
+        log = logging.getLogger("model_src.test")
+        log.setLevel(logging.DEBUG)
+        with tqdm(total=2, desc="bar") as bar:
+            for quiet, verbose in ((False, False), (True, False), (False, True)):
+                with loudness(quiet, verbose):
+                    for level in ("debug", "info", "warning"):
+                        getattr(log, level)("%s %s %s", level, quiet, verbose)
+                bar.update(0)
+
+    handlers = list(logging.root.handlers)
+    logging.root.handlers.clear()  # pytest's own
+    try:
+        with pytest.raises(SystemExit):
+            run_script(main)
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.getLogger("model_src.test").setLevel(logging.NOTSET)
+    lines = [line.strip() for line in capsys.readouterr().err.replace("\r", "\n").split("\n")]
+    shown = [line for line in lines if line.endswith(("True", "False"))]
+    assert shown == [
+        "info False False", "warning False False", "warning True False",
+        "debug False True", "info False True", "warning False True",
+    ]  # fmt: skip

@@ -129,6 +129,8 @@ def _add_output_flags(parser: FlagParser) -> None:
     add("-calibration_data", metavar="FOLDER", help="images that results take statistics of batch normalisations from")
     add("-report", nargs="+", metavar="FOLDER", help="only draw these searches anew, and compare several on one page")
     add("-no_drawings", action="store_true", help="do not draw the networks")
+    add("-quiet", action="store_true", help="show results and warnings only")
+    add("-verbose", action="store_true", help="show what the log has, too")
 
 
 def _add_training_flags(parser: FlagParser) -> None:

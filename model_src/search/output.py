@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from model_src.comp_graph.graph_ops import canonical_hash
@@ -175,6 +176,23 @@ def _export(one: FoundNetwork, folder: ResultFolder, formats: Sequence[str], res
         export_network(one.graph, folder.export_stem(one.rank), formats, one.module(), rest)
     except ValueError as error:
         logger.warning("rank %d is not exported: %s", one.rank, error)
+
+
+def write_so_far(result: SearchResult, folder: ResultFolder) -> None:
+    """Write tables and picture of a search under way, to be looked at; what cannot be written is logged.
+
+    What takes long is not in them: how far outputs of networks with weights are from the input's.
+    """
+    result, failures = replace(result, weights=None), Failures()
+    with failures.kept():
+        folder.save_table(pareto_rows(result))
+    with failures.kept():
+        if result.history:
+            folder.save_history(history_rows(result))
+    with failures.kept():
+        draw_pareto(result, folder.front_picture)
+    if failures:
+        logger.warning("%s", failures)
 
 
 def stored_search(folder: ResultFolder, model_path: str) -> tuple[WeightedGraph, list[FrontierNetwork]]:

@@ -99,6 +99,18 @@ def pareto_front(individuals: Iterable[Individual]) -> list[Individual]:
     return front
 
 
+def hypervolume(gains: Sequence[float], shares: Sequence[float], most: float) -> float:
+    """What networks dominate: the area between no gain and theirs, up to the highest cost that counts.
+
+    Args:
+        gains: Over the input, of each; those without one count nothing.
+        shares: Costs, as shares of the input's.
+        most: The highest share that counts.
+    """
+    values = np.array([(-gain, share) for gain, share in zip(gains, shares, strict=True) if gain > 0 and share < most])
+    return float(moocore.hypervolume(values, ref=(0, most))) if len(values) else 0.0
+
+
 def select_parents(
     front: Sequence[Individual], latest: Sequence[Individual], count: int, rng: np.random.Generator
 ) -> list[Individual]:

@@ -8,6 +8,7 @@ from typing import Any
 from model_src.files import InputError
 from model_src.search.config import SearchConfig
 from model_src.search.objectives import FLOPS, OBJECTIVES, Objective
+from model_src.search.pareto import hypervolume
 from model_src.search.stored import Cells, StoredSearch
 
 ACCURACY, SCORE = "accuracy", "score"
@@ -153,9 +154,6 @@ class Progress:
 
 def progress(search: StoredSearch, view: View) -> list[Progress]:
     """How far the search had come after each of its iterations."""
-    import moocore
-    import numpy as np
-
     found: list[tuple[int, float, float]] = [
         (one.iteration, one.value, one.cost) for one in view.points if one.is_accepted
     ]
@@ -168,9 +166,9 @@ def progress(search: StoredSearch, view: View) -> list[Progress]:
         ]
     start, most, steps = view.source, view.most / view.source.cost, []
     for iteration in range(1, max([len(search.turns), *(number for number, _, _ in found)], default=0) + 1):
-        reached = np.array([(start.value - value, cost / start.cost) for at, value, cost in found if at <= iteration])
-        better = reached[(reached < (0, most)).all(axis=1)] if len(reached) else reached
-        volume = float(moocore.hypervolume(better, ref=(0, most))) if len(better) else 0.0
+        reached = [(value - start.value, cost / start.cost) for at, value, cost in found if at <= iteration]
+        gains, shares = zip(*reached, strict=True) if reached else ((), ())
+        volume = hypervolume(gains, shares, most)
         best = max([start.value, *(value for at, value, _ in found if at <= iteration)])
         steps.append(Progress(iteration, best, volume))
     return steps

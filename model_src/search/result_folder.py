@@ -15,8 +15,9 @@
     train_result.json, train_result.txt  trainings of the results
     unfinished                           there while the search is not at its end
     weights/                             weights of every training, and while it runs what it goes on from
+    search.log                           what was said and done, with times
 
-The folder holds all that is needed to go on with it, and can be moved.
+The folder can be moved.
 """
 
 import argparse
@@ -194,8 +195,6 @@ class ResultFolder:
         """
         return load_rows(self.path / _HISTORY) if (self.path / _HISTORY).exists() else []
 
-    # ---- going on with the search ----
-
     def save_iteration(self, number: int, content: Any) -> None:
         """Write what an iteration (from 1) brought (JSON data)."""
         (self.path / _ITERATIONS).mkdir(exist_ok=True)
@@ -219,8 +218,6 @@ class ResultFolder:
 
     def _iteration_path(self, number: int) -> Path:
         return self.path / _ITERATIONS / f"{number:04}.json.gz"
-
-    # ---- pictures and exports ----
 
     @property
     def front_picture(self) -> Path:
@@ -253,7 +250,10 @@ class ResultFolder:
         """What the names of a result's exports begin with."""
         return self.path / f"rank_{rank}"
 
-    # ---- trainings ----
+    @property
+    def log_path(self) -> Path:
+        """Where messages go."""
+        return self.path / "search.log"
 
     @property
     def trainings_path(self) -> Path:

@@ -21,6 +21,8 @@ _FREE = (
     "max_visited_architecture",
     "export",
     "no_drawings",
+    "quiet",
+    "verbose",
     "calibration_data",
     "model_path",
     "no_check",

@@ -33,13 +33,27 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a search stands: one network was mutated."""
+    """Where a search stands: a network was mutated, or an iteration is over.
+
+    Attributes:
+        iteration: From 1.
+        parent: Networks that were mutated in it.
+        n_parents: Those to be mutated.
+        n_scored: Networks scored so far.
+        n_rescored: Those of them that were scored as a whole.
+        front: The Pareto set so far; the input is among it while nothing is better.
+        is_over: Whether the iteration is over.
+        so_far: Gives what was found so far, as if the search had ended.
+    """
 
     iteration: int
     parent: int
     n_parents: int
     n_scored: int
-    n_front: int
+    n_rescored: int
+    front: Sequence[Individual]
+    is_over: bool
+    so_far: Callable[[], SearchResult]
 
 
 def with_run_normalisers(cg: ComputeGraph) -> ComputeGraph:
@@ -125,6 +139,7 @@ class SearchRun:
             turn = self._mutated(parents, iteration)
             if journal:
                 journal.append(turn)
+            self._tell(iteration, len(turn.mutations), len(parents), is_over=True)
         return self._may_score(self.result.n_scored)
 
     def _may_score(self, n_scored: int) -> bool:
@@ -151,7 +166,7 @@ class SearchRun:
             screened += [(parent, one) for one in mutation.screened]
             turn.mutations.append(self._brought(parent, mutation, iteration))
             self._take(turn.mutations[-1], iteration)
-            self._on_progress(Progress(iteration, number, len(parents), result.n_scored, len(strategy.front)))
+            self._tell(iteration, number, len(parents))
             if not self._may_score(result.n_scored):
                 break
             if config.max_minutes is not None and self._seconds() >= 60 * config.max_minutes:
@@ -163,6 +178,11 @@ class SearchRun:
             self._take_rescored(turn.rescored, iteration)
         turn.seconds = self._seconds()
         return turn
+
+    def _tell(self, iteration: int, parent: int, n_parents: int, is_over: bool = False) -> None:
+        result, front = self.result, tuple(self._strategy.front)
+        counts = result.n_scored, len(result.history)
+        self._on_progress(Progress(iteration, parent, n_parents, *counts, front, is_over, self.so_far))
 
     def _take(self, brought: Brought, iteration: int) -> None:
         """Take in what mutating one network brought."""
@@ -245,15 +265,13 @@ class SearchRun:
         """Wall time so far, that of earlier runs included."""
         return self.result.seconds + time.perf_counter() - self._started
 
-    def finish(self) -> SearchResult:
-        """The result."""
+    def so_far(self) -> SearchResult:
+        """The result, if the search ended now."""
         measured = self.result.measured
         known = [one for one in self.result.history if one.identity in measured]
         known.sort(key=lambda one: -measured[one.identity])
         rest = [one for one in self._strategy.front if one is not self.result.source and one.identity not in measured]
-        self.result.front = known + rest
-        self.result.seconds = self._seconds()
-        return self.result
+        return replace(self.result, front=known + rest, seconds=self._seconds())
 
     def _brought(self, parent: Individual, mutation: Mutation, iteration: int) -> Brought:
         """What mutating one network brought: of its accepted children those that were not met before."""

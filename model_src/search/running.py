@@ -1,7 +1,7 @@
 """A search by flags: what it begins with, read and checked before any work is done, and the search in its folder."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,9 +16,9 @@ from model_src.search.inputs import read_input
 from model_src.search.journal import Journal
 from model_src.search.measuring import Trainings, read_measured
 from model_src.search.output import reopened_folder
+from model_src.search.progress import ProgressLine
 from model_src.search.result import SearchResult
 from model_src.search.result_folder import ResultFolder
-from model_src.search.run import Progress
 from model_src.search.session import search
 from model_src.search.workers import Workers
 
@@ -63,10 +63,8 @@ def prepare(args: argparse.Namespace) -> Start:
     return Start(config, folder, source, rest, data, flags.calibration_images(args))
 
 
-def search_into(
-    folder: ResultFolder, args: argparse.Namespace, start: Start, workers: Workers, show: Callable[[Progress], None]
-) -> SearchResult:
-    """Search, keeping every iteration in a folder, and measuring if asked to.
+def search_into(folder: ResultFolder, args: argparse.Namespace, start: Start, workers: Workers) -> SearchResult:
+    """Search, keeping every iteration in a folder, and measuring if asked to; tell where it is.
 
     Raises:
         InputError: A file cannot be used, or no segment of the input may be replaced.
@@ -77,7 +75,9 @@ def search_into(
         measure = Trainings(measurement, folder.measured_path, args.from_scratch)
     known = read_measured(Path(args.measured_table)) if args.measured_table else []
     graph, weights = start.source
-    result = search(graph, start.config, None, show, workers, measure, known, weights, Journal(folder))
+    n_iterations = start.config.rounds * start.config.epoch
+    with ProgressLine(n_iterations, folder, args.quiet) as show:
+        result = search(graph, start.config, None, show, workers, measure, known, weights, Journal(folder))
     result.calibration = start.calibration
     return result
 

@@ -65,6 +65,6 @@ def search(
         run.result.out_of_time = True
     except (KeyboardInterrupt, TaskError) as error:
         run.result.stopped_by = error
-    result = run.finish()
+    result = run.so_far()
     invariants.check(result)
     return result

@@ -30,6 +30,11 @@ def run(source, config=CONFIG, n_jobs=1, strategy=None, on_progress=lambda _: No
         return search(source, config, strategy, on_progress, workers)
 
 
+def only_parents(seen):
+    """Takes what a search tells, but for the ends of iterations."""
+    return lambda now: None if now.is_over else seen.append(now)
+
+
 @pytest.fixture(scope="module")
 def result(source):
     return run(source)
@@ -157,7 +162,7 @@ def test_the_budget_is_reached_with_the_last_network_that_it_allows(source, budg
     ]
     seen = []
     config = replace(CONFIG, epoch=9, top_k=1, max_visited_architecture=budget)
-    result = search(source, config, on_progress=seen.append, workers=Offers(*children))
+    result = search(source, config, on_progress=only_parents(seen), workers=Offers(*children))
     assert len(seen) == n_mutated
     assert result.n_scored == 3 * n_mutated
 
@@ -170,7 +175,7 @@ def test_the_budget_ends_an_iteration_between_its_parents(source):
     for budget, n_mutated in ((4, 2), (5, 3), (6, 3), (7, 4)):
         seen = []
         config = replace(CONFIG, top_k=3, max_visited_architecture=budget)
-        search(source, config, on_progress=seen.append, workers=Offers(*children))
+        search(source, config, on_progress=only_parents(seen), workers=Offers(*children))
         assert len(seen) == n_mutated
 
 
@@ -203,7 +208,7 @@ class Narrow(ParetoStrategy):
 
 def test_another_strategy_decides_on_parents(source):
     seen = []
-    found = run(source, strategy=Narrow(top_k=3), on_progress=seen.append)
+    found = run(source, strategy=Narrow(top_k=3), on_progress=only_parents(seen))
     assert [(one.iteration, one.parent, one.n_parents) for one in seen] == [(1, 1, 1), (2, 1, 1)]
     assert found.front
 
@@ -245,10 +250,28 @@ def test_a_network_without_cost_is_refused(tiny_graph):
         search(free, config, workers=Offers())
 
 
+def test_after_every_iteration_it_tells_what_was_found_so_far(source):
+    told = []
+    config = replace(CONFIG, rescore_per_iter=5)
+    ends = []
+
+    def listen(now):
+        told.append(now)
+        if now.is_over:
+            ends.append((now.iteration, now.n_rescored, pareto_rows(now.so_far())))
+
+    found = run(source, config, on_progress=listen)
+    assert [one.is_over for one in told if one.iteration == 1] == [False, True]
+    assert [number for number, _, _ in ends] == [1, 2]
+    assert [count for _, count, _ in ends] == [5, 10]
+    assert ends[-1][2] == pareto_rows(found)
+    assert ends[0][2] == pareto_rows(run(source, replace(config, epoch=1)))
+
+
 def test_the_budget_ends_the_search_and_keeps_the_results(source):
     seen = []
     config = replace(CONFIG, epoch=5, max_visited_architecture=1)
-    result = run(source, config, on_progress=seen.append)
+    result = run(source, config, on_progress=only_parents(seen))
     assert len(seen) == 1
     assert result.n_distinct > 1
 
