@@ -185,7 +185,7 @@ def test_a_search_that_cannot_begin_leaves_no_folder(tmp_path, monkeypatch):
     def refuse(*_):
         raise InputError("no segment")
 
-    monkeypatch.setattr(autogo, "run_search", refuse)
+    monkeypatch.setattr("model_src.search.running.search_into", refuse)
     with pytest.raises(InputError):
         autogo.main(arguments(tmp_path, logs_dir=tmp_path / "logs"))
     assert not any(path for parent in ("out", "logs") for path in (tmp_path / parent).iterdir())
