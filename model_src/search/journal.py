@@ -105,7 +105,7 @@ def _turn(content: Content, iteration: int, known: dict[str, Individual]) -> Tur
     mutations = [
         Brought(
             int(one["n_scored"]),
-            int(one["n_outside"]),
+            int(one.get("n_outside", 0)),  # which journals once did not have
             _statistics(one["propagation"]),
             [(float(score), float(cost)) for score, cost in one["visited"]],
             [_individual(state, iteration, known) for state in one["children"]],
