@@ -4,6 +4,7 @@ Writes its tables into `docs/reliability.md`, between the marks of the parts tha
 it, which takes an hour, with one thread per process: forks of a process with threads can hang.
 """
 
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("-other_kills", type=int, default=20, help="kills of each other job")
     add("-iterations", type=int, default=200, help="of the long search")
     flags = parser.parse_args(argv)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the tests send; a shell's background ignores it
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
