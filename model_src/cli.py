@@ -13,10 +13,9 @@ from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 import constants
 import model_src
-from model_src.files import InputError
+from model_src.files import LONGEST_LINE, InputError, one_line
 
 LARGEST_INT, LARGEST_FLOAT, MOST_THREADS = 2**31 - 1, 1e9, 1024  # of flags
-LONGEST_LINE = 500  # characters of a line for the terminal: errors may quote what a file holds, of any length
 
 
 Number = TypeVar("Number", int, float)
@@ -164,16 +163,15 @@ def shipped_path(path: str | Path) -> Path:
     return shipped if not os.path.exists(path) and ".." not in path.parts and os.path.exists(shipped) else path
 
 
-def with_short_lines(text: str) -> str:
-    """A text whose lines longer than `LONGEST_LINE` have lost their middle."""
-    half = (LONGEST_LINE - 5) // 2
+def for_terminal(text: str) -> str:
+    """A text in which nothing but the ends of lines moves the cursor, and without the middle of long lines."""
     lines = text.split("\n")
-    return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}" for line in lines)
+    return "\n".join(line if line.isprintable() and len(line) <= LONGEST_LINE else one_line(line) for line in lines)
 
 
-class _ShortLines(logging.Formatter):
+class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return with_short_lines(super().format(record))
+        return for_terminal(super().format(record))
 
 
 class _Terminal(logging.StreamHandler[TextIO]):
@@ -252,7 +250,7 @@ def _stop(signum: int, _frame: object) -> NoReturn:
 
 
 def _fail(reason: str) -> NoReturn:
-    sys.stderr.write(with_short_lines(f"error: {reason}") + "\n")
+    sys.stderr.write(f"{one_line(f'error: {reason}')}\n")
     sys.exit(2)
 
 
@@ -281,7 +279,7 @@ def _lasting_output() -> Iterator[None]:
 def _run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
     to_terminal = _Terminal()
     to_terminal.setLevel(logging.INFO)
-    to_terminal.setFormatter(_ShortLines("%(message)s"))
+    to_terminal.setFormatter(_Lines("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_terminal])
     for signum in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) != signal.SIG_IGN:  # as under nohup

@@ -14,12 +14,32 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
+
+from model_src.json_stream import JsonStream
+from model_src.pickles import check_pickle
+
+LONGEST_LINE = 300  # characters of an error: it may quote what a file holds
+GROWTH, ALLOWANCE = 200, 1 << 20  # bytes that a byte of a compressed file may become, and those that every one may have
+
+
+def one_line(error: object) -> str:
+    """A text in one short line, in which nothing moves the cursor; a long one loses its middle."""
+    words = " ".join(str(error).split())
+    if len(words) > 2 * LONGEST_LINE:
+        words = words[:LONGEST_LINE] + words[-LONGEST_LINE:]
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
+    half = (LONGEST_LINE - 5) // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 class InputError(ValueError):
     """Something that the user gave (a file, a flag) cannot be used; the text is one line for the user."""
+
+    def __init__(self, *reasons: object):
+        super().__init__(*map(one_line, reasons))
 
 
 @contextmanager
@@ -53,11 +73,6 @@ _DAMAGED_PICKLE = (
 )
 
 
-def one_line(error: object) -> str:
-    """The text of an error in one line."""
-    return " ".join(str(error).split())
-
-
 def regular_file(path: str | Path) -> Path:
     """The path, if it is no pipe, device or folder, from which reading might never end.
 
@@ -84,27 +99,72 @@ class _AllowListUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it names the class {module}.{name}, which is not allowed") from None
 
 
-def load_pickle(path: str | Path, classes: Mapping[tuple[str, str], Any] | None = None, encoding: str = "ASCII") -> Any:
+def read_bytes(path: str | Path) -> bytes:
+    """The content of a file; one whose name ends in `.gz` is unpacked.
+
+    Raises:
+        InputError: The file is missing or no regular file, or it is damaged or grows too much when it is unpacked.
+    """
+    path = regular_file(path)
+    try:
+        content = path.read_bytes()
+        return _unpacked(content) if path.suffix == ".gz" else content
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (zlib.error, ValueError) as error:
+        raise InputError(f"{path}: not a compressed file, or damaged: {error}") from error
+
+
+def read_text(path: str | Path) -> str:
+    """The content of a UTF-8 text file, with its ends of lines as they are; likewise.
+
+    Raises:
+        InputError: See `read_bytes`; or it is no such text.
+    """
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: damaged, or not a text file: {error}") from error
+
+
+def _unpacked(content: bytes) -> bytes:
+    limit, parts = GROWTH * len(content) + ALLOWANCE, list[bytes]()
+    while content:
+        unpacker = zlib.decompressobj(31)  # of gzip
+        parts.append(unpacker.decompress(content, limit))
+        limit -= len(parts[-1])
+        if not unpacker.eof:
+            raise ValueError("it grows too much when it is unpacked" if limit <= 0 else "it is cut short")
+        content = unpacker.unused_data
+    return b"".join(parts)
+
+
+def load_pickle(
+    path: str | Path,
+    classes: Mapping[tuple[str, str], Any] | None = None,
+    encoding: str = "ASCII",
+    cyclic: bool = False,
+) -> Any:
     """Read a pickle that may name only plain containers and the given classes.
 
     Args:
         path: The file.
         classes: (module, name) as written in the file -> the object that stands for it here.
         encoding: How to read the text of Python 2 files; "bytes" keeps it as it is.
+        cyclic: Whether objects in it may hold themselves.
 
     Raises:
-        InputError: The file is missing, is not a pickle, is cut short or names any other class.
+        InputError: The file is missing, is not a pickle, is cut short, would become deep or out of all proportion, or
+            names any other class.
     """
-    path = regular_file(path)
+    content = read_bytes(path)
     try:
-        with path.open("rb") as file:
-            return _AllowListUnpickler(file, {**PLAIN_CLASSES, **(classes or {})}, encoding).load()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+        check_pickle(content, cyclic)
+        return _AllowListUnpickler(BytesIO(content), {**PLAIN_CLASSES, **(classes or {})}, encoding).load()
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: not a usable pickle: {one_line(error)}") from error
+        raise InputError(f"{path}: not a usable pickle: {error}") from error
     except _DAMAGED_PICKLE as error:
-        raise InputError(f"{path}: not a pickle, or damaged ({type(error).__name__}: {one_line(error)})") from error
+        raise InputError(f"{path}: not a pickle, or damaged ({type(error).__name__}: {error})") from error
 
 
 def load_json(path: str | Path) -> Any:
@@ -113,65 +173,11 @@ def load_json(path: str | Path) -> Any:
     Raises:
         InputError: The file is missing or is not JSON.
     """
-    path = regular_file(path)
+    content = read_bytes(path)
     try:
-        content = path.read_bytes()
-        return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not JSON: {one_line(error)}") from error
-
-
-class _JsonStream:
-    """JSON values of a text file, one after the other."""
-
-    _chunk = 1 << 20  # characters
-
-    def __init__(self, file: IO[str]):
-        self._file, self._text, self._at = file, "", 0
-        self._decoder = json.JSONDecoder()
-
-    def peek(self) -> str:
-        """The next character that is no white space, which stays there; nothing at the end of the file."""
-        while True:
-            while self._text[self._at : self._at + 1].isspace():
-                self._at += 1
-            if self._at < len(self._text) or not self._read():
-                return self._text[self._at : self._at + 1]
-
-    def expect(self, allowed: str) -> str:
-        """Like `peek`, but it must be one of these."""
-        found = self.peek()
-        if not found or found not in allowed:
-            raise ValueError(f"{found or 'its end'} where {' or '.join(allowed)} belongs")
-        return found
-
-    def take(self, allowed: str) -> str:
-        """Like `expect`, and go on to what follows."""
-        found = self.expect(allowed)
-        self._at += 1
-        return found
-
-    def value(self) -> Any:
-        """Take a value."""
-        self.peek()
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(self._text, self._at)
-                if end < len(self._text) or not self._read():  # a number may go on
-                    self._at = end
-                    return value
-            except json.JSONDecodeError as error:
-                if not self._read():
-                    raise ValueError(error.msg) from error
-
-    def _read(self) -> bool:
-        """Read on; twice as much as is left, so that a long value is not parsed over and over again."""
-        rest = self._text[self._at :]
-        more = self._file.read(max(self._chunk, 2 * len(rest)))
-        self._text, self._at = rest + more, 0
-        return bool(more)
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
 
 
 def iter_json_object(path: str | Path) -> Iterator[tuple[str, Any]]:
@@ -183,7 +189,7 @@ def iter_json_object(path: str | Path) -> Iterator[tuple[str, Any]]:
     path = regular_file(path)
     try:
         with path.open(encoding="utf-8") as file:
-            stream = _JsonStream(file)
+            stream = JsonStream(file)
             stream.take("{")
             separator = stream.take("}") if stream.peek() == "}" else ","
             while separator == ",":

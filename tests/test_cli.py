@@ -9,8 +9,8 @@ import pytest
 import constants
 import model_src
 from model_src.cli import (
-    LONGEST_LINE,
     FlagParser,
+    for_terminal,
     fraction,
     loudness,
     non_negative_float,
@@ -21,11 +21,10 @@ from model_src.cli import (
     run_script,
     shipped_path,
     thread_count,
-    with_short_lines,
 )
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.files import InputError
+from model_src.files import LONGEST_LINE, InputError
 from tests.conftest import regular
 
 
@@ -81,8 +80,13 @@ def test_bad_input_leaves_with_2_and_one_line(capsys):
 
 def test_lines_lose_their_middle_where_they_are_too_long():
     longest = "a" * LONGEST_LINE
-    assert with_short_lines(f"{longest}\nx") == f"{longest}\nx"
-    assert with_short_lines(f"x\nbegin{longest}end") == f"x\nbegin{'a' * 242} ... {'a' * 244}end"
+    assert for_terminal(f"{longest}\nx") == f"{longest}\nx"
+    assert for_terminal(f"x\nbegin{longest}end") == f"x\nbegin{'a' * 142} ... {'a' * 144}end"
+
+
+def test_nothing_but_ends_of_lines_moves_the_cursor():
+    assert for_terminal("two  words\n\x1b[2Jx\r\u202e\udc80") == "two  words\n\\x1b[2Jx \\u202e\\udc80"
+    assert str(InputError("a\nb\x07\t" + "c" * 10_000_000)) == f"a b\\x07 {'c' * 139} ... {'c' * 147}"
 
 
 def test_what_a_file_holds_does_not_flood_the_terminal(tmp_path, capsys, monkeypatch):

@@ -8,7 +8,6 @@ import pytest
 
 from model_src.files import (
     InputError,
-    _JsonStream,
     atomic_write,
     iter_json_object,
     load_json,
@@ -18,6 +17,7 @@ from model_src.files import (
     save_rows,
     save_text,
 )
+from model_src.json_stream import JsonStream
 
 
 class Foreign:
@@ -87,7 +87,7 @@ def test_files_get_the_usual_permissions_and_the_mask_for_them_is_left_alone(tmp
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
 def test_a_json_object_is_read_entry_by_entry(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(_JsonStream, "_chunk", chunk)
+    monkeypatch.setattr(JsonStream, "_chunk", chunk)
     content = {"a": {"b": [1, 2.5, None, "}"]}, "c,": 12345, "": [], "\u4e00": "\\"}
     for indent in (None, 2):
         (tmp_path / "x.json").write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")

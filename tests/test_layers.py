@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # A layer imports only from those before it; the first ones also from each other.
-BASE = ("constants", "files", "places", "kept", "config_file", "cli", "runtime", "processes")
+BASE = ("constants", "pickles", "json_stream", "files", "places", "kept", "config_file", "cli", "runtime", "processes")
 LAYERS = (
     *BASE, "families", "comp_graph", "search_space", "encoder", "propagation", "labels", "family_data", "predictor",
     "training", "search",

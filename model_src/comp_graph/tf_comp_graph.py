@@ -112,6 +112,7 @@ class RegularNode:
     strides: Strides | None = None
     metadata: Mapping[str, Any] | None = None
 
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # `digest` is; the fields may hold anything yet
     type_idx: ClassVar[int] = REGULAR
     _pickled: ClassVar[tuple[str, ...]] = ("str_id", "label", "op_type_idx", "resolution", "strides", "metadata")
 
@@ -228,6 +229,7 @@ class WeightedNode(RegularNode):
 
     shape: KernelShape = (0, 0, 0, 0)
 
+    __hash__: ClassVar[None] = None
     type_idx: ClassVar[int] = WEIGHTED
     _pickled: ClassVar[tuple[str, ...]] = (*RegularNode._pickled, "shape")
 

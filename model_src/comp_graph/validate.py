@@ -4,7 +4,7 @@ Each rule names the node that breaks it. A network that passes can be hashed, dr
 """
 
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import isfinite, prod
 from operator import ge
 from typing import Any
 
@@ -18,6 +18,7 @@ LARGEST = 1 << 24  # pixels along an axis, or channels: float32 counts no furthe
 MOST_NUMBERS = 1 << 31  # numbers in a map
 LONGEST_NAME = 1000  # characters
 DEEPEST = 4  # tuples in tuples of a node's metadata
+WHOLE = 1 << 63  # whole numbers in metadata are below
 _ATOMS = frozenset((int, float, bool, str, bytes, type(None)))
 _GRAPH_FIELDS = frozenset(
     ("name", "input_shape", "weighted_nodes", "regular_nodes", "edge_pairs", *ComputeGraph.NORMALISERS)
@@ -46,7 +47,6 @@ def validate(graph: ComputeGraph) -> None:
     shape = graph.input_shape
     if not (_are_whole(shape, 4) and shape[0] == 1 and min(shape) >= 1):
         raise ValueError(f"its input shape {_shown(shape)} is not (1, H, W, C)")
-    topological_order(graph)
     for node, before, behind in zip(graph.nodes, graph.predecessors, graph.successors, strict=True):
         if not (before or behind) and graph.n_nodes > 1:
             raise node.error("it is connected to nothing")
@@ -90,6 +90,8 @@ def _check_graph(graph: ComputeGraph) -> None:
         raise ValueError(f"the graph lacks its {min(missing)}")
     if not isinstance(graph.name, str) or len(graph.name) > LONGEST_NAME:
         raise ValueError(f"its name is no text of at most {LONGEST_NAME} characters")
+    if not graph.name.isprintable():
+        raise ValueError("its name has characters that cannot be printed")
     for name, value in graph.normalisers.items():
         if value is not None and not (type(value) is int and 1 <= value <= LARGEST):
             raise ValueError(f"its {name} {_shown(value)} is no number from 1 on")
@@ -113,6 +115,8 @@ def _check_fields(node: Node) -> None:
         raise ValueError(f"id {_shown(node.str_id)} or label {_shown(node.label)} of a node is no text")
     if max(len(node.str_id), len(node.label)) > LONGEST_NAME:
         raise ValueError(f"the id or label of a node has more than {LONGEST_NAME} characters")
+    if not (node.str_id + node.label).isprintable():
+        raise ValueError(f"the id {node.str_id!a:.60} or label of a node has characters that cannot be printed")
     if type(node.op_type_idx) is not int:
         raise node.error(f"its index of an operation {_shown(node.op_type_idx)} is no number")
     if not (_are_whole(node.resolution, 6) and min(node.resolution) >= 1 and max(node.resolution) <= LARGEST):
@@ -133,6 +137,8 @@ def _check_form(node: Node) -> None:
         shape = vars(node).get("shape", ())
         if not (_are_whole(shape, 4) and min(shape) >= 0 and max(shape) <= LARGEST):
             raise node.error(f"its kernel {_shown(shape)} is not (C_in, C_out, height, width)")
+        if prod(shape) > MOST_NUMBERS:
+            raise node.error(f"its kernel has more than {MOST_NUMBERS} numbers")
     if node.metadata is not None and not (isinstance(node.metadata, dict) and _is_plain(node.metadata, DEEPEST)):
         raise node.error("its metadata holds something other than names and plain values")
 
@@ -189,15 +195,24 @@ def _are_whole(value: Any, count: int) -> bool:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Whether a value is made of names, finite numbers, texts and bytes."""
+    """Whether a value is made of names, finite numbers of 64 bits, texts and bytes."""
+    if type(value) is int:
+        return -WHOLE <= value < WHOLE
     if type(value) in _ATOMS:
         return type(value) is not float or isfinite(value)
     if isinstance(value, dict):
         return depth > 0 and all(type(key) is str and _is_plain(one, depth - 1) for key, one in value.items())
-    return isinstance(value, list | tuple) and depth > 0 and all(_is_plain(one, depth - 1) for one in value)
+    if not isinstance(value, list | tuple):
+        return False
+    return set(map(type, value)) <= {str, bool} or (depth > 0 and all(_is_plain(one, depth - 1) for one in value))
 
 
 def _shown(value: Any) -> str:
     """A value as a short text, whatever it is."""
-    text = repr(value) if isinstance(value, int | float | str | tuple | type(None)) else f"a {type(value).__name__}"
+    if type(value) is tuple and len(value) <= 8:
+        text = f"({', '.join(map(_shown, value))})"
+    elif type(value) is int and not -WHOLE <= value < WHOLE:
+        text = "of more than 64 bits"
+    else:
+        text = repr(value) if type(value) in _ATOMS else f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -78,7 +78,9 @@ def read_table(content: Any) -> list[Segment]:
     """
     try:
         columns = dict(_columns(content.state["_mgr"]))
-        rows = zip(columns["seg_str"], columns["subgraph"], strict=True)
+        rows = list(zip(columns["seg_str"], columns["subgraph"], strict=True))
+        if len({id(subgraph) for _, subgraph in rows}) < len(rows):
+            raise ValueError("the same segment over and over")
         return [_segment(text, subgraph.state) for text, subgraph in rows]
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not a segment database ({type(error).__name__}: {error})") from error

@@ -161,7 +161,7 @@ class SegmentDatabase:
         Raises:
             InputError: The file is missing, damaged, names a foreign class or is not a segment database.
         """
-        content = load_pickle(path, stand_ins())
+        content = load_pickle(path, stand_ins(), cyclic=True)
         if not isinstance(content, dict):
             with naming(path):
                 return cls.from_segments(read_table(content))
