@@ -22,7 +22,7 @@ from model_src.json_stream import JsonStream
 from model_src.pickles import check_pickle
 
 LONGEST_LINE = 300  # characters of an error: it may quote what a file holds
-GROWTH, ALLOWANCE = 200, 1 << 20  # bytes that a byte of a compressed file may become, and those that every one may have
+GROWTH, ALLOWANCE = 200, 1 << 24  # bytes that a byte of a compressed file may become, and those that every file may
 
 
 def one_line(error: object) -> str:

@@ -238,5 +238,6 @@ _ACTIONS: dict[int, Callable[[_Scan], object]] = {
         "\x92": lambda scan: scan._object(scan._popped(3)),
         "o": lambda scan: scan._object(scan._taken()),
         "b": lambda scan: scan._build(scan._popped(1)),
+        "Q": lambda scan: scan._object(scan._popped(1)),
     }.items()
 }

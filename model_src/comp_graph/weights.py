@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save
 
 from model_src.comp_graph.networks.plan import plan_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.files import InputError, atomic_write, naming, save_pickle
+from model_src.files import InputError, atomic_write, naming, regular_file, save_pickle
 
 SUFFIX = ".safetensors"
 
@@ -68,9 +68,11 @@ def load_weights(path: Path, graph: ComputeGraph) -> NodeWeights | None:
     if not path.exists():
         return None
     try:
-        state = load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+        state = load_file(regular_file(path))
+    except InputError:
+        raise
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:  # types that NumPy lacks
+        raise InputError(f"{path}: {error}") from error
     nodes = {f"layers.{step.name}": step.node.str_id for step in plan_network(graph).steps}
     weights: dict[str, dict[str, np.ndarray]] = {}
     for key, values in state.items():
@@ -80,13 +82,19 @@ def load_weights(path: Path, graph: ComputeGraph) -> NodeWeights | None:
         if not np.isfinite(values).all():
             raise InputError(f"{path}: {key} is not all numbers")
         weights.setdefault(nodes[layer], {})[name] = values
+    with naming(path):
+        check_shapes(state, _shapes(graph))
+    return weights
+
+
+def _shapes(graph: ComputeGraph) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's parameters by their names; it is built without memory for them."""
+    import torch
+
     from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
 
-    with naming(path):
-        check_shapes(
-            state, {name: tuple(one.shape) for name, one in build_torch_network(graph, 0).state_dict().items()}
-        )
-    return weights
+    with torch.device("meta"):
+        return {name: tuple(one.shape) for name, one in build_torch_network(graph, 0).state_dict().items()}
 
 
 def check_shapes(state: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeAlias
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.tokenizer import Tokenizer
-from model_src.files import InputError, save_text
+from model_src.files import InputError, read_text, save_text
 
 _HEADER = "vocabulary"
 
@@ -74,11 +74,11 @@ class KnownPieces:
             InputError: It is missing or holds something else.
         """
         try:
-            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            lines = read_text(path).removesuffix("\n").split("\n")
             (word, vocabulary), *rows = [line.split("\t") for line in lines]
             found = frozenset((before, text, after) for before, text, after in rows)
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}") from error
+        except InputError:
+            raise
         except ValueError as error:  # too few or too many columns, no text
             raise InputError(f"{path}: not the known pieces of predictors ({error})") from error
         if word != _HEADER:

@@ -12,7 +12,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.paths import VocabularyFiles
 from model_src.encoder.segmentation import Segmenter
-from model_src.files import InputError, atomic_write, naming, save_text
+from model_src.files import InputError, atomic_write, naming, read_bytes, save_text
 from model_src.runtime import made_by
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Tokenizer:
             InputError: The file is missing, is not a SentencePiece model or is not a byte-pair one.
         """
         with naming(path):
-            return cls.from_bytes(Path(path).read_bytes())
+            return cls.from_bytes(read_bytes(path))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Tokenizer":

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import constants
-from model_src.files import InputError, save_text
+from model_src.files import InputError, read_text, save_text
 from model_src.labels.table import (
     MEASURED_COLUMNS,
     OLD_MEASURED_COLUMNS,
@@ -81,12 +81,12 @@ class MeasuredTable:
 def _whole_rows(path: Path) -> tuple[list[LabelRow], tuple[str, ...]]:
     """The rows of a file and its header; a last line that a killed process left unfinished is cut off the file."""
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = read_text(path) if path.exists() else ""
         whole = text[: text.rfind("\n") + 1]
         if whole != text:
             save_text(whole, path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
     if not whole:
         return [], MEASURED_COLUMNS
     header = tuple(whole.partition("\n")[0].split(","))

@@ -1,14 +1,13 @@
 """Tables of networks' accuracies as CSV files: ours, and any that has a network and an accuracy in a line."""
 
 import csv
-import gzip
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from statistics import fmean
 from typing import IO, Any, NamedTuple, TypeVar
 
-from model_src.files import InputError, atomic_write
+from model_src.files import InputError, atomic_write, read_text
 
 T = TypeVar("T")
 
@@ -111,13 +110,9 @@ def read_rows(path: str | Path) -> list[LabelRow]:
             network and seed, or rows differ in their source or in what their trainings were given.
     """
     path = Path(path)
-    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8", newline="") as file:
-            rows = list(_consistent(_parsed(path, file)))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except (EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        rows = list(_consistent(_parsed(path, StringIO(read_text(path), newline=""))))
+    except csv.Error as error:
         raise InputError(f"{path}: damaged, or not a CSV file: {error}") from error
     unit = 100 if any(row.accuracy is not None and row.accuracy > 1 for row in rows) else 1
     return [row if row.accuracy is None else row._replace(accuracy=row.accuracy / unit) for row in rows]

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from model_src.families import entry_of
-from model_src.files import InputError, save_text
+from model_src.files import InputError, load_json, save_text
 from model_src.predictor.checkpoint import ALL_FAMILIES
 from model_src.predictor.scoring import DECIMALS
 
@@ -56,13 +56,13 @@ class Calibration:
             InputError: It is damaged or holds something else.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = load_json(path)
             deviation = {
                 name: (_size(entry["floor"]), _size(entry["factor"])) for name, entry in content["deviation"].items()
             }
             if not deviation:
                 raise ValueError("no family")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not the calibration of an ensemble ({type(error).__name__}: {error})") from error
         return cls(deviation)
 

@@ -1,5 +1,6 @@
 """Reading predictor checkpoints, published ones and ours, and writing ours."""
 
+import math
 import pickle
 import warnings
 import zipfile
@@ -12,12 +13,14 @@ from typing import Any
 
 import torch
 
-from model_src.files import InputError, atomic_write
+from model_src.files import InputError, atomic_write, read_bytes
+from model_src.pickles import check_pickle
 from model_src.predictor.models import AccuracyPredictor, build_model, current_names, resolve
-from model_src.predictor.settings import PREDICTOR_PARTS, ModelConfig
+from model_src.predictor.settings import PREDICTOR_PARTS, SELECTION_METRICS, ModelConfig
 from model_src.runtime import torch_seed
 
 _ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+_LEGACY_PICKLES = 5
 ALL_FAMILIES = "all"  # stands for all training networks where others stand for a family
 
 
@@ -55,13 +58,14 @@ class Checkpoint:
     training: dict[str, Any]
     average: dict[str, torch.Tensor] = field(default_factory=dict)
 
-    def build(self) -> AccuracyPredictor:
-        """The predictor with its weights."""
+    def build(self, only_shapes: bool = False) -> AccuracyPredictor:
+        """The predictor with its weights, or as if it had them."""
         config = ModelConfig(**self.config)
         with torch_seed(0):  # the fresh weights do not matter, the generator of others does
             model = build_model(self.predictor_type, config)
         graph_conv = config.gnn_type == "GraphConv"
-        model.load_state_dict(current_names(self.model) if graph_conv else self.model)
+        weights = current_names(self.model) if graph_conv else self.model
+        model.load_state_dict({name: one.to("meta") for name, one in weights.items()} if only_shapes else weights)
         return model
 
     def save(self, path: str | Path) -> None:
@@ -92,17 +96,20 @@ def load_checkpoint(path: str | Path, predictor_type: str | None = None) -> Chec
         }
         checkpoint = Checkpoint(**{**defaults, **content})
         checkpoint = replace(checkpoint, target_normalisers=_scales(checkpoint.target_normalisers))
+        _check_fields(checkpoint)
         _check_config(checkpoint.config, checkpoint.model)
+        if checkpoint.predictor_type != found:
+            raise ValueError(f"its weights are of a {found}, it says {checkpoint.predictor_type!r:.20}")
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{path}: not a checkpoint of a predictor ({type(error).__name__}: {error})") from error
     if predictor_type not in (None, found):
         raise InputError(f"{path}: holds a {found} predictor, not {predictor_type}")
     try:
+        with torch.device("meta"):  # no memory for what may not fit
+            checkpoint.build(only_shapes=True)
         checkpoint.build()
     except (ValueError, RuntimeError, TypeError) as error:
         raise InputError(f"{path}: its weights do not fit: {str(error).splitlines()[-1].strip()}") from error
-    if not all(values.isfinite().all() for values in checkpoint.model.values()):
-        raise InputError(f"{path}: some of its weights are no numbers")
     return checkpoint
 
 
@@ -114,6 +121,27 @@ def _scales(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, fl
             raise ValueError(f"{mean} and {deviation} are no mean and deviation")
         scales[family] = float(mean), float(deviation)
     return scales
+
+
+def _check_fields(checkpoint: Checkpoint) -> None:
+    """Types and ranges of what is no part of the architecture."""
+    for name in ("iteration", "best_eval_iteration"):
+        value = getattr(checkpoint, name)
+        if type(value) is not int or not 0 <= value < 1 << 31:
+            raise ValueError(f"{name} {value!r:.20}")
+    best = checkpoint.best_eval_result
+    if best is not None and not math.isfinite(best):
+        raise ValueError(f"best_eval_result {best!r:.20}")
+    if checkpoint.selection not in SELECTION_METRICS:
+        raise ValueError(f"selection {checkpoint.selection!r:.20}")
+    for name in ("model", "optimizer", "training", "average"):
+        if not isinstance(getattr(checkpoint, name), dict):
+            raise ValueError(f"{name} is no dictionary")
+    for name, values in (*checkpoint.model.items(), *checkpoint.average.items()):
+        if values.layout is not torch.strided or values.numel() * values.itemsize > values.untyped_storage().nbytes():
+            raise ValueError(f"{name!r:.40} has more numbers than are stored")
+        if not values.isfinite().all():
+            raise ValueError(f"some of the weights {name!r:.40} are no numbers")
 
 
 def _check_config(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
@@ -129,26 +157,34 @@ def _check_config(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
             raise ValueError(f"{name} {value!r:.20}")
 
 
-def _check_zip(path: Path, file: zipfile.ZipFile) -> None:
+def _check_zip(path: Path, file: zipfile.ZipFile, n_bytes: int) -> None:
     """Refuse what PyTorch reads without a word: changed bytes, and packed ones that grow when they are read."""
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
+    entries = file.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise InputError(f"{path}: not a checkpoint (it is compressed)")
+    if sum(entry.file_size for entry in entries) > n_bytes:
+        raise InputError(f"{path}: not a checkpoint (its parts overlap)")
     if damaged := file.testzip():
         raise InputError(f"{path}: damaged ({damaged} is not what was written)")
+    for entry in entries:
+        if entry.filename.endswith(".pkl"):
+            check_pickle(file.read(entry))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = BytesIO(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+    content = read_bytes(path)
+    data = BytesIO(content)
     try:
         if zipfile.is_zipfile(data):
-            _check_zip(path, zipfile.ZipFile(data))
+            _check_zip(path, zipfile.ZipFile(data), len(content))
+        else:  # of PyTorch before 1.6: some numbers, the dictionary, the names of its arrays
+            end = 0
+            for _ in range(_LEGACY_PICKLES):
+                end = check_pickle(content, start=end)
         data.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # its remarks on pickles that it did not write
-            content = torch.load(data, weights_only=True, map_location="cpu")
+            loaded = torch.load(data, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: not a checkpoint that can be loaded safely") from error
     except InputError:
@@ -156,6 +192,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, *_ZIP) as error:
         # What PyTorch raises on bytes that are cut short or were never a checkpoint.
         raise InputError(f"{path}: not a checkpoint, or damaged ({type(error).__name__})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint")
-    return content
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path}: holds a {type(loaded).__name__}, not a checkpoint")
+    return loaded

@@ -3,11 +3,12 @@
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
-from model_src.files import InputError, naming
+from model_src.files import InputError, naming, read_text
 from model_src.search.feedback import MeasuredNetwork, ToMeasure
 from model_src.training.labels import Measurement, Subject, trained_rows
 
@@ -51,12 +52,15 @@ def read_measured(path: Path) -> list[MeasuredNetwork]:
     Raises:
         InputError: The table cannot be read, lacks a column or has another value in it, or a network cannot be loaded.
     """
-    with naming(path), path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(StringIO(read_text(path), newline=""))
+    with naming(path):
         missing = [name for name in (HASH, ACCURACY) if name not in (reader.fieldnames or [])]
         if missing:
             raise InputError(f"has no column {' and no column '.join(missing)}")
-        rows = [(reader.line_num, row) for row in reader if row[ACCURACY]]
+        try:
+            rows = [(reader.line_num, row) for row in reader if row[ACCURACY]]
+        except csv.Error as error:
+            raise InputError(f"damaged, or not a CSV file: {error}") from error
         numbers = [_accuracy(row[ACCURACY], line) for line, row in rows]
     unit = 100 if max(numbers, default=0) > 1 else 1
     return [_network(row, number / unit, path, line) for (line, row), number in zip(rows, numbers, strict=True)]

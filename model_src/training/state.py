@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from model_src.files import atomic_write
+from model_src.files import atomic_write, regular_file
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ class StateFile:
             return None
 
     def _read(self, shapes: Mapping[str, tuple[int, ...]]) -> TrainingState:
-        with safe_open(self._path, "numpy") as file:
+        assert self._path
+        with safe_open(regular_file(self._path), "numpy") as file:
             about = json.loads((file.metadata() or {})[_KEY])
             if about.pop("identity") != self._identity:
                 raise ValueError("it is of another training")

@@ -119,7 +119,7 @@ def test_weights_are_numbers(tmp_path):
     saved = make_checkpoint("GNN")
     saved.model["regressor.bias"].fill_(float("nan"))
     saved.save(tmp_path / "a.pt")
-    with pytest.raises(InputError, match=r"a\.pt: some of its weights are no numbers"):
+    with pytest.raises(InputError, match=r"a\.pt: .*some of the weights .* are no numbers"):
         load_checkpoint(tmp_path / "a.pt")
 
 

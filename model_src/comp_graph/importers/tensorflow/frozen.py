@@ -16,7 +16,7 @@ from model_src.comp_graph.importers.tensorflow.operations import READERS
 from model_src.comp_graph.importers.tensorflow.recognition import Recognition
 from model_src.comp_graph.ops import OPERATIONS, Kind
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, Shape, node_from_state
-from model_src.files import naming
+from model_src.files import naming, read_bytes
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def load_pb(
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
     with naming(path):
-        return from_graph_def(parse(path.read_bytes()), path.stem, size, normalisers)
+        return from_graph_def(parse(read_bytes(path)), path.stem, size, normalisers)
 
 
 def parse(content: bytes) -> "tf.compat.v1.GraphDef":

@@ -18,7 +18,7 @@ from model_src.comp_graph.importers.options import given_size
 from model_src.comp_graph.importers.tensorflow.frozen import from_graph_def, parse
 from model_src.comp_graph.importers.tensorflow.strict import read_frozen
 from model_src.comp_graph.tf_comp_graph import Node, Shape
-from model_src.files import naming
+from model_src.files import naming, read_bytes
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -49,7 +49,7 @@ def load_pb(
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
     with naming(path):
-        graph_def = parse(path.read_bytes())
+        graph_def = parse(read_bytes(path))
         try:
             network = read_frozen(graph_def, path.stem, size, normalisers)
         except Refusal as error:
