@@ -46,10 +46,10 @@ def load_cg(
     """Read a network as a computation graph.
 
     Args:
-        path: A `.pkl` (ours or published) or `.json` graph, a frozen TensorFlow `.pb`, a `.keras` or `.h5` file, a
-            SavedModel folder, or an `.onnx` model.
-        input_h: Input height in pixels, for files of other kinds than `.pkl` and `.json`; likewise `input_w`. It is
-            needed where the file leaves it open, and wins where not.
+        path: A `.pkl` (ours or published), `.json` or `.json.gz` graph, a frozen TensorFlow `.pb`, a `.keras` or `.h5`
+            file, a SavedModel folder, or an `.onnx` model.
+        input_h: Input height in pixels, for foreign files; likewise `input_w`. It is needed where the file leaves it
+            open, and wins where not.
         input_w: Input width in pixels.
         input_c: Input channels.
         check: Whether to run what was read from a foreign file with its weights, and the original, on random images.
@@ -74,7 +74,7 @@ def load_network(
 ) -> WeightedGraph:
     """Read a network as a computation graph with its weights, if it has any.
 
-    ONNX, Keras and TensorFlow models have, and a `.pkl` or `.json` graph with a `.safetensors` file of the same name
+    ONNX, Keras and TensorFlow models have, and a graph in one of our files with a `.safetensors` file of the same name
     beside it.
 
     Args:
@@ -89,10 +89,10 @@ def load_network(
         InputError: As for `load_cg`; or the weights are damaged or of another graph.
     """
     path = Path(path)
-    reader = _load_saved_model if path.is_dir() else _READERS.get(regular_file(path).suffix)
+    reader = _load_saved_model if path.is_dir() else _READERS.get(_kind(regular_file(path)))
     if reader is None:
         kinds = ", ".join(_READERS)
-        raise InputError(f"{path}: unknown kind of file {path.suffix!r}; expected {kinds} or a SavedModel folder")
+        raise InputError(f"{path}: unknown kind of file {_kind(path)!r}; expected {kinds} or a SavedModel folder")
     found = reader(path, (input_h, input_w, input_c), Choices(check, lenient_pb))
     with naming(path):
         validate(found.graph)
@@ -132,6 +132,11 @@ def load_part(
     return _weighted(path, found), found.rest
 
 
+def _kind(path: Path) -> str:
+    """The end of a file's name, with what a compressed one is."""
+    return "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:])
+
+
 def _load_pkl(path: Path, *_: Any) -> WeightedGraph:
     graph = load_pickle(path, CG_CLASSES)
     if not isinstance(graph, ComputeGraph):
@@ -145,7 +150,8 @@ def _load_json(path: Path, *_: Any) -> WeightedGraph:
         raise InputError(f"{path}: holds a {type(state).__name__}, not a computation graph")
     with naming(path):
         graph = ComputeGraph.from_state_dict(state)
-    return WeightedGraph(graph, load_weights(path, graph))
+    named = path.with_suffix("") if path.suffix == ".gz" else path
+    return WeightedGraph(graph, load_weights(named, graph))
 
 
 # What follows needs TensorFlow or ONNX, which are imported only then.
@@ -198,6 +204,7 @@ _PART_READERS = {".onnx": _onnx_reader, ".keras": _keras_reader, ".h5": _keras_r
 _READERS: dict[str, Reader] = {
     ".pkl": _load_pkl,
     ".json": _load_json,
+    ".json.gz": _load_json,
     ".pb": _load_pb,
     ".keras": _load_keras,
     ".h5": _load_keras,

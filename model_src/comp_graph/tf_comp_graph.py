@@ -415,7 +415,7 @@ class ComputeGraph:
             }
             graph = object.__new__(cls)
             graph.__setstate__({**state, **parts})
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not a computation graph: {type(error).__name__} {error}") from error
         return graph
 

@@ -13,6 +13,7 @@ from onnx import helper, inliner, numpy_helper, reference, shape_inference
 
 from model_src.comp_graph.importers.onnx.composed import with_composed
 from model_src.comp_graph.importers.onnx.layout import channels_first
+from model_src.comp_graph.importers.onnx.limits import FOLDED, Budget, array, check_functions, single
 from model_src.comp_graph.importers.onnx.neighbours import with_lrn
 from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, without_splits
 from model_src.comp_graph.importers.onnx.sequences import without_sequences
@@ -62,6 +63,7 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     """
     from_torch = model.producer_name == "pytorch"
     if model.functions:
+        check_functions(model)
         model = inliner.inline_local_functions(model)
     model.ir_version = max(model.ir_version, 4)  # the first whose initialisers need not be inputs
     image, output = image_of(model.graph), _output(model.graph)
@@ -163,7 +165,8 @@ def _set_size(image: onnx.ValueInfoProto, size: Shape | None, channels_last: boo
 def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """The model with inferred sizes, and everything in it that does not depend on the image's pixels."""
     graph = model.graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: array(tensor) for tensor in graph.initializer}
+    budget = Budget(constants.values())
     _set_aside(graph)
     while True:
         model.graph.ClearField("value_info")  # sizes of the image that it was exported for, or what was known before
@@ -173,7 +176,7 @@ def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarr
             model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         except shape_inference.InferenceError as error:
             raise ValueError(f"ONNX does not accept the model: {' '.join(str(error).split())}") from error
-        new = _computed(model, constants)
+        new = _computed(model, constants, budget)
         if not new and not without_sequences(model.graph, constants):
             return model, constants
         constants |= new
@@ -194,7 +197,7 @@ def _set_aside(graph: onnx.GraphProto) -> None:
             del graph.initializer[place]
 
 
-def _computed(model: onnx.ModelProto, known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _computed(model: onnx.ModelProto, known: dict[str, np.ndarray], budget: Budget) -> dict[str, np.ndarray]:
     """Results of the nodes that read constants only, or only the size or type of another tensor."""
     graph, failed = model.graph, []
     shapes, types = _shapes(graph), _types(graph)
@@ -213,7 +216,7 @@ def _computed(model: onnx.ModelProto, known: dict[str, np.ndarray]) -> dict[str,
                 new[op.outputs[0]] = values[op.inputs[0]].astype(kind)
         elif len(op.outputs) == 1 and values.keys() == set(filter(None, op.inputs)):
             try:
-                new[op.outputs[0]] = _result(node, values, model.opset_import)
+                new[op.outputs[0]] = _result(node, values, model.opset_import, budget)
             except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError) as error:
                 failed.append(op.error(f"its constant result cannot be computed: {' '.join(str(error).split())}"))
     refuse_all(failed)
@@ -221,15 +224,17 @@ def _computed(model: onnx.ModelProto, known: dict[str, np.ndarray]) -> dict[str,
 
 
 def _result(
-    node: onnx.NodeProto, values: Mapping[str, np.ndarray], opsets: Iterable[onnx.OperatorSetIdProto]
+    node: onnx.NodeProto,
+    values: Mapping[str, np.ndarray],
+    opsets: Iterable[onnx.OperatorSetIdProto],
+    budget: Budget,
 ) -> np.ndarray:
     """What a node makes of constants, by the rules of the model's version of ONNX."""
-    inputs = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-        for name, value in values.items()
-    ]
-    graph = helper.make_graph([node], "constant", inputs, [helper.make_empty_tensor_value_info(node.output[0])])
-    results: Any = reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, dict(values))
+    if node.op_type not in FOLDED or node.domain not in ("", "ai.onnx"):
+        raise ValueError("not an operation that is computed beforehand")
+    model = single(node, values, opsets)
+    budget.spend(model, values)
+    results: Any = reference.ReferenceEvaluator(model).run(None, dict(values))
     return np.asarray(results[0])
 
 

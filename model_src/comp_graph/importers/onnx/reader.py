@@ -17,6 +17,7 @@ from model_src.comp_graph.importers.channel_order import out_of_order
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.builder import Builder
 from model_src.comp_graph.importers.onnx.cut import cut_at
+from model_src.comp_graph.importers.onnx.limits import read_model
 from model_src.comp_graph.importers.onnx.model import prepare
 from model_src.comp_graph.importers.onnx.operations import convert_all
 from model_src.comp_graph.importers.onnx.rest import rest_behind
@@ -73,7 +74,7 @@ def load_onnx(
 
 
 def _loaded(path: Path) -> onnx.ModelProto:
-    model = onnx.load(path)
+    model = read_model(path)
     if not model.graph.node:
         raise ValueError("not an ONNX model, or one without operations")
     return model

@@ -1,0 +1,86 @@
+"""Well-formed files of other frameworks as data, and such data as files."""
+
+import json
+import tempfile
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from tests.fuzz.small import small
+
+
+def as_onnx(tree: Any) -> bytes:
+    import onnx
+
+    return ParseDict(tree, onnx.ModelProto()).SerializeToString()
+
+
+@cache
+def onnx_trees() -> list[Any]:
+    """A network as we write it, and one with shapes that are worked out, a function, and constants."""
+    from onnx import helper, parser
+
+    from model_src.comp_graph.exporters.onnx import to_onnx
+    from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
+
+    ours = to_onnx(small(), build_torch_network(small(), 0).eval())
+    text = """
+        <ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+        net (float[1, 3, 8, 8] x) => (float[1, n] y) <float[4, 3, 3, 3] w = {WEIGHTS}> {
+            a = Conv <pads = [1, 1, 1, 1]> (x, w)
+            b = own.twice (a)
+            shape = Shape (b)
+            two = Constant <value = int64[2] {0, 1}> ()
+            first = Gather (shape, two)
+            one = Constant <value = int64[2] {1, 1}> ()
+            target = Concat <axis = 0> (first, one)
+            c = GlobalAveragePool (b)
+            d = Reshape (c, target)
+            y = Flatten (d)
+        }
+        <opset_import: ["" : 17], domain: "own">
+        twice (z) => (r) { s = Relu (z)  r = Add (s, z) }
+    """.replace("WEIGHTS", ", ".join(["0.1", "-0.2", "0.3"] * 36))
+    assert helper
+    return [MessageToDict(model) for model in (ours, parser.parse_model(text))]
+
+
+def as_pb(tree: Any) -> bytes:
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+
+    return ParseDict(tree, GraphDef()).SerializeToString()
+
+
+@cache
+def pb_trees() -> list[Any]:
+    from model_src.comp_graph.importers.tensorflow.graph_def import freeze
+    from tests.comp_graph.importers.keras_models import small as model
+
+    network = model()
+    return [MessageToDict(freeze(lambda images: network(images, training=False), (16, 16, 3)))]
+
+
+@cache
+def _keras_file(suffix: str) -> bytes:
+    from tests.comp_graph.importers.keras_models import small as model
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{suffix}"
+        model().save(path)
+        return path.read_bytes()
+
+
+def keras_trees() -> list[Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.keras"
+        path.write_bytes(_keras_file(".keras"))
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: json.loads(archive.read(name)) for name in ("metadata.json", "config.json")}
+            return [{**parts, "weights": archive.read("model.weights.h5")}]
+
+
+def h5_trees() -> list[Any]:
+    return [{"content": _keras_file(".h5")}]
