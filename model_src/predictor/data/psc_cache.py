@@ -15,6 +15,7 @@ import numpy as np
 from model_src.comp_graph.node_pool import AnyNode, NodePool
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode, node_from_state
 from model_src.files import InputError, load_pickle, save_pickle
+from model_src.predictor.data.psc_rules import check_cache
 from model_src.predictor.data.splits import split_bounds
 
 FORMAT = "autogo psc cache 1"
@@ -176,8 +177,10 @@ def load_cache(path: str | Path) -> PscCache:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: not a file of splits that this version makes")
     try:
-        return _parsed(content)
-    except (KeyError, TypeError, ValueError) as error:
+        cache = _parsed(content)
+        check_cache(cache)
+        return cache
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 

@@ -20,11 +20,12 @@ _SMALL = 64  # numbers of a tensor that may decide on a shape
 # time that goes with the numbers that it reads and gives.
 FOLDED = frozenset(
     """
-    Abs Add And BitShift Cast CastLike Ceil Clip Concat Constant ConstantOfShape CumSum DequantizeLinear Div Equal Erf
-    Exp Expand Flatten Floor Gather GatherElements GatherND Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul
-    Max Mean Min Mod Mul Neg Not Or Pad Pow QuantizeLinear Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd
-    ReduceSum Relu Reshape Round ScatterElements ScatterND Shape Sigmoid Sign Size Slice Sqrt Squeeze Sub Sum Tanh Tile
-    Transpose Trilu Unsqueeze Where Xor
+    Abs Add And BitShift Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos CumSum DepthToSpace
+    DequantizeLinear Div Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gemm Greater
+    GreaterOrEqual Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log LpNormalization MatMul Max Mean Min Mod Mul
+    Neg Not Or Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean
+    ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round ScatterElements ScatterND Shape Sigmoid Sign
+    Sin Size Slice Softmax Softplus SpaceToDepth Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor
     """.split()
 )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_src.comp_graph.importers.tensorflow.limits import check_constants, check_functions
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def inlined(graph_def: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.v1.Gr
     from tensorflow.python.framework.errors_impl import OpError
     from tensorflow.python.grappler import tf_optimizer
 
+    check_functions(graph_def)
     task = meta_graph_pb2.MetaGraphDef(graph_def=graph_def)
     task.collection_def["train_op"].node_list.value.append(output)  # what grappler must keep
     functions = task.graph_def.library.function
@@ -197,6 +199,8 @@ def run(
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         try:
             tf.import_graph_def(part, name="")
+            if not feeds:
+                check_constants(graph)
             results: list[np.ndarray] = session.run(names, {f"{name}:0": value for name, value in feeds})
         except (ValueError, tf.errors.OpError) as error:
             raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error

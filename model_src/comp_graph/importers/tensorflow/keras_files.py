@@ -14,10 +14,11 @@ from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.options import given_size
 from model_src.comp_graph.importers.tensorflow.graph_def import freeze
+from model_src.comp_graph.importers.tensorflow.limits import check_keras
 from model_src.comp_graph.importers.tensorflow.strict import read_frozen
 from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import Shape
-from model_src.files import InputError
+from model_src.files import InputError, regular_file
 from model_src.runtime import import_tensorflow
 
 _HDF5 = b"\x89HDF"
@@ -40,19 +41,35 @@ def load_keras(
     """
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
-    if not path.is_file():
+    if not regular_file(path).exists():
         raise InputError(f"{path}: No such file")
-    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else path.read_bytes()[:4] == _HDF5):
+    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else _begin(path) == _HDF5):
         raise InputError(f"{path}: not a Keras file, or cut short")
     try:
         import_tensorflow()
         import keras
 
-        # Keras' safe mode refuses what would run code: lambdas and classes of other packages.
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        return from_keras(model, size, path.stem, normalisers, check, output_node)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+        check_keras(path)
+        with keras.StatelessScope(initialize_variables=False):  # are its weights those of its layers? without memory
+            _loaded(path)
+        return from_keras(_loaded(path), size, path.stem, normalisers, check, output_node)
+    except (OSError, ValueError, RecursionError, ImportError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _loaded(path: Path) -> Any:
+    """The model; Keras' safe mode refuses what would run code: lambdas and classes of other packages."""
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # of many kinds: whatever Keras meets in a damaged file
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _begin(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_HDF5))
 
 
 def from_keras(

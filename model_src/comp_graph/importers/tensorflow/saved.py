@@ -11,8 +11,9 @@ from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.options import given_size
 from model_src.comp_graph.importers.tensorflow.graph_def import constant, inlined, producer
+from model_src.comp_graph.importers.tensorflow.limits import check_variables
 from model_src.comp_graph.importers.tensorflow.strict import read_frozen
-from model_src.files import InputError, naming
+from model_src.files import InputError, naming, read_bytes, regular_file
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _signature_graph(folder: Path) -> "tf.compat.v1.GraphDef":
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     try:
-        saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+        saved = SavedModel.FromString(read_bytes(folder / "saved_model.pb"))
     except DecodeError as error:
         raise ValueError("saved_model.pb is no SavedModel, or cut short") from error
     graphs = [graph for graph in saved.meta_graphs if SIGNATURE in graph.signature_def]
@@ -87,9 +88,12 @@ def _variables(folder: Path, graph: "MetaGraphDef") -> dict[str, np.ndarray]:
     prefix = folder / "variables" / "variables"
     if not prefix.with_suffix(".index").is_file():
         return {}
+    for path in prefix.parent.iterdir():
+        regular_file(path)
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         keys = reader.get_variable_to_shape_map()
+        check_variables(keys, prefix.parent)
         handles = {node.name: node.name for node in graph.graph_def.node if node.name in keys}  # of TensorFlow 1
         if "_CHECKPOINTABLE_OBJECT_GRAPH" in keys:
             stored = TrackableObjectGraph.FromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
