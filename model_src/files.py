@@ -21,7 +21,7 @@ from typing import IO, Any
 from model_src.json_stream import JsonStream
 from model_src.pickles import check_pickle
 
-LONGEST_LINE = 300  # characters of an error: it may quote what a file holds
+LONGEST_LINE, _HEAD = 300, 210  # characters of an error, which may quote what a file holds; of the begin of a long one
 GROWTH, ALLOWANCE = 200, 1 << 24  # bytes that a byte of a compressed file may become, and those that every file may
 
 
@@ -31,8 +31,7 @@ def one_line(error: object) -> str:
     if len(words) > 2 * LONGEST_LINE:
         words = words[:LONGEST_LINE] + words[-LONGEST_LINE:]
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
-    half = (LONGEST_LINE - 5) // 2
-    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
+    return line if len(line) <= LONGEST_LINE else f"{line[:_HEAD]} ... {line[_HEAD + 5 - LONGEST_LINE :]}"
 
 
 class InputError(ValueError):

@@ -81,12 +81,12 @@ def test_bad_input_leaves_with_2_and_one_line(capsys):
 def test_lines_lose_their_middle_where_they_are_too_long():
     longest = "a" * LONGEST_LINE
     assert for_terminal(f"{longest}\nx") == f"{longest}\nx"
-    assert for_terminal(f"x\nbegin{longest}end") == f"x\nbegin{'a' * 142} ... {'a' * 144}end"
+    assert for_terminal(f"x\nbegin{longest}end") == f"x\nbegin{'a' * 205} ... {'a' * 82}end"
 
 
 def test_nothing_but_ends_of_lines_moves_the_cursor():
     assert for_terminal("two  words\n\x1b[2Jx\r\u202e\udc80") == "two  words\n\\x1b[2Jx \\u202e\\udc80"
-    assert str(InputError("a\nb\x07\t" + "c" * 10_000_000)) == f"a b\\x07 {'c' * 139} ... {'c' * 147}"
+    assert str(InputError("a\nb\x07\t" + "c" * 10_000_000)) == f"a b\\x07 {'c' * 202} ... {'c' * 85}"
 
 
 def test_what_a_file_holds_does_not_flood_the_terminal(tmp_path, capsys, monkeypatch):

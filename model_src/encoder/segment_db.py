@@ -216,24 +216,27 @@ class SegmentDatabase:
         segment = self._segments[number]
         if segment is None:
             row = self._rows[number]
-            nodes = [self._nodes[position] for position in row.nodes]
-            with_source = {target for _, target in row.edges}
-            starts = [(1, *node.in_shape) for place, node in enumerate(nodes) if place not in with_source]
-            graph = ComputeGraph.from_nodes(f"segment {number}", starts, nodes, row.edges, self._normalisers)
-            segment = Segment(graph, row.inputs, row.input_shapes, row.outputs, row.text)
-            self._validate(segment, row.nodes)
+            try:
+                segment = self._built(row, f"segment {number}")
+                self._validate(segment, row.nodes)
+            except (TypeError, ValueError, IndexError, AttributeError) as error:
+                raise InputError(f"{self._name}: segment {number}: {error}") from error
             self._segments[number] = segment
         return segment
 
+    def _built(self, row: Row, name: str) -> Segment:
+        nodes = [self._nodes[position] for position in row.nodes]
+        with_source = {target for _, target in row.edges}
+        starts = [(1, *node.in_shape) for place, node in enumerate(nodes) if place not in with_source]
+        graph = ComputeGraph.from_nodes(name, starts, nodes, row.edges, self._normalisers)
+        return Segment(graph, row.inputs, row.input_shapes, row.outputs, row.text)
+
     def _validate(self, segment: Segment, positions: tuple[int, ...]) -> None:
-        try:
-            for position in positions:
-                if position not in self._valid:
-                    validate_node(self._nodes[position])
-                    self._valid.add(position)
-            validate_edges(segment.graph, is_whole=False)
-            ports = {*segment.outputs, *chain.from_iterable(segment.inputs)}
-            if not ports <= set(range(segment.graph.n_nodes)):
-                raise ValueError("what goes in or out is at none of its nodes")
-        except ValueError as error:
-            raise InputError(f"{self._name}: {segment.graph.name}: {error}") from error
+        for position in positions:
+            if position not in self._valid:
+                validate_node(self._nodes[position])
+                self._valid.add(position)
+        validate_edges(segment.graph, is_whole=False)
+        ports = {*segment.outputs, *chain.from_iterable(segment.inputs)}
+        if not ports <= set(range(segment.graph.n_nodes)):
+            raise ValueError("what goes in or out is at none of its nodes")

@@ -6,7 +6,7 @@
     pareto.csv, mutation_result.txt      the results as a table and as the published text
     history.csv                          every network that was scored as a whole
     genealogy.json                       how every result came about, swap by swap
-    rank_{i}.pkl                         the results, best score first
+    rank_{i}.pkl, rank_{i}.json.gz       the results, best score first
     input.safetensors, rank_{i}.safetensors   their weights, where the input came with any; input.rest.onnx
     pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png, mutant_{i}_changes.svg; and an SVG for each drawing
     report.html                          all of it on one page
@@ -140,8 +140,10 @@ class ResultFolder:
         return self.path / _INPUT
 
     def save_graph(self, rank: int, graph: Any) -> None:
-        """Write the graph of a result."""
-        save_pickle(graph, self.path / rank_name(rank))
+        """Write the graph of a result, as a pickle and as compressed JSON."""
+        path = self.path / rank_name(rank)
+        save_pickle(graph, path)
+        save_json(graph.state_dict(), path.with_suffix(".json.gz"))
 
     def save_weights(self, rank: int | None, state: Mapping[str, Any]) -> None:
         """Write the weights (arrays by name) of a result, or of the input."""

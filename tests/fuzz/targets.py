@@ -184,7 +184,9 @@ def tupled(value: Any) -> Any:
 def load_database(path: Path) -> Any:
     from model_src.encoder.segment_db import SegmentDatabase
 
-    return SegmentDatabase.open(path)
+    database = SegmentDatabase.open(path)
+    assert database.segments is not None  # they are looked at when they are asked for
+    return database
 
 
 def judge_database(database: Any) -> None:

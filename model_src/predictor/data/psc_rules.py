@@ -19,6 +19,7 @@ def check_cache(cache: "PscCache") -> None:
     """
     if not isinstance(cache.family, str) or not all(isinstance(piece, str) for piece in cache.pieces):
         raise ValueError("its family or one of its pieces is no text")
+    _require(bool(cache.networks), "it has no networks")
     weighted, regular = cache.table.weighted_nodes, cache.table.regular_nodes
     for node in (*weighted, *regular):
         validate_node(node)
@@ -47,6 +48,7 @@ def _check_fields(network: "CachedNetwork") -> None:
 
 def _check_numbers(network: "CachedNetwork", n_weighted: int, n_regular: int, n_pieces: int) -> None:
     count = len(network.weighted) + len(network.regular)
+    _require(count > 0, "it has no nodes")
     _require(_below(network.weighted, n_weighted) and _below(network.regular, n_regular), "a node is not there")
     _require(_below(network.edges, count), "an edge is of nodes that are not there")
     _require(np.array_equal(np.sort(network.order), np.arange(count)), "its order is not one of all nodes")

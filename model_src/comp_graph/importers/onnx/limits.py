@@ -14,6 +14,7 @@ from model_src.files import regular_file
 MOST_NODES = 100_000  # once local functions are in the place of their calls
 DEEPEST = 100  # calls in calls
 MOST_NUMBERS = 1 << 24  # of all constants that are computed; besides, so many as the model brings along
+_MOST_JOINED = 1 << 22  # numbers in a list
 _SMALL = 64  # numbers of a tensor that may decide on a shape
 
 # What is computed where it depends on constants only: arithmetic on shapes and preparations of weights. Each takes a
@@ -99,6 +100,26 @@ def array(tensor: onnx.TensorProto) -> np.ndarray:
         return numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"the tensor {tensor.name!r} cannot be read: {error}") from error
+
+
+def check_joined(graph: onnx.GraphProto) -> None:
+    """Refuse lists of numbers that double and double: ONNX follows what is in them when it infers sizes.
+
+    Raises:
+        ValueError: There is one.
+    """
+    lengths: dict[str, int] = {one.name: one.dims[0] if len(one.dims) == 1 else 1 for one in graph.initializer}
+    for node in graph.node:
+        known = [lengths[name] for name in node.input if name in lengths]
+        if node.op_type in ("Shape", "Size", "Constant"):
+            held = [a.t.dims[0] for a in node.attribute if a.HasField("t") and len(a.t.dims) == 1]
+            known = [*held, *(len(a.ints) or len(a.floats) for a in node.attribute), _SMALL]
+        elif len(known) < sum(map(bool, node.input)):  # it depends on the image's pixels
+            continue
+        length = sum(known) if node.op_type == "Concat" else max(known, default=1)
+        if length > _MOST_JOINED:
+            raise ValueError(f"{node.name or node.op_type!r:.100} joins more than {_MOST_JOINED} numbers to a list")
+        lengths |= dict.fromkeys(node.output, length)
 
 
 class Budget:

@@ -13,11 +13,12 @@ from onnx import helper, inliner, numpy_helper, reference, shape_inference
 
 from model_src.comp_graph.importers.onnx.composed import with_composed
 from model_src.comp_graph.importers.onnx.layout import channels_first
-from model_src.comp_graph.importers.onnx.limits import FOLDED, Budget, array, check_functions, single
+from model_src.comp_graph.importers.onnx.limits import FOLDED, Budget, array, check_functions, check_joined, single
 from model_src.comp_graph.importers.onnx.neighbours import with_lrn
 from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, without_splits
 from model_src.comp_graph.importers.onnx.sequences import without_sequences
 from model_src.comp_graph.tf_comp_graph import Shape
+from model_src.comp_graph.validate import LARGEST
 
 _MOST_SIZES = 64  # a tensor of more numbers holds no sizes
 
@@ -64,7 +65,10 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     from_torch = model.producer_name == "pytorch"
     if model.functions:
         check_functions(model)
-        model = inliner.inline_local_functions(model)
+        try:
+            model = inliner.inline_local_functions(model)
+        except RuntimeError as error:
+            raise ValueError(f"its functions cannot be put in the place of their calls: {error}") from error
     model.ir_version = max(model.ir_version, 4)  # the first whose initialisers need not be inputs
     image, output = image_of(model.graph), _output(model.graph)
     if image.name == output.name:
@@ -157,6 +161,8 @@ def _set_size(image: onnx.ValueInfoProto, size: Shape | None, channels_last: boo
         wanted = list(size) if channels_last else [size[2], size[0], size[1]]
     if min(wanted) < 1:
         raise ValueError(f"the size of the input {image.name!r} is unknown; give its height, width and channels")
+    if max(wanted) > LARGEST:
+        raise ValueError(f"the input {image.name!r} has a size of more than {LARGEST}")
     for dim, value in zip(dims, [max(1, dims[0].dim_value), *wanted], strict=True):
         dim.Clear()
         dim.dim_value = value
@@ -172,6 +178,7 @@ def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarr
         model.graph.ClearField("value_info")  # sizes of the image that it was exported for, or what was known before
         for value in model.graph.output:
             value.type.tensor_type.ClearField("shape")
+        check_joined(model.graph)
         try:
             model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         except shape_inference.InferenceError as error:
@@ -217,7 +224,7 @@ def _computed(model: onnx.ModelProto, known: dict[str, np.ndarray], budget: Budg
         elif len(op.outputs) == 1 and values.keys() == set(filter(None, op.inputs)):
             try:
                 new[op.outputs[0]] = _result(node, values, model.opset_import, budget)
-            except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError) as error:
+            except Exception as error:  # of many kinds: whatever ONNX meets in an operation that is none
                 failed.append(op.error(f"its constant result cannot be computed: {' '.join(str(error).split())}"))
     refuse_all(failed)
     return new
