@@ -54,6 +54,8 @@ def check_keras(path: Path) -> None:
             raise ValueError("it grows too much when it is unpacked")
         if any(entry.file_size > _TEXT for name, entry in entries.items() if name.endswith(".json")):
             raise ValueError(f"its configuration has more than {_TEXT} bytes")
+        if "config.json" not in entries:
+            raise ValueError("it has no configuration")
         _check_layers(json.loads(archive.read("config.json")))
         for name in entries:
             if name.endswith(".h5"):
