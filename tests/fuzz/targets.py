@@ -323,12 +323,19 @@ def flags_trees() -> list[Any]:
 
 def load_front(path: Path) -> Any:
     from model_src.search.result_folder import ResultFolder
+    from model_src.search.stored import stored_networks
 
-    return ResultFolder(path.parent).load_table()
+    return stored_networks(ResultFolder(path.parent))
 
 
 def front_trees() -> list[Any]:
-    return [[["rank", "iteration", "hash", "file"], ["input", "0", "ab", ""], ["0", "2", "cd", "rank_0.pkl"]]]
+    return [
+        [
+            ["rank", "iteration", "hash", "score", "mflops", "file"],
+            ["input", "0", "ab", "0.5", "10", ""],
+            ["0", "2", "cd", "0.6", "8", "rank_0.pkl"],
+        ]
+    ]
 
 
 # ---- weights, checkpoints ----
