@@ -9,7 +9,7 @@ SEARCH_FLAGS := -model_path architectures/nb201_best.pkl -model_family nb201 \
 	-max_candidate_per_iter 10 -max_target_per_iter 100 -num_train_cgs 0 \
 	-min_flops_decrease_percent -10 -max_flops_decrease_percent 100 -mutation_unit segment -n_jobs 2
 
-.PHONY: help setup search test test-slow lint typecheck check bench reliability clean
+.PHONY: help setup search test test-slow fuzz lint typecheck check bench reliability clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: setup  ## run the test suite
 test-slow: setup  ## run the tests that take minutes
 	$(RUN) -m pytest -n 2 -m slow
 
+fuzz: setup  ## read files that are made by chance, for MINUTES (10)
+	$(RUN) -m tests.fuzz.run -minutes $(or $(MINUTES),10)
+
 lint: setup  ## check style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -48,4 +51,4 @@ reliability: setup  ## kill every long job over and over, try faults, watch memo
 	OMP_NUM_THREADS=1 $(RUN) benchmarks/reliability.py
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -47,11 +47,11 @@ def validate(graph: ComputeGraph) -> None:
     shape = graph.input_shape
     if not (_are_whole(shape, 4) and shape[0] == 1 and min(shape) >= 1):
         raise ValueError(f"its input shape {_shown(shape)} is not (1, H, W, C)")
+    validate_edges(graph)
     for node, before, behind in zip(graph.nodes, graph.predecessors, graph.successors, strict=True):
         if not (before or behind) and graph.n_nodes > 1:
             raise node.error("it is connected to nothing")
     _ = graph.input_index, graph.output_index  # raises unless there is one of each
-    validate_edges(graph)
 
 
 def validate_node(node: Node) -> None:

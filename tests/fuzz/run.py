@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="fuzz the loaders")
     parser.add_argument("-minutes", type=float, default=10)
     parser.add_argument("-loaders", default="", help="joined with +; all by default")
-    parser.add_argument("-seed", type=int, default=0)
+    parser.add_argument("-seed", type=int, default=int(time.time()))
     parser.add_argument("-counts", type=Path, help="write the counts there as JSON")
     args = parser.parse_args()
     from tests.fuzz.targets import targets
