@@ -9,6 +9,7 @@ import numpy as np
 
 from model_src.comp_graph.segment import Cut, Segment, cut, replace_segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.validate import validate_edges, validate_node
 from model_src.propagation.milp import Statistics
 
 
@@ -42,9 +43,17 @@ class Swap:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> "Swap":
-        """The swap from its JSON data."""
+        """The swap from its JSON data.
+
+        Raises:
+            ValueError: A node of its segment, or what goes along an edge, breaks a rule of `validate`.
+        """
+        graph = ComputeGraph.from_state_dict(state["graph"])
+        for node in graph.nodes:
+            validate_node(node)
+        validate_edges(graph, is_whole=False)
         segment = Segment(
-            ComputeGraph.from_state_dict(state["graph"]),
+            graph,
             tuple(map(tuple, state["inputs"])),
             tuple(map(tuple, state["input_shapes"])),
             tuple(state["outputs"]),

@@ -95,7 +95,7 @@ class Journal:
         for iteration, (path, content) in enumerate(self._folder.iterations(), start=1):
             try:
                 turn = _turn(content, iteration, known)
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise InputError(f"{path}: not an iteration of this search ({reason})") from error
             yield turn

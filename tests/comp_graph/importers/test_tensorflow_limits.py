@@ -135,5 +135,5 @@ def test_functions_do_not_double_and_double(levels, last, reason):
 
 def test_damaged_folders_are_refused_in_one_line(tmp_path):
     (tmp_path / "saved_model.pb").symlink_to("/dev/zero")
-    with pytest.raises(InputError, match="holds no saved_model.pb|not a regular file"):
+    with pytest.raises(InputError, match=r"holds no saved_model|not a regular file"):
         load_cg(tmp_path)
