@@ -14,7 +14,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -277,9 +277,10 @@ def load_rows(path: str | Path) -> list[dict[str, str]]:
     Raises:
         InputError: It cannot be read, or its lines are of different lengths.
     """
-    with naming(path), Path(path).open(encoding="utf-8", newline="") as file:
+    text = read_text(path)
+    with naming(path):
         try:
-            rows = list(csv.DictReader(file, strict=True))
+            rows = list(csv.DictReader(StringIO(text, newline=""), strict=True))
         except csv.Error as error:
             raise InputError(f"not a table ({error})") from error
         if any(None in row or None in row.values() for row in rows):
