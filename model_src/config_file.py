@@ -47,6 +47,8 @@ def _content(path: Path) -> Any:
             text = file.read(LARGEST + 1)
         if len(text) > LARGEST:
             raise ValueError(f"more than {LARGEST:,} bytes of flags")
+        if b"<<" in text:  # it may double mappings over and over
+            raise ValueError("no flag needs a merge (`<<`)")
         try:
             return yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:

@@ -40,7 +40,8 @@ def judge(graph: ComputeGraph) -> None:
 
 def is_small(graph: ComputeGraph) -> bool:
     maps = [math.prod(size) for node in graph.nodes for size in (node.in_shape, node.out_shape)]
-    return max(maps) * len(maps) <= MOST_NUMBERS and parameter_count(graph) <= MOST_NUMBERS
+    sizes = max(maps) * len(maps), parameter_count(graph), graph_macs(graph) >> 8
+    return max(sizes) <= MOST_NUMBERS
 
 
 def run(graph: ComputeGraph) -> None:

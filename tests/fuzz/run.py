@@ -18,7 +18,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 CORPUS = Path(__file__).parent / "corpus"
-BATCH, MOST_FAULTS, LONGEST_CASE = 500, 8, 120
+BATCH, MOST_FAULTS, LONGEST_CASE = 500, 8, 600
 
 
 def main() -> int:
