@@ -22,7 +22,7 @@ _Value = int | list[Any]
 
 _SIZES = {"N": 1, "\x88": 1, "\x89": 1, "K": 2, "M": 3, "J": 5, "G": 9}  # opcodes that make a number
 _LENGTHS = {"\x8c": 1, "U": 1, "C": 1, "\x8a": 1, "X": 4, "T": 4, "B": 4, "\x8b": 4, "\x8d": 8, "\x8e": 8, "\x96": 8}
-_LINES = ("INT", "LONG", "FLOAT", "STRING", "UNICODE")
+_LINES = ("INT", "LONG", "FLOAT", "STRING", "UNICODE", "GLOBAL", "INST", "GET", "PUT")
 _NUMBERS = [_SIZES.get(chr(code), 0) for code in range(256)]
 _LONG = Struct("<I").unpack_from
 _STOP = ord(".")
@@ -113,19 +113,25 @@ class _Scan:
             return begin + length
         if name == "PROTO":
             return at + 2
-        end = content.index(b"\n", at) + 1
+        if name not in _LINES:
+            raise ValueError(f"it has the opcode {name}, which no data needs")
+        end = self._behind_line(at)
         if name in ("GLOBAL", "INST"):
-            end = content.index(b"\n", end) + 1
+            end = self._behind_line(end)
             self._object(self._taken() if name == "INST" else [])
         elif name == "GET":
             self._stack.append(self._looked_up(int(content[at + 1 : end])))
         elif name == "PUT":
             self._memo[int(content[at + 1 : end])] = self._stack[-1]
-        elif name in _LINES:
-            self._stack.append(1 + (end - at >> _TEXT))
         else:
-            raise ValueError(f"it has the opcode {name}, which no data needs")
+            self._stack.append(1 + (end - at >> _TEXT))
         return end
+
+    def _behind_line(self, at: int) -> int:
+        end = self._content.find(b"\n", at)
+        if end < 0:
+            raise ValueError("it is cut short")
+        return end + 1
 
     def _looked_up(self, key: int) -> _Value:
         value = self._memo[key]

@@ -19,6 +19,7 @@ from model_src.files import InputError, atomic_write, iter_json_object, load_pic
 
 # Stored FLOPs above this are single operations; the unit of smaller ones is unknown.
 _LEAST_RAW_FLOPS = 1e6
+_MOST = 1e18  # FLOPs or parameters
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,12 @@ def iter_state_cache(path: str | Path) -> Iterator[LabelledGraph]:
     def network(entry: Any) -> LabelledGraph:
         graph = pool.graph_from_state(entry["cg"])
         validate(graph)
-        flops = entry.get("flops") or 0
+        flops = _count(entry.get("flops"), "flops") or 0
         return LabelledGraph(
             graph,
             _fraction(entry["max_perf"], unit=100),
             flops / 1e6 if flops > _LEAST_RAW_FLOPS else compute_cg_flops(graph, op2i),
-            entry.get("n_params"),
+            _count(entry.get("n_params"), "n_params"),
             entry.get("original config"),
         )
 
@@ -123,8 +124,8 @@ def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
         return LabelledGraph(
             pool.shared(graph),
             _fraction(entry["acc"]),
-            float(entry["flops"]),
-            entry.get("n_params"),
+            float(_count(entry["flops"], "flops")),
+            _count(entry.get("n_params"), "n_params"),
             entry.get("original config"),
         )
 
@@ -138,8 +139,14 @@ def _usable(path: str | Path, key: str | int, read: Callable[[Any], LabelledGrap
         return read(entry)
     except KeyError as error:
         raise InputError(f"{path}: network {key!r} has no {error}") from error
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         raise InputError(f"{path}: network {key!r} is not usable: {error}") from error
+
+
+def _count(value: Any, name: str) -> Any:
+    if value is not None and not 0 <= value < _MOST:
+        raise ValueError(f"its {name} are no number from 0 on")
+    return value
 
 
 def _fraction(accuracy: float | None, unit: int = 1) -> float | None:
