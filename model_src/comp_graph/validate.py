@@ -47,11 +47,12 @@ def validate(graph: ComputeGraph) -> None:
     shape = graph.input_shape
     if not (_are_whole(shape, 4) and shape[0] == 1 and min(shape) >= 1):
         raise ValueError(f"its input shape {_shown(shape)} is not (1, H, W, C)")
-    validate_edges(graph)
+    topological_order(graph)
     for node, before, behind in zip(graph.nodes, graph.predecessors, graph.successors, strict=True):
         if not (before or behind) and graph.n_nodes > 1:
             raise node.error("it is connected to nothing")
     _ = graph.input_index, graph.output_index  # raises unless there is one of each
+    _check_edges(graph, is_whole=True)
 
 
 def validate_node(node: Node) -> None:
@@ -74,11 +75,15 @@ def validate_edges(graph: ComputeGraph, is_whole: bool = True) -> None:
     Raises:
         ValueError: See `validate`.
     """
+    topological_order(graph)
+    _check_edges(graph, is_whole)
+
+
+def _check_edges(graph: ComputeGraph, is_whole: bool) -> None:
     ids = [node.str_id for node in graph.nodes]
     if len(set(ids)) < len(ids):
         twice = next(one for position, one in enumerate(ids) if one in ids[:position])
         raise ValueError(f"two nodes have the id {_shown(twice)}")
-    topological_order(graph)
     for node, sources in zip(graph.nodes, graph.predecessors, strict=True):
         if sources:
             _check_inputs(node, [graph.nodes[source] for source in sources], is_whole)
