@@ -35,6 +35,11 @@ class Window(NamedTuple):
         rows, columns = map(same_padding, (h, w), self.kernel, self.stride, self.dilation)
         return rows, columns
 
+    def area(self, h: int, w: int) -> int:
+        """Pixels of an h x w map and of the border that it adds."""
+        (above, below), (left, right) = self.padding(h, w)
+        return (h + above + below) * (w + left + right)
+
 
 def window_of(node: "Node") -> Window:
     """The window of a convolution or pool.

@@ -12,6 +12,7 @@ from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.moves import index_of, parts_of, port_of, repeats_of
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.region import region_of
+from model_src.comp_graph.sizes import window_of
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode
 
 LARGEST = 1 << 24  # pixels along an axis, or channels: float32 counts no further
@@ -152,11 +153,14 @@ def _check_sizes(node: Node) -> None:
     """What a node gives follows from what it gets."""
     operation, (h, w, c) = node.operation, node.in_shape
     try:
-        size = operation.size(node, h, w)
+        window = window_of(node) if operation.has_window else None
+        size = window.output_size(h, w) if window else operation.size(node, h, w)
     except (TypeError, IndexError, AttributeError) as error:
         raise node.error("its window cannot be read from its metadata") from error
     if size != node.out_shape[:2]:
         raise node.error(f"a {h}x{w} map becomes {size[0]}x{size[1]}, not {node.out_shape[0]}x{node.out_shape[1]}")
+    if window and window.area(h, w) * c > MOST_NUMBERS:
+        raise node.error(f"with the border that its window needs its map has more than {MOST_NUMBERS} numbers")
     if operation.channels is Channels.PASSED and c != node.out_shape[2]:
         raise node.error(f"it passes channels on, and has {c} and {node.out_shape[2]}")
     if operation.name in _RULES:

@@ -85,6 +85,7 @@ BROKEN = {
     "another stride": (("weighted_nodes", 0, "strides", 2), 1, "node a .*a 8x6 map becomes 4x6, not 4x3"),
     "negative kernel": (("weighted_nodes", 0, "shape", 2), -3, "node a .*kernel"),
     "kernel of other channels": (("weighted_nodes", 0, "shape", 0), 4, "node a .*kernel is .4, 5, 3, 3."),
+    "dilation": (("weighted_nodes", 0, "metadata"), {"dil_rate": 1 << 20}, "node a .*border .*2147483648 numbers"),
     "groups": (("weighted_nodes", 0, "metadata"), {"groups": 2}, "node a .*not 2 equal groups"),
     "padding": (("weighted_nodes", 0, "metadata"), {"padding": "valid"}, "node a .*a 8x6 map becomes 3x2, not 4x3"),
     "metadata": (("weighted_nodes", 0, "metadata"), {"ksize": [[[[[1]]]]]}, "lists in lists"),

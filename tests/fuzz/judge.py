@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.ops import Backend
+from model_src.comp_graph.sizes import window_of
 from model_src.comp_graph.tf_comp_graph import OP2I, ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import build_torch_network
 from model_src.comp_graph.tf_comp_graph_utils import compute_cg_flops, graph_macs, parameter_count
@@ -40,6 +41,9 @@ def judge(graph: ComputeGraph) -> None:
 
 def is_small(graph: ComputeGraph) -> bool:
     maps = [math.prod(size) for node in graph.nodes for size in (node.in_shape, node.out_shape)]
+    maps += [
+        window_of(node).area(*node.in_shape[:2]) * node.in_shape[2] for node in graph.nodes if node.operation.has_window
+    ]
     sizes = max(maps) * len(maps), parameter_count(graph), graph_macs(graph) >> 8
     return max(sizes) <= MOST_NUMBERS
 
