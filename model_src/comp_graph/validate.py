@@ -24,8 +24,10 @@ _ATOMS = frozenset((int, float, bool, str, bytes, type(None)))
 _GRAPH_FIELDS = frozenset(
     ("name", "input_shape", "weighted_nodes", "regular_nodes", "edge_pairs", *ComputeGraph.NORMALISERS)
 )
+_NUMBERS = frozenset("alpha beta before bias epsilon factor max min offset size value".split())  # in metadata
 _RULES: dict[str, Callable[[Node], object]] = {  # of what operations say in their metadata
     "broadcast": repeats_of,
+    "clip": lambda node: _check_limits(node),
     "gather": index_of,
     "groupnorm": lambda node: node.groups,
     "opaque": region_of,
@@ -147,6 +149,10 @@ def _check_form(node: Node) -> None:
             raise node.error(f"its kernel has more than {MOST_NUMBERS} numbers")
     if node.metadata is not None and not (isinstance(node.metadata, dict) and _is_plain(node.metadata, DEEPEST)):
         raise node.error("its metadata holds something other than names and plain values")
+    given = node.metadata or {}
+    for name in sorted(_NUMBERS & given.keys()):
+        if type(given[name]) not in (int, float):
+            raise node.error(f"its {name} is no number")
 
 
 def _check_sizes(node: Node) -> None:
@@ -170,6 +176,12 @@ def _check_sizes(node: Node) -> None:
         needed = operation.kernel_shape(c, node.out_shape[2], *node.shape[2:])
         if node.shape != needed:
             raise node.error(f"its kernel is {node.shape}, its channels need {needed}")
+
+
+def _check_limits(node: Node) -> None:
+    given = node.metadata or {}
+    if not given.get("min", -1.0) < given.get("max", 1.0):
+        raise node.error("its min is not below its max")
 
 
 def _check_regions_inputs(node: Node, sources: Sequence[Node]) -> None:
