@@ -88,7 +88,7 @@ def test_default_folders_do_not_depend_on_the_working_directory(tmp_path, monkey
 def test_folder_and_files(finished):
     assert finished.name.startswith("nb201_segment_epoch_2_max_target_10_top_k_2_PSC_predictor_20")
     rows = table_of(finished)
-    ranks = {f"rank_{row['rank']}.pkl" for row in rows[1:]}
+    ranks = {f"rank_{row['rank']}.{kind}" for row in rows[1:] for kind in ("pkl", "json.gz")}
     names = {path.name for path in finished.iterdir()}
     others = {"params.pkl", "params.json", "input.pkl", "pareto.csv", "genealogy.json", "iterations", "report.html"}
     assert names == {*others, "mutation_result.txt", "pareto.png", "pareto.svg", "search.log"} | ranks
