@@ -210,6 +210,11 @@ def splits_trees() -> list[Any]:
         return [plain(pickle.loads(path.read_bytes()))]
 
 
+def as_splits(tree: Any) -> bytes:
+    networks = [(*network[:2], tupled(network[2]), *network[3:]) for network in tree["networks"]]
+    return as_pickle({**tree, "networks": networks})
+
+
 def load_splits(path: Path) -> Any:
     from model_src.predictor.data.examples import split_examples
     from model_src.predictor.data.psc_cache import load_cache
@@ -444,7 +449,7 @@ def targets() -> dict[str, Target]:
         "graph_pickle": Target(".pkl", graph_trees, lambda state: as_pickle(graph_object(state)), **graph),
         **_families(),
         "database": Target(".pkl", database_trees, as_database, load_database, judge_database),
-        "splits": Target(".pkl", splits_trees, as_pickle, load_splits, judge_splits),
+        "splits": Target(".pkl", splits_trees, as_splits, load_splits, judge_splits),
         "encoder": Target(".pkl", encoder_trees, as_pickle, load_encoder),
         "tokenizer": Target(".model", tokenizer_trees, as_raw, load_tokenizer, share=2),
         "known_pieces": Target(".txt", known_trees, as_raw, load_known, share=1),
