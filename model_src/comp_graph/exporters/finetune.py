@@ -60,6 +60,8 @@ def main() -> None:
     network.load_state_dict(torch.load(here / f"{args.network}.pt", weights_only=True))
     train, val = (Images(args.folder / part, network.input_size) for part in ("train", "val"))
     with_classes(network, len(train.classes))
+    for norm in (layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)):
+        norm.momentum = 0.1  # 0.01 is for long trainings
     network.to(device)
     batches = DataLoader(train, args.batch_size, shuffle=True, drop_last=len(train) > args.batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), args.rate)
