@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,8 +79,7 @@ def search_into(folder: ResultFolder, args: argparse.Namespace, start: Start, wo
     n_iterations = start.config.rounds * start.config.epoch
     with ProgressLine(n_iterations, folder, args.quiet) as show:
         result = search(graph, start.config, None, show, workers, measure, known, weights, Journal(folder))
-    result.calibration = start.calibration
-    return result
+    return replace(result, calibration=start.calibration)
 
 
 @contextmanager

@@ -82,7 +82,7 @@ TWO_STAGES = [
     (1.930986, 427.543572, 2, "c03ddb948e35fda7f3298f8a773e0dba"),
     (1.941994, 419.671060, 2, "7213a80a12d4100333ab21f544923624"),
 ]
-DEVIATIONS = [0.428823, 0.404882, 0.392731, 0.423434]
+DEVIATIONS = [0.420212, 0.401441, 0.392002, 0.415967]  # by the deviation that is fitted on more Inception networks
 
 
 def compare(result, networks):
