@@ -47,11 +47,19 @@ class GraphPool:
 
     The networks of a family have few different nodes, so a cache takes a fraction of the memory, and of the time: what
     a file says of a node is checked when it is met first.
+
+    Attributes:
+        fresh: Positions, in the last graph, of the nodes whose like was not met before.
     """
 
     def __init__(self) -> None:
         self._weighted = _PlacedNodes[WeightedNode]()
         self._regular = _PlacedNodes[RegularNode]()
+
+    @property
+    def fresh(self) -> list[int]:
+        """See the class."""
+        return self._weighted.fresh + self._regular.fresh
 
     def shared(self, graph: ComputeGraph) -> ComputeGraph:
         """The graph with nodes of the pool."""
@@ -89,14 +97,17 @@ class _PlacedNodes(Generic[AnyNode]):
         self._copies: defaultdict[int, dict[int, AnyNode]] = defaultdict(
             dict
         )  # by number of the content, then by index
+        self.fresh: list[int] = []
 
     def nodes(
         self, contents: Iterable[Any], items: Iterable[Item], make: Callable[[Item, int], AnyNode], first: int
     ) -> list[AnyNode]:
         """The nodes that plain data describe, with ids from `first` on."""
         keys = [marshal.dumps(content, 2) for content in contents]  # the quickest way to bytes that equal data share
-        nodes = []
-        for index, number in enumerate(self._contents.numbers(keys, items, make), first):
+        nodes, n_known = [], len(self._contents.nodes)
+        numbers = self._contents.numbers(keys, items, make)
+        self.fresh = [index for index, number in enumerate(numbers, first) if number >= n_known]
+        for index, number in enumerate(numbers, first):
             copies = self._copies[number]
             if index not in copies:
                 copies[index] = self._contents.nodes[number].with_id(str(index))

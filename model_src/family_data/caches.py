@@ -92,7 +92,7 @@ def iter_state_cache(path: str | Path) -> Iterator[LabelledGraph]:
 
     def network(entry: Any) -> LabelledGraph:
         graph = pool.graph_from_state(entry["cg"])
-        validate(graph)
+        validate(graph, pool.fresh)
         flops = _count(entry.get("flops"), "flops") or 0
         return LabelledGraph(
             graph,
@@ -120,9 +120,8 @@ def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
         graph = entry["compute graph"]
         if not isinstance(graph, ComputeGraph):
             raise TypeError(f"it holds a {type(graph).__name__} where the graph belongs")
-        validate(graph)
         return LabelledGraph(
-            pool.shared(graph),
+            _pooled(graph, pool),
             _fraction(entry["acc"]),
             float(_count(entry["flops"], "flops")),
             _count(entry.get("n_params"), "n_params"),
@@ -132,6 +131,21 @@ def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
     entries.reverse()
     numbers = range(len(entries))
     yield from _with_own_names(path, (_usable(path, number, network, entries.pop()) for number in numbers))
+
+
+def _pooled(graph: ComputeGraph, pool: GraphPool) -> ComputeGraph:
+    """A graph of a pickle, checked, with nodes of the pool.
+
+    Raises:
+        ValueError: It is no whole network.
+    """
+    try:
+        shared = pool.shared(graph)
+    except (AttributeError, TypeError, ValueError):  # something else in the place of numbers
+        validate(graph)
+        raise
+    validate(shared, pool.fresh)
+    return shared
 
 
 def _usable(path: str | Path, key: str | int, read: Callable[[Any], LabelledGraph], entry: Any) -> LabelledGraph:

@@ -178,8 +178,8 @@ def _export(one: FoundNetwork, folder: ResultFolder, formats: Sequence[str], res
         logger.warning("rank %d is not exported: %s", one.rank, error)
 
 
-def write_so_far(result: SearchResult, folder: ResultFolder) -> None:
-    """Write tables and picture of a search under way, to be looked at; what cannot be written is logged.
+def write_so_far(result: SearchResult, folder: ResultFolder, draws: bool) -> None:
+    """Write tables of a search under way, to be looked at, and the picture if asked to; what cannot be written is logged.
 
     What takes long is not in them: how far outputs of networks with weights are from the input's.
     """
@@ -190,7 +190,8 @@ def write_so_far(result: SearchResult, folder: ResultFolder) -> None:
         if result.history:
             folder.save_history(history_rows(result))
     with failures.kept():
-        draw_pareto(result, folder.front_picture)
+        if draws:
+            draw_pareto(result, folder.front_picture)
     if failures:
         logger.warning("%s", failures)
 

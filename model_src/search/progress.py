@@ -1,6 +1,8 @@
 """What a search tells while it runs: a line on the terminal, one per iteration in its log, and its tables."""
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -15,11 +17,12 @@ from model_src.search.run import Progress
 
 logger = logging.getLogger(__name__)
 
+SECONDS_BETWEEN_PICTURES = 10.0  # drawing one takes half a second
 _LINE = "{desc} {percentage:3.0f}% |{bar:10}| {elapsed} gone, {remaining} left{postfix}"
 
 
 class ProgressLine:
-    """Shows where a search is; after every iteration its folder has tables and picture of the front so far.
+    """Shows where a search is; after every iteration its folder has tables of the front so far, and a recent picture.
 
     Args:
         n_iterations: Of the search.
@@ -28,7 +31,7 @@ class ProgressLine:
     """
 
     def __init__(self, n_iterations: int, folder: ResultFolder, quiet: bool):
-        self._n_iterations, self._folder = n_iterations, folder
+        self._n_iterations, self._folder, self._drawn = n_iterations, folder, -math.inf
         self._bar = tqdm(total=n_iterations, desc="search", bar_format=_LINE, disable=quiet)
 
     def __enter__(self) -> "ProgressLine":
@@ -42,7 +45,9 @@ class ProgressLine:
         text = _text(now, now.so_far())
         if now.is_over:
             logger.debug("iteration %d of %d: %s", now.iteration, self._n_iterations, text)
-            write_so_far(now.so_far(), self._folder)
+            draws = time.monotonic() >= self._drawn + SECONDS_BETWEEN_PICTURES
+            self._drawn = time.monotonic() if draws else self._drawn
+            write_so_far(now.so_far(), self._folder, draws)
         if not self._bar.disable:
             self._bar.n = now.iteration - 1 + now.parent / now.n_parents
             self._bar.set_description_str(f"iteration {now.iteration}/{self._n_iterations}", refresh=False)
