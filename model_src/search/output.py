@@ -179,7 +179,7 @@ def _export(one: FoundNetwork, folder: ResultFolder, formats: Sequence[str], res
 
 
 def write_so_far(result: SearchResult, folder: ResultFolder, draws: bool) -> None:
-    """Write tables of a search under way, to be looked at, and the picture if asked to; what cannot be written is logged.
+    """Write tables of a search under way, and the picture if asked to; what cannot be written is logged.
 
     What takes long is not in them: how far outputs of networks with weights are from the input's.
     """
