@@ -140,7 +140,7 @@ def test_one_file_that_fails_does_not_keep_the_others_from_being_written(tmp_pat
 
     with monkeypatch.context() as patched:
         patched.setattr(ResultFolder, "save_genealogy", fail)
-        with pytest.raises(InputError, match=r"genealogy.json: No space left on device; the search is kept: -resume"):
+        with pytest.raises(InputError, match=r"genealogy.json: No space left on device; the search is kept"):
             autogo.main(arguments(tmp_path, epoch=1, export="onnx"))
     folder = result_folder(tmp_path)
     names = {path.name for path in folder.iterdir()}

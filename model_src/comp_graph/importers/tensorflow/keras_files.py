@@ -50,8 +50,13 @@ def load_keras(
         import keras
 
         check_keras(path)
-        with keras.StatelessScope(initialize_variables=False):  # are its weights those of its layers? without memory
-            _loaded(path)
+        try:
+            with keras.StatelessScope(
+                initialize_variables=False
+            ):  # are its weights those of its layers? without memory
+                _loaded(path)
+        finally:
+            keras.utils.clear_session(free_memory=False)  # or Keras would make these variables later
         return from_keras(_loaded(path), size, path.stem, normalisers, check, output_node)
     except (OSError, ValueError, RecursionError, ImportError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: {error}") from error
