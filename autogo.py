@@ -28,6 +28,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return flags.parse_flags(FlagParser(__doc__, flag_groups.USAGE, flag_groups.EXAMPLES), argv)
 
 
+def resuming(folder: ResultFolder) -> str:
+    """The command that goes on with the search of a folder."""
+    return f"python autogo.py -resume {shlex.quote(str(folder.path))}"
+
+
 @contextmanager
 def hinting(args: argparse.Namespace, folder: ResultFolder) -> Iterator[None]:
     """Say how to go on if what is done in a folder is stopped."""
@@ -36,7 +41,7 @@ def hinting(args: argparse.Namespace, folder: ResultFolder) -> Iterator[None]:
     except (KeyboardInterrupt, TaskError):
         if folder.path.exists():
             also = " and the same training flags" if args.resume and flags.trains(args) else ""
-            sys.stdout.write(f"Go on with: python autogo.py -resume {shlex.quote(str(folder.path))}{also}\n")
+            sys.stdout.write(f"Go on with: {resuming(folder)}{also}\n")
         raise
 
 
@@ -58,7 +63,8 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     segments_of = None if args.no_drawings else segmenter(args.graph_encoder_path, args.tokenizer_path)
     failures += write_pictures(result, folder, args.export, segments_of)
     if failures:
-        raise InputError(f"{failures}; the search is kept: -resume {folder.path} writes the results again")
+        sys.stdout.write(f"Write the results again with: {resuming(folder)}\n")
+        raise InputError(f"{failures}; the search is kept")
     folder.mark_unfinished(result.out_of_time)
 
 

@@ -140,12 +140,14 @@ def test_one_file_that_fails_does_not_keep_the_others_from_being_written(tmp_pat
 
     with monkeypatch.context() as patched:
         patched.setattr(ResultFolder, "save_genealogy", fail)
-        with pytest.raises(InputError, match=r"genealogy.json: No space left on device; the search is kept"):
+        with pytest.raises(InputError, match=r"genealogy.json: No space left on device; the search is kept$"):
             autogo.main(arguments(tmp_path, epoch=1, export="onnx"))
     folder = result_folder(tmp_path)
+    said = capsys.readouterr().out
+    assert f"Write the results again with: python autogo.py -resume {folder}\n" in said
     names = {path.name for path in folder.iterdir()}
     assert {"pareto.csv", "rank_0.pkl", "mutation_result.txt", "pareto.png", "rank_0.onnx"} <= names
-    assert "predicted accuracy" in capsys.readouterr().out
+    assert "predicted accuracy" in said
     assert autogo.main(["-resume", str(folder)]) == 0
     assert (folder / "genealogy.json").exists()
 

@@ -49,9 +49,9 @@ def test_files_made_by_chance_are_refused_or_sound(name, tmp_path):
 
     @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(files(TARGETS[name]))
+    @given(files(TARGETS[name]).filter(lambda case: case is not None))
     def run(case):
         check(TARGETS[name], case, file_of(name, tmp_path), counts)
 
     run()
-    assert counts["accepted"] + counts["refused"] > 0
+    assert counts["accepted"] + counts["refused"] > EXAMPLES // 2
