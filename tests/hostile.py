@@ -141,7 +141,7 @@ def checkpoints() -> Iterator[tuple[str, bytes]]:
         "no_scales": {"target_normalisers": None},
         "text_scales": {"target_normalisers": "nb201"},
         "epoch": {"iteration": 10**400},
-        "best": {"best_eval_result": float("nan")},
+        "best": {"best_eval_result": float("inf")},
         "selection": {"selection": "luck"},
         "nan": {"model": {**tree["model"], "regressor.bias": torch.full((1,), torch.nan)}},
         "expanded": {"model": {**tree["model"], "regressor.bias": torch.zeros(1).expand(1 << 40)}},

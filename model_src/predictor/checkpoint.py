@@ -1,5 +1,6 @@
 """Reading predictor checkpoints, published ones and ours, and writing ours."""
 
+import math
 import pickle
 import warnings
 import zipfile
@@ -129,7 +130,7 @@ def _check_fields(checkpoint: Checkpoint) -> None:
         if type(value) is not int or not 0 <= value < 1 << 31:
             raise ValueError(f"{name} {value!r:.20}")
     best = checkpoint.best_eval_result
-    if best is not None and not isinstance(best, int | float):  # not a number where no epoch had a value
+    if best is not None and math.isinf(best):  # not a number where no epoch had a value
         raise ValueError(f"best_eval_result {best!r:.20}")
     if checkpoint.selection not in SELECTION_METRICS:
         raise ValueError(f"selection {checkpoint.selection!r:.20}")

@@ -25,7 +25,9 @@ def is_complete(folder: str | Path) -> bool:
 
 
 def what_to_put(folder: str | Path) -> str:
-    """What a user does where the images cannot be downloaded."""
+    """What a user does where the images cannot be downloaded; a folder below the present one is named from there."""
+    folder = Path(folder)
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     page = "https://www.cs.toronto.edu/~kriz/cifar.html"
     return f"unpack cifar-10-python.tar.gz from {page} so that {folder} holds its six batch files"
 

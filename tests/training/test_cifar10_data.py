@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model_src.files import InputError
-from model_src.training.cifar10_data import load_cifar10
+from model_src.training.cifar10_data import load_cifar10, what_to_put
 from tests.training.conftest import coloured_images
 
 
@@ -57,3 +57,9 @@ def test_a_file_that_would_run_code_is_refused(cifar_folder, tmp_path):
     (tmp_path / "test_batch").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(InputError, match=r"os\.system, which is not allowed"):
         load_cifar10(tmp_path)
+
+
+def test_a_folder_below_the_present_one_is_named_from_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "so that data/images holds" in what_to_put(tmp_path / "data" / "images")
+    assert f"so that {tmp_path.parent} holds" in what_to_put(tmp_path.parent)
