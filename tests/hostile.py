@@ -10,9 +10,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz.network_files import graph_object
+from tests.fuzz.predictor_files import as_checkpoint, checkpoint_trees
 from tests.fuzz.small import small
-from tests.fuzz.targets import as_checkpoint, as_json, checkpoint_trees, graph_object, plain
-from tests.fuzz.targets import as_pickle as dumped
+from tests.fuzz.target import as_json, plain
+from tests.fuzz.target import as_pickle as dumped
 
 PROTO, STOP = b"\x80\x04", b"."
 

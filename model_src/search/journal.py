@@ -8,10 +8,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from model_src.comp_graph.graph_ops import canonical_hash
+from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.validate import validate
 from model_src.files import InputError
 from model_src.propagation.milp import Statistics, Tally
 from model_src.search.children import Rating, Swap
@@ -19,6 +23,7 @@ from model_src.search.pareto import Individual, Origin
 from model_src.search.result_folder import ResultFolder
 
 Content = dict[str, Any]
+_MISFITS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -94,25 +99,28 @@ class Journal:
         known = {source.identity: source}
         for iteration, (path, content) in enumerate(self._folder.iterations(), start=1):
             try:
-                turn = _turn(content, iteration, known)
-            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-                reason = f"{type(error).__name__}: {error}"
-                raise InputError(f"{path}: not an iteration of this search ({reason})") from error
+                turn = _turn(content, iteration, known, path)
+            except _MISFITS as error:
+                raise _refusal(path, error) from error
             yield turn
 
 
-def _turn(content: Content, iteration: int, known: dict[str, Individual]) -> Turn:
+def _refusal(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: not an iteration of this search ({type(error).__name__}: {error})")
+
+
+def _turn(content: Content, iteration: int, known: dict[str, Individual], path: Path) -> Turn:
     mutations = [
         Brought(
             int(one["n_scored"]),
             int(one.get("n_outside", 0)),  # which journals once did not have
             _statistics(one["propagation"]),
             [(float(score), float(cost)) for score, cost in one["visited"]],
-            [_individual(state, iteration, known) for state in one["children"]],
+            [_individual(state, iteration, known, path) for state in one["children"]],
         )
         for one in content["mutations"]
     ]
-    rescored = [_individual(state, iteration, known) for state in content["rescored"]]
+    rescored = [_individual(state, iteration, known, path) for state in content["rescored"]]
     times = float(content["seconds"]), float(content.get("rescoring_seconds", 0))
     return Turn(iteration, mutations, rescored, *times)
 
@@ -138,11 +146,14 @@ def _state(one: Individual) -> Content:
     }
 
 
-def _individual(state: Content, iteration: int, known: dict[str, Individual]) -> Individual:
-    origin = Origin(known[state["parent"]], Swap.from_state_dict(state["swap"]), str(state["prefix"]))
-    found = Individual(
-        partial(_grown, origin),
+def _individual(state: Content, iteration: int, known: dict[str, Individual], path: Path) -> Individual:
+    origin, identity = (
+        Origin(known[state["parent"]], Swap.from_state_dict(state["swap"]), str(state["prefix"])),
         str(state["hash"]),
+    )
+    found = Individual(
+        partial(_grown, origin, identity, path),
+        identity,
         float(state["score"]),
         float(state["merit"]),
         tuple(map(float, state["costs"])),
@@ -156,8 +167,16 @@ def _individual(state: Content, iteration: int, known: dict[str, Individual]) ->
     return found
 
 
-def _grown(origin: Origin) -> Any:
-    return origin.swap.apply(origin.parent.graph, origin.prefix)
+def _grown(origin: Origin, identity: str, path: Path) -> ComputeGraph:
+    parent = origin.parent.graph
+    try:
+        graph = origin.swap.apply(parent, origin.prefix)
+        validate(graph)
+        if (found := canonical_hash(graph)) != identity:
+            raise ValueError(f"the swap of {identity:.80} gives {found}")
+    except _MISFITS as error:
+        raise _refusal(path, error) from error
+    return graph
 
 
 def _rating_state(rating: Rating) -> Content:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model_src.files import LONGEST_LINE, InputError
 from tests.fuzz.mutations import changed, damaged, graphs, places
-from tests.fuzz.targets import Target, plain
+from tests.fuzz.target import Target, plain
 
 MOST_SECONDS = 20  # of processor time, for a file of some kilobytes
 KINDS = ("one field", "bytes", "fields", "graph")

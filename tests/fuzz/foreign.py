@@ -4,12 +4,18 @@ import json
 import tempfile
 import zipfile
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from model_src.comp_graph.load import load_cg
+from tests.fuzz.judge import judge
 from tests.fuzz.small import small
+from tests.fuzz.target import Target, as_json, as_raw
+
+NAMES = ("pb", "keras", "h5")  # they need TensorFlow
 
 
 def as_onnx(tree: Any) -> bytes:
@@ -73,6 +79,15 @@ def _keras_file(suffix: str) -> bytes:
         return path.read_bytes()
 
 
+def as_keras(tree: Any) -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("metadata.json", "config.json"):
+            archive.writestr(name, as_json(tree[name]))
+        archive.writestr("model.weights.h5", tree["weights"])
+    return file.getvalue()
+
+
 def keras_trees() -> list[Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.keras"
@@ -84,3 +99,13 @@ def keras_trees() -> list[Any]:
 
 def h5_trees() -> list[Any]:
     return [{"content": _keras_file(".h5")}]
+
+
+def targets() -> dict[str, Target]:
+    graph: dict[str, Any] = {"load": load_cg, "judge": judge}
+    return {
+        "onnx": Target(".onnx", onnx_trees, as_onnx, **graph),
+        "pb": Target(".pb", pb_trees, as_pb, **graph, share=1),
+        "keras": Target(".keras", keras_trees, as_keras, **graph, share=1),
+        "h5": Target(".h5", h5_trees, as_raw, **graph, share=1),
+    }

@@ -9,6 +9,7 @@ import faulthandler
 import hashlib
 import json
 import multiprocessing
+import resource
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 CORPUS = Path(__file__).parent / "corpus"
-BATCH, MOST_FAULTS, LONGEST_CASE = 500, 8, 600
+BATCH, MOST_FAULTS, LONGEST_CASE, MOST_MEMORY = 500, 8, 600, 8 << 30  # seconds, bytes
 
 
 def main() -> int:
@@ -68,6 +69,7 @@ def _fuzz(name: str, first_seed: int, seconds: float, folder: Path) -> None:
     from tests.fuzz.cases import Fault, check, files
     from tests.fuzz.targets import targets
 
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     target, counts = targets()[name], Counter()
     path = folder / (target.suffix if not target.suffix.startswith(".") else f"case{target.suffix}")
     number, end = first_seed, time.monotonic() + seconds

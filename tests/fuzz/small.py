@@ -8,12 +8,12 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.search_space.graph_builder import GraphBuilder
 
 
-def small() -> ComputeGraph:
+def small(activation: str = "relu") -> ComputeGraph:
     """Two convolutions side by side, their sum and both in one map, a dense layer."""
     builder = GraphBuilder("small", (1, 8, 6, 3))
     image = builder.input()
     left, right = builder.conv(image, 5, 3, 2, bias=True), builder.conv(image, 5, 1, 2)
-    both = builder.concat(builder.add(left, builder.relu(builder.batchnorm(right))), right)
+    both = builder.concat(builder.add(left, getattr(builder, activation)(builder.batchnorm(right))), right)
     return builder.classifier(builder.maxpool(both, 2), dropout=True, n_classes=4)
 
 

@@ -5,19 +5,20 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.fuzz import foreign
 from tests.fuzz.cases import check, files, outcome
 from tests.fuzz.run import CORPUS
-from tests.fuzz.targets import FOREIGN, targets
+from tests.fuzz.targets import targets
 
 TARGETS = targets()
-FAST = [name for name in TARGETS if name not in FOREIGN]
+FAST = [name for name in TARGETS if name not in foreign.NAMES]
 EXAMPLES = 25
 FAILED_ONCE = sorted(CORPUS.glob("*/*.bin"))
 
 
 def slow(names, function=lambda name: name):
     """Parameters, of which those that need TensorFlow take minutes."""
-    return [pytest.param(name, marks=[pytest.mark.slow] if function(name) in FOREIGN else []) for name in names]
+    return [pytest.param(name, marks=[pytest.mark.slow] if function(name) in foreign.NAMES else []) for name in names]
 
 
 def file_of(name, folder):

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.files import InputError
 from model_src.search.config import SearchConfig
 from model_src.search.genealogy import genealogy
 from model_src.search.journal import Journal
+from model_src.search.pareto import Individual
 from model_src.search.report import history_rows, pareto_rows
 from model_src.search.result_folder import ResultFolder
 from model_src.search.session import search
@@ -122,6 +124,24 @@ def test_an_iteration_that_lacks_something_is_refused(source, whole, tmp_path, k
     damaged.save_iteration(1, content)
     with pytest.raises(InputError, match=f"0001.json.gz: not an iteration of this search .KeyError: '{key}'"):
         run(source, config, damaged)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hash", "another"), ("swap.output_map", [99]), ("swap.indices", [10**6])],
+    ids=["hash", "map", "indices"],
+)
+def test_a_network_that_its_swap_does_not_give_is_refused(source, whole, tmp_path, key, value):
+    _, _, folder = whole
+    damaged = copy_of(folder, 1, tmp_path)
+    ((_, content),) = damaged.iterations()
+    child = (content["rescored"] or content["mutations"][0]["children"])[0]
+    place = child["swap"] if "." in key else child
+    place[key.rpartition(".")[2]] = value
+    damaged.save_iteration(1, content)
+    (turn,) = Journal(damaged).turns(Individual(lambda: source, canonical_hash(source), 0, 0, (1,), 1, 0, 0))
+    with pytest.raises(InputError, match=r"0001\.json\.gz: not an iteration of this search "):
+        assert (turn.rescored or turn.mutations[0].children)[0].graph
 
 
 def test_the_files_are_small(whole):
