@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import runpy
 
 import pytest
 
@@ -40,3 +41,8 @@ def test_the_rooms_stand_in_the_order_of_their_layers():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
     assert tuple(re.findall(r"`(\w+)(?:\.py|/)`", " ".join(rows))) == LAYERS
+
+
+def test_the_overview_is_what_its_script_draws():
+    script = runpy.run_path(str(ROOT / "docs" / "draw_overview.py"))
+    assert script["PICTURE"].read_text(encoding="utf-8") == script["picture"]()
