@@ -105,7 +105,7 @@ autogo.main(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_killed_search_is_gone_on_with(finished, tmp_path, cifar_folder, monkeypatch, count):  # noqa: F811
     killed = subprocess.run(
         [sys.executable, "-c", KILLER, str(count), *loop(tmp_path, cifar_folder)],

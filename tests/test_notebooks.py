@@ -25,6 +25,7 @@ def test_saved_with_outputs_and_without_machine_paths(path):
     assert not [output for output in outputs if output.output_type == "error"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_runs_from_top_to_bottom(path):

@@ -22,7 +22,11 @@ def rows(source):
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"), [(signal.SIGKILL, "was killed"), (signal.SIGSTOP, "not done within 20 s")]
+    ("number", "reason"),
+    [
+        (signal.SIGKILL, "was killed"),
+        pytest.param(signal.SIGSTOP, "not done within 20 s", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_and_stopped_workers_change_nothing(source, rows, number, reason, caplog):
     def stop(progress):

@@ -394,6 +394,7 @@ def test_an_input_without_such_an_end_shows_before_the_search(tmp_path, folder):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_search_measures_on_a_folder(tmp_path, folder, cifar_folder):  # noqa: F811
     search = {"epoch": 1, "rescore_per_iter": 3, "max_score_drop": 99, "measure": 1, "measure_epochs": 1}

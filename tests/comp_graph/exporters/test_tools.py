@@ -36,7 +36,7 @@ GRAPHS = {
 }
 
 
-@pytest.fixture(params=GRAPHS)
+@pytest.fixture(params=[name if name != "inception" else pytest.param(name, marks=pytest.mark.slow) for name in GRAPHS])
 def written(request, tmp_path):
     """A module read from its file, with its weights."""
     cg = GRAPHS[request.param]()

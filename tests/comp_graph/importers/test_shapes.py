@@ -192,7 +192,7 @@ CONSTRUCTS = SLICES | GATES | NORMS | ORDERS
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("way", ["module", "file"])
+@pytest.mark.parametrize("way", ["module", pytest.param("file", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CONSTRUCTS)
 def test_a_construct_comes_in_exactly(name, way, tmp_path):
     construct = CONSTRUCTS[name]
