@@ -4,11 +4,12 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from model_src.cli import FlagParser, loudness, run_script
 from model_src.files import InputError
+from model_src.places import held
 from model_src.processes import TaskError
 from model_src.runtime import log_to
 from model_src.search import flag_groups, flags
@@ -103,10 +104,17 @@ def run(args: argparse.Namespace) -> None:
         pages = report_anew(args.report, args.output_dir, not args.no_drawings)
         sys.stdout.writelines(f"Wrote {page}\n" for page in pages)
         return
-    if not flags.searches(args):
-        train(args, ResultFolder(args.resume))
-        return
+    with ExitStack() as stack:
+        if args.resume:
+            stack.enter_context(held(args.resume))
+        if flags.searches(args):
+            search_and_train(args, stack)
+        else:
+            train(args, ResultFolder(args.resume))
 
+
+def search_and_train(args: argparse.Namespace, stack: ExitStack) -> None:
+    """Search and report, and train the results if asked to; a new folder is held until the end of `stack`."""
     from model_src.search.config import MutatorFiles
     from model_src.search.output import make_folder
     from model_src.search.running import prepare, search_into, unfinished
@@ -116,6 +124,8 @@ def run(args: argparse.Namespace) -> None:
     with Workers(MutatorFiles(start.config), start.config.n_jobs, start.config.patience) as workers:
         workers.prepare()
         folder = start.folder or make_folder(args, start.source, start.rest)
+        if not start.folder:
+            stack.enter_context(held(folder.path))
         with hinting(args, folder), log_to(folder.log_path, details=True):
             with unfinished(folder, bool(args.resume)):
                 result = search_into(folder, args, start, workers)

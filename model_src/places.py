@@ -5,8 +5,8 @@ import glob
 import os
 import secrets
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -30,6 +30,30 @@ def _is_nobodys(file: IO[bytes]) -> bool:
         return False
     except OSError:
         return time.time() - os.fstat(file.fileno()).st_mtime >= LONGEST_WRITE
+    return True
+
+
+@contextmanager
+def held(folder: str | Path) -> Iterator[None]:
+    """Keep a folder to this run; where the file system has no locks, nothing is kept.
+
+    Raises:
+        InputError: Another run is at work in it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not _is_free(descriptor):
+            raise InputError(f"{folder}: another run is at work there")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return not isinstance(error, BlockingIOError)
     return True
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import autogo
 from model_src.files import InputError
+from model_src.places import held
 from tests.test_autogo import ENSEMBLE, PSC, ROOT, arguments, result_folder
 
 KILLER = """
@@ -88,6 +89,12 @@ def test_a_signal_keeps_what_was_found_and_says_how_to_go_on(whole, tmp_path, nu
     assert autogo.main(["-resume", str(folder), "-no_drawings", "-n_jobs", "1"]) == 0
     assert same_results(folder, expected)
     assert (folder / "pareto.png").exists()
+
+
+def test_two_do_not_work_in_one_folder(whole):
+    _, folder = whole
+    with held(folder), pytest.raises(InputError, match="another run is at work there"):
+        autogo.main(["-resume", str(folder), "-epoch", "9"])
 
 
 def test_a_finished_search_goes_on_with_more_iterations(whole, tmp_path):
