@@ -15,6 +15,7 @@ from tests.comp_graph.importers.test_torch import NETWORKS  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import exactness  # noqa: E402
 import real_networks  # noqa: E402
 import zoo  # noqa: E402
 
@@ -27,7 +28,7 @@ FAMILIES = ("alexnetb", "darknet_ref", "fdmobilenet_wd2", "mobilenetv2_wd2", "re
 def test_small_networks_are_exact(name):
     kind, shape = NETWORKS[name]
     torch.manual_seed(0)
-    found = zoo.check_module(kind(), torch.randn(2, *shape))
+    found = exactness.check_module(kind(), torch.randn(2, *shape))
     assert found.outcome == "exact", found
     assert found.difference <= 1e-6
     assert found.flops_ratio == pytest.approx(1, abs=1e-3)
@@ -57,7 +58,7 @@ def test_no_network_is_read_wrongly(source, tmp_path):
 
 def test_an_import_that_differs_is_wrong_and_one_that_is_deaf_tells_nothing(monkeypatch):
     images = torch.randn(2, 3, 8, 8)
-    rebuild = zoo.rebuild
+    rebuild = exactness.rebuild
 
     def off_by_a_little(found):
         network = rebuild(found)
@@ -66,10 +67,10 @@ def test_an_import_that_differs_is_wrong_and_one_that_is_deaf_tells_nothing(monk
 
     deaf = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid())
     nn.init.zeros_(deaf[0].weight)
-    assert zoo.check_module(deaf, images).outcome == "blind"
-    assert zoo.check_module(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), images).outcome == "exact"
-    monkeypatch.setattr(zoo, "rebuild", off_by_a_little)
-    assert zoo.check_module(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), images).outcome == "wrong"
+    assert exactness.check_module(deaf, images).outcome == "blind"
+    assert exactness.check_module(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), images).outcome == "exact"
+    monkeypatch.setattr(exactness, "rebuild", off_by_a_little)
+    assert exactness.check_module(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), images).outcome == "wrong"
 
 
 class Ranks(nn.Module):
@@ -78,7 +79,7 @@ class Ranks(nn.Module):
 
 
 def test_a_refusal_names_what_is_in_the_way():
-    found = zoo.check_module(nn.Sequential(nn.Conv2d(3, 4, 3), Ranks()), torch.randn(2, 3, 8, 8))
+    found = exactness.check_module(nn.Sequential(nn.Conv2d(3, 4, 3), Ranks()), torch.randn(2, 3, 8, 8))
     assert (found.outcome, found.blockers) == ("refused", "CumSum TopK")
     assert "2 operations cannot be held" in found.reason
 
@@ -90,7 +91,7 @@ def test_a_table_goes_on_where_it_ends(tmp_path, monkeypatch, capsys):
         asked.append(name)
         share = 0.05 if name == "resnet50" else 0.0
         note = "without its auxiliary output (aux=False)" if name == "resnet50" else ""
-        return zoo.Found("exact", 1e-9, share, 0.99, 1.5, precision="float64", note=note)._asdict()
+        return exactness.Found("exact", 1e-9, share, 0.99, 1.5, precision="float64", note=note)._asdict()
 
     monkeypatch.setattr(real_networks, "run_one", answer)
     path = tmp_path / "table.csv"

@@ -60,7 +60,8 @@ def test_a_table_takes_its_place_in_the_page(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("benchmarks")
 @pytest.mark.parametrize("when", ["before", "half-way", "after"])
 def test_a_script_is_killed_in_its_writes(tmp_path, monkeypatch, when):
-    from reliability_kills import Run, at_write
+    from reliability_kills import Run
+    from reliability_writes import at_write
 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "killed_script.py").write_text(SCRIPT)
