@@ -62,7 +62,7 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
     if result.stopped_by:
         raise result.stopped_by
     segments_of = None if args.no_drawings else segmenter(args.graph_encoder_path, args.tokenizer_path)
-    failures += write_pictures(result, folder, args.export, segments_of)
+    failures += write_pictures(result, folder, args.export, segments_of, args.quiet)
     if failures:
         sys.stdout.write(f"Write the results again with: {resuming(folder)}\n")
         raise InputError(f"{failures}; the search is kept")
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
     if args.report:
         from model_src.search.reporting import report_anew
 
-        pages = report_anew(args.report, args.output_dir, not args.no_drawings)
+        pages = report_anew(args.report, args.output_dir, not args.no_drawings, args.quiet)
         sys.stdout.writelines(f"Wrote {page}\n" for page in pages)
         return
     with ExitStack() as stack:

@@ -4,7 +4,8 @@ import html
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from math import ceil
 from pathlib import Path
 
 import graphviz
@@ -28,6 +29,10 @@ _NODE_STYLE = {"shape": "plain", "fontname": "Helvetica", "fontsize": "10"}
 _EDGE_STYLE = {"arrowsize": "0.5", "color": "#555555"}
 _TABLE = '<TABLE BORDER="0" CELLBORDER="1" CELLPADDING="3" CELLSPACING="{space}">{rows}</TABLE>'
 _LEGEND_WIDTH = 5  # entries
+_ROW_SIZE, _LINE_SIZES = 10, (15, 11)  # of letters: in rows; in the first line of the header and in the others
+
+# Points that a text of a size has to have at least, in bold or not.
+Room = Callable[[str, int, bool], int]
 
 
 class DrawingError(RuntimeError):
@@ -77,7 +82,8 @@ def rendered(drawing: Drawing, kind: str = "svg", timeout: float = 120) -> bytes
     Raises:
         DrawingError: Graphviz is missing, failed or took too long.
     """
-    command, source = [_dot_program(), f"-T{kind}"], to_dot(drawing).encode(errors="replace")
+    dot = to_dot(drawing, _widest() if kind == "svg" else None)
+    command, source = [_dot_program(), f"-T{kind}"], dot.encode(errors="replace")
     try:
         return subprocess.run(command, input=source, capture_output=True, timeout=timeout, check=True).stdout
     except subprocess.TimeoutExpired as error:
@@ -89,15 +95,20 @@ def rendered(drawing: Drawing, kind: str = "svg", timeout: float = 120) -> bytes
         raise DrawingError(f"Graphviz cannot be run: {error}") from error
 
 
-def to_dot(drawing: Drawing) -> str:
+def to_dot(drawing: Drawing, room: Room | None = None) -> str:
     """A picture in Graphviz' DOT language.
 
     An edge from one column to another is cut: each of its ends says where it goes on.
+
+    Args:
+        drawing: The picture.
+        room: What texts have to have; None for what Graphviz measures, which fits where it draws the letters, too.
     """
+    room = room or (lambda text, size, bold: 0)
     found = boxes(drawing)
     box_of = {number: f"b{position}" for position, box in enumerate(found) for number in box.rows}
     column_of = {f"b{position}": box.column for position, box in enumerate(found)}
-    labels = {f"b{position}": _box([drawing.rows[i] for i in box.rows]) for position, box in enumerate(found)}
+    labels = {f"b{position}": _box([drawing.rows[i] for i in box.rows], room) for position, box in enumerate(found)}
     dashed: dict[tuple[str, str], bool] = {}
     for source, target in drawing.edges:
         tail, head = box_of[source], box_of[target]
@@ -110,7 +121,7 @@ def to_dot(drawing: Drawing) -> str:
         is_dashed = Style.GHOST in (drawing.rows[source].style, drawing.rows[target].style)
         dashed |= {pair: dashed.get(pair, True) and is_dashed for pair in pairs if pair[0] != pair[1]}
     dot = graphviz.Digraph(graph_attr=_GRAPH_STYLE, node_attr=_NODE_STYLE, edge_attr=_EDGE_STYLE)
-    dot.attr(label=_head(drawing), packmode=f"array_tu{1 + max(column_of.values(), default=0)}")
+    dot.attr(label=_head(drawing, room), packmode=f"array_tu{1 + max(column_of.values(), default=0)}")
     for name, label in labels.items():
         dot.node(name, label, sortv=str(column_of[name] + 1))
     for (tail, head), is_dashed in dashed.items():
@@ -132,28 +143,42 @@ def _hold_together(dot: graphviz.Digraph, column_of: Mapping[str, int], heads: S
                 dot.edge(f"top{column}", name, style="invis")
 
 
-def _head(drawing: Drawing) -> str:
+def _widest() -> Room:
+    """The room that texts take in DejaVu Sans, one of the widest fonts that a viewer may show an SVG in."""
+    import matplotlib
+    from PIL import ImageFont
+
+    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    fonts = [ImageFont.truetype(str(folder / f"DejaVuSans{kind}.ttf"), _ROW_SIZE) for kind in ("", "-Bold")]
+    return lambda text, size, bold: ceil(fonts[bold].getlength(text) * size / _ROW_SIZE)
+
+
+def _head(drawing: Drawing, room: Room) -> str:
     """Header, the first line large, and legend."""
-    lines = [
-        f'<FONT POINT-SIZE="{11 if number else 15}">{_safe(line)}</FONT>' for number, line in enumerate(drawing.header)
-    ]
+    lines = []
+    for number, line in enumerate(drawing.header):
+        size = _LINE_SIZES[number > 0]
+        lines.append((room(line, size, False), f'<FONT POINT-SIZE="{size}">{_safe(line)}</FONT>'))
     for first in range(0, len(drawing.legend), _LEGEND_WIDTH):
-        cells = "".join(map(_cell, drawing.legend[first : first + _LEGEND_WIDTH]))
-        lines.append(_TABLE.format(space=4, rows=f"<TR>{cells}</TR>"))
-    rows = "".join(f'<TR><TD ALIGN="LEFT">{line}</TD></TR>' for line in lines)
+        cells = "".join(_cell(row, room) for row in drawing.legend[first : first + _LEGEND_WIDTH])
+        lines.append((0, _TABLE.format(space=4, rows=f"<TR>{cells}</TR>")))
+    rows = "".join(f'<TR><TD ALIGN="LEFT" WIDTH="{width}">{line}</TD></TR>' for width, line in lines)
     return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{rows}</TABLE>>' if rows else ""
 
 
-def _box(rows: Sequence[Row]) -> str:
-    return f"<{_TABLE.format(space=0, rows=''.join(f'<TR>{_cell(row)}</TR>' for row in rows))}>"
+def _box(rows: Sequence[Row], room: Room) -> str:
+    return f"<{_TABLE.format(space=0, rows=''.join(f'<TR>{_cell(row, room)}</TR>' for row in rows))}>"
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Row, room: Room) -> str:
     """A row as a cell of Graphviz' tables."""
     before, after, attributes = _LOOKS[row.style]
+    width = room(str(row), _ROW_SIZE, row.style is Style.MARKED)
+    if width:
+        attributes += f' WIDTH="{width + 8}"'  # padding and frame
     return (
         f'<TD ALIGN="LEFT" COLOR="{row.line}" BGCOLOR="{row.fill}"{attributes}>'
-        f'<FONT POINT-SIZE="10">{before}{_safe(str(row))}{after}</FONT></TD>'
+        f'<FONT POINT-SIZE="{_ROW_SIZE}">{before}{_safe(str(row))}{after}</FONT></TD>'
     )
 
 

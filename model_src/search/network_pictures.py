@@ -1,10 +1,12 @@
 """Drawings of the networks of a search, made from what is in its folder."""
 
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from os import cpu_count
 from pathlib import Path
+
+from tqdm import tqdm
 
 from model_src.comp_graph.draw import GROUP_COLOURS, DrawingError, draw, rendered
 from model_src.comp_graph.drawing import Drawing, Row, in_groups
@@ -18,24 +20,33 @@ logger = logging.getLogger(__name__)
 Groups = Sequence[Sequence[int]]
 
 
-def draw_networks(search: StoredSearch, segments_of: Callable[[ComputeGraph], Groups]) -> None:
+def draw_networks(search: StoredSearch, segments_of: Callable[[ComputeGraph], Groups], quiet: bool = True) -> None:
     """Draw the input and every result coloured by segment, and what is new in every result.
 
     Args:
         search: The search.
         segments_of: Cuts a network into segments of the full vocabulary.
+        quiet: Show no progress.
     """
-    folder, source = search.folder, search.source
     with ThreadPoolExecutor(cpu_count()) as pool:  # Graphviz works in processes of its own
-        if source is not None:
-            lines = header(search.source_row, search.source_row)
-            pool.submit(_draw, _by_segment(source, segments_of, lines), folder.input_picture)
-        for one in search.results:
-            graph, lines = one.graph(), header(one.row, search.source_row)
-            pool.submit(_draw, _by_segment(graph, segments_of, lines), folder.rank_picture(one.rank))
-            if changes := _changes(search, one.rank, graph):
-                pool.submit(_draw, whole_network(changes, lines), folder.mutant_picture(one.rank))
-                pool.submit(_draw, changed_regions(changes, lines), folder.changes_picture(one.rank))
+        begun = [pool.submit(_draw, drawing, path) for drawing, path in _drawings(search, segments_of)]
+        # None: only a terminal shows the bar
+        for _ in tqdm(as_completed(begun), "drawings", len(begun), unit="drawing", disable=quiet or None):
+            pass
+
+
+def _drawings(search: StoredSearch, segments_of: Callable[[ComputeGraph], Groups]) -> Iterator[tuple[Drawing, Path]]:
+    """The drawings of a search, and where each goes."""
+    folder, source = search.folder, search.source
+    if source is not None:
+        lines = header(search.source_row, search.source_row)
+        yield _by_segment(source, segments_of, lines), folder.input_picture
+    for one in search.results:
+        graph, lines = one.graph(), header(one.row, search.source_row)
+        yield _by_segment(graph, segments_of, lines), folder.rank_picture(one.rank)
+        if changes := _changes(search, one.rank, graph):
+            yield whole_network(changes, lines), folder.mutant_picture(one.rank)
+            yield changed_regions(changes, lines), folder.changes_picture(one.rank)
 
 
 def changes_as_svg(search: StoredSearch) -> dict[int, str]:

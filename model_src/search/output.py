@@ -148,6 +148,7 @@ def write_pictures(
     folder: ResultFolder,
     formats: Sequence[str] = (),
     segments_of: SegmentsOf | None = None,
+    quiet: bool = True,
 ) -> Failures:
     """Draw and export the results of a search, and write its report.
 
@@ -156,6 +157,7 @@ def write_pictures(
         folder: Where to.
         formats: Export the results in these (see `exporters.files`); one that cannot be exported is logged.
         segments_of: Cuts networks into the segments that drawings colour; None draws no network.
+        quiet: Show no progress.
     """
     failures = Failures()
     with failures.kept():
@@ -165,7 +167,7 @@ def write_pictures(
         with failures.kept():
             _export(one, folder, formats, rest)
     with failures.kept():
-        report_on(folder, segments_of)
+        report_on(folder, segments_of, quiet)
     return failures
 
 

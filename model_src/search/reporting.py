@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 SegmentsOf = Callable[["ComputeGraph"], Groups]
 
 
-def report_on(folder: ResultFolder, segments_of: SegmentsOf | None) -> StoredSearch:
+def report_on(folder: ResultFolder, segments_of: SegmentsOf | None, quiet: bool = True) -> StoredSearch:
     """Write the report of a search, and draw its networks.
 
     Args:
         folder: Of the search.
         segments_of: Cuts networks into the segments that drawings colour; None draws no network.
+        quiet: Show no progress.
 
     Raises:
         InputError: A file of the folder is missing or damaged.
@@ -30,7 +31,7 @@ def report_on(folder: ResultFolder, segments_of: SegmentsOf | None) -> StoredSea
     """
     search = read_search(folder)
     if segments_of is not None:
-        draw_networks(search, segments_of)
+        draw_networks(search, segments_of, quiet)
     write_page(search, draws=segments_of is not None)
     return search
 
@@ -59,13 +60,14 @@ def segmenter(encoder_path: str, tokenizer_path: str) -> SegmentsOf:
     return lambda cg: segment(cg, encoder, tokenizer)
 
 
-def report_anew(folders: Sequence[str], output_dir: str, draws: bool) -> list[Path]:
+def report_anew(folders: Sequence[str], output_dir: str, draws: bool, quiet: bool = True) -> list[Path]:
     """Write the reports of searches again, and of several a page that compares them; the pages, that one last.
 
     Args:
         folders: Of the searches.
         output_dir: Where the comparison goes.
         draws: Whether networks are drawn.
+        quiet: Show no progress.
 
     Raises:
         InputError: A file of a folder is missing or damaged.
@@ -74,7 +76,7 @@ def report_anew(folders: Sequence[str], output_dir: str, draws: bool) -> list[Pa
     searches = []
     for path in folders:
         folder = ResultFolder(path)
-        searches.append(report_on(folder, _segmenter_of(read_search(folder).flags) if draws else None))
+        searches.append(report_on(folder, _segmenter_of(read_search(folder).flags) if draws else None, quiet))
     pages = [search.folder.report_path for search in searches]
     if len(searches) > 1:
         pages.append(comparison_path(output_dir))

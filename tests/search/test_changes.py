@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -168,11 +169,16 @@ def test_drawings_of_a_folder(drawn):
     assert texts(drawn.changes_picture(0))[:3] == [title, score, costs]
 
 
-def test_without_input_or_genealogy_networks_are_drawn_by_segment_alone(drawn, tmp_path):
+def test_without_input_or_genealogy_networks_are_drawn_by_segment_alone(drawn, tmp_path, monkeypatch, capsys):
     kept = ("pareto.csv", "rank_0.pkl", "rank_1.pkl", "rank_2.pkl", "rank_3.pkl")
     for name in kept:
         shutil.copyfile(drawn.path / name, tmp_path / name)
-    draw_networks(read_search(ResultFolder(tmp_path)), lambda cg: [])
+    search = read_search(ResultFolder(tmp_path))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    draw_networks(search, lambda cg: [], quiet=True)
+    assert capsys.readouterr().err == ""
+    draw_networks(search, lambda cg: [], quiet=False)
+    assert "drawings: 100%|██████████| 4/4" in capsys.readouterr().err
     names = {path.name for path in tmp_path.iterdir()} - set(kept)
     assert names == {f"rank_{rank}{suffix}" for rank in range(4) for suffix in (".png", ".svg")}
 

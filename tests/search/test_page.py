@@ -353,6 +353,7 @@ def test_in_a_browser_another_network_opens_a_dialog(folder, tmp_path):
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.DOTALL)[1])
     assert any(fact["rank"] is None and fact["hash"] in dialog for fact in facts)
     assert "Its parent:" in dialog
+    assert '<p class="soft">Of a network that is no result there is no file' in dialog
 
 
 def test_in_a_browser_tables_are_sorted(folder, tmp_path):

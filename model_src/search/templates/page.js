@@ -45,6 +45,7 @@
     const hash = document.createElement("code");
     hash.textContent = fact.hash;
     body.append(hash);
+    dialog.querySelector("p").hidden = fact.rank !== null;
     if (!dialog.open) dialog.showModal();
   }
 
