@@ -115,13 +115,12 @@ def run(args: argparse.Namespace) -> None:
 
 def search_and_train(args: argparse.Namespace, stack: ExitStack) -> None:
     """Search and report, and train the results if asked to; a new folder is held until the end of `stack`."""
-    from model_src.search.config import MutatorFiles
+    from model_src.search.config import workers_of
     from model_src.search.output import make_folder
     from model_src.search.running import prepare, search_into, unfinished
-    from model_src.search.workers import Workers
 
     start = prepare(args)
-    with Workers(MutatorFiles(start.config), start.config.n_jobs, start.config.patience) as workers:
+    with workers_of(start.config) as workers:
         workers.prepare()
         folder = start.folder or make_folder(args, start.source, start.rest)
         if not start.folder:

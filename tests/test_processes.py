@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from model_src import processes
 from model_src.files import InputError
-from model_src.processes import MAX_ATTEMPTS, Task, TaskError, TaskPool
+from model_src.processes import MAX_ATTEMPTS, Task, TaskError, TaskPool, local
 from tests.children import lives, wait_for, workers
 from tests.tasks import (
     PATIENCE,
@@ -97,7 +96,7 @@ def test_what_cannot_be_sent_back_is_an_error_of_its_task():
     assert isinstance(local.error, AttributeError | pickle.PicklingError)
     assert good.result() == ("state", 1)
     assert "in unpicklable" not in str(local.error)
-    assert "in _do" in local.error.__notes__[0]
+    assert "in do" in local.error.__notes__[0]
 
 
 @pytest.mark.parametrize("end", [kill_me, segfault, leave])
@@ -204,7 +203,7 @@ def test_a_machine_without_room_for_a_process_is_one_line(monkeypatch):
     def full():
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(processes.SPAWN, "Pipe", full)
+    monkeypatch.setattr(local.SPAWN, "Pipe", full)
     with TaskPool(State(), 2) as pool, pytest.raises(InputError, match=r"^-n_jobs: .*: Too many open files$"):
         list(pool.in_order([Task("a", pid)]))
 

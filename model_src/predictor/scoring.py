@@ -1,9 +1,10 @@
 """Scoring graphs, (P, S, C) triples and whole networks with a trained predictor."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from operator import attrgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -59,6 +60,15 @@ class Predictor:
         self._map_size = checkpoint.config.get("map_size")
         self.device = device
         self._embeddings: WeakKeyDictionary[ComputeGraph, Tensor] = WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another machine: the weights, for the CPU, and the kind of device."""
+        kept = {name: value for name, value in vars(self).items() if name != "_embeddings"}
+        return {**kept, "_model": deepcopy(self._model).cpu(), "device": self.device.type}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        device = choose_device(state["device"])
+        vars(self).update(state, device=device, _model=state["_model"].to(device), _embeddings=WeakKeyDictionary())
 
     def score_graphs(self, graphs: Sequence[ComputeGraph]) -> list[float]:
         """Predict the accuracy (a fraction) of whole networks with a GNN predictor.

@@ -6,8 +6,10 @@ from dataclasses import dataclass, fields
 from constants import SHIPPED_DIR
 from model_src.encoder.paths import vocabulary_files
 from model_src.files import InputError
+from model_src.processes import LOCAL, Backend
 from model_src.search.mutator import MutationConfig, Mutator
 from model_src.search.objectives import FLOPS, Objective, objective_of
+from model_src.search.workers import Workers
 
 _FILES = vocabulary_files(root=SHIPPED_DIR / "cache_sentence_piece")
 
@@ -59,6 +61,8 @@ class SearchConfig:
         max_flops_decrease_percent: See `min_flops_decrease_percent`.
         seed: The same seed gives the same result, whatever the number of workers.
         n_jobs: Worker processes.
+        parallel_backend: Where they are: `local` or `ray`.
+        ray_address: Of the Ray cluster; None is the one of this machine, or a new one.
         milp_solver: A solver that Pyomo knows; None is HiGHS in this process.
         device_str: `cpu`, `cuda`, ...; None is a GPU if there is one.
         rounds: Times that `epoch` iterations are done; what was measured after a round is learnt from in the next one.
@@ -93,6 +97,8 @@ class SearchConfig:
     max_flops_decrease_percent: float | None = None
     seed: int = 0
     n_jobs: int = 1
+    parallel_backend: str = LOCAL.name
+    ray_address: str | None = None
     milp_solver: str | None = None
     device_str: str | None = None
     rounds: int = 1
@@ -103,9 +109,11 @@ class SearchConfig:
         """Check what the flags do not say by themselves.
 
         Raises:
-            InputError: The objective is unknown, a window is empty or given twice, or a number is out of range.
+            InputError: The objective is unknown, a window is empty or given twice, a number is out of range, or Ray
+                cannot be used.
         """
         self.limits()
+        Backend(self.parallel_backend, self.ray_address)
         parse_drop(self.max_score_drop)
         for name, number in _LEAST.items():
             value = getattr(self, name)
@@ -117,6 +125,15 @@ class SearchConfig:
             raise InputError("-measure: needs -rescore_per_iter above 0, for it learns from scores of whole networks")
         if self.mutation_unit not in ("segment", "op"):
             raise InputError(f"-mutation_unit: segment or op, not {self.mutation_unit!r}")
+
+    @property
+    def backend(self) -> Backend:
+        """Where worker processes are.
+
+        Raises:
+            InputError: See `Backend`.
+        """
+        return Backend(self.parallel_backend, self.ray_address)
 
     @property
     def patience(self) -> float:
@@ -198,3 +215,8 @@ class MutatorFiles:
             solver=config.milp_solver,
             ensemble=ensemble,
         )
+
+
+def workers_of(config: SearchConfig) -> Workers:
+    """The processes of a search, which read its files."""
+    return Workers(MutatorFiles(config), config.n_jobs, config.patience, config.backend, config.device_str)

@@ -17,6 +17,7 @@ from model_src.cli import (
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import all_names
 from model_src.predictor.settings import add_ignored_flags
+from model_src.processes import add_backend_flags
 from model_src.training.flags import RECIPE_NAMES
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
@@ -85,6 +86,7 @@ def _add_search_flags(parser: FlagParser) -> None:
     add("-max_minutes", type=positive_float, help="stop after so long, earlier runs included")
     add("-seed", type=non_negative_int, default=0, help="same seed, same result")
     add("-n_jobs", type=thread_count, default=1, help="worker processes; the result does not depend on it")
+    add_backend_flags(add)
     add("-device_str", help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-propagation_type", choices=["milp"], default="milp", help="how resolutions are made to fit")
     add("-milp_solver", help="a solver that Pyomo knows; HiGHS in this process if not given")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_src.cli import FlagParser
 from model_src.files import InputError, naming
+from model_src.processes import backend_of
 from model_src.search.flag_groups import PREDICTOR_TYPES, add_flags
 from model_src.search.resuming import resumed_flags, searches_on
 
@@ -190,7 +191,7 @@ def measurement(args: argparse.Namespace, cg: "ComputeGraph", data: "ImageData")
         epochs_per_test=args.measure_epochs,
         held_out=max(1, n_images // 10),
     )
-    return Measurement(recipe, 1, args.n_jobs, image_source(args, cg), execution(args))
+    return Measurement(recipe, 1, args.n_jobs, image_source(args, cg), execution(args), backend_of(args))
 
 
 def execution(args: argparse.Namespace) -> "Execution":

@@ -62,9 +62,8 @@ class Mutator:
             solver: Name of the MILP solver; None is the in-process default.
             ensemble: Scores whole networks; None where that is not asked for.
         """
-        self.config = config
-        self.encoder = encoder
-        self.tokenizer = tokenizer
+        self._made_of = (config, encoder, tokenizer, database, predictor, uses_parts, solver, ensemble)
+        self.config, self.encoder, self.tokenizer = config, encoder, tokenizer
         self.database = database
         self.predictor = predictor
         self.uses_parts = uses_parts
@@ -77,6 +76,9 @@ class Mutator:
         self._by_arity: dict[tuple[int, int], tuple[Segment, ...]] = {}
         self._parts: WeakKeyDictionary[Segment, ComputeGraph] = WeakKeyDictionary()
         self._parent: ComputeGraph | None = None  # the last one; all these parts are under its normalisers
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Mutator, self._made_of  # without what it keeps
 
     def candidates(self, cg: ComputeGraph, rng: np.random.Generator) -> list[Candidate]:
         """All segments of a network that may be replaced, under a fresh random mask of the vocabulary."""

@@ -16,6 +16,8 @@ _FREE = (
     "num_runs_cg",
     "iteration_min_percent",
     "n_jobs",
+    "parallel_backend",
+    "ray_address",
     "device_str",
     "max_minutes",
     "max_visited_architecture",

@@ -6,7 +6,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.weights import NodeWeights
 from model_src.processes import TaskError
 from model_src.search import invariants
-from model_src.search.config import MutatorFiles, SearchConfig
+from model_src.search.config import SearchConfig, workers_of
 from model_src.search.feedback import Measure, MeasuredNetwork
 from model_src.search.journal import Journal
 from model_src.search.result import SearchResult
@@ -46,7 +46,7 @@ def search(
         InputError: A file cannot be used, a name is unknown, or no segment of the input may be replaced.
     """
     if workers is None:
-        with Workers(MutatorFiles(config), config.n_jobs, config.patience) as own:
+        with workers_of(config) as own:
             return search(graph, config, strategy, on_progress, own, measure, known, weights, journal)
     strategy = strategy or ParetoStrategy(config.top_k, config.max_swaps, config.rescore_per_iter)
     run = SearchRun(with_run_normalisers(graph), config, strategy, workers, on_progress)

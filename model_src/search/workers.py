@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.processes import Task, TaskPool
+from model_src.processes import LOCAL, Backend, Task, TaskPool
 from model_src.runtime import random_stream
 from model_src.search.children import Mutation, Rating
 from model_src.search.mutator import Mutator
@@ -66,10 +66,19 @@ class Workers:
         factory: Makes the mutator in each process.
         n_jobs: Networks at a time.
         timeout: Seconds after which a process hangs and is replaced, None for never.
+        backend: Where the processes are.
+        device: What predictors compute on; None: a GPU where there is one.
     """
 
-    def __init__(self, factory: MutatorFactory, n_jobs: int, timeout: float | None = None):
-        self._pool, self._timeout = TaskPool(factory, n_jobs), timeout
+    def __init__(
+        self,
+        factory: MutatorFactory,
+        n_jobs: int,
+        timeout: float | None = None,
+        backend: Backend = LOCAL,
+        device: str | None = "cpu",
+    ):
+        self._pool, self._timeout = TaskPool(factory, n_jobs, True, backend, device), timeout
 
     def __enter__(self) -> "Workers":
         return self

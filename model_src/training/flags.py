@@ -11,6 +11,7 @@ from model_src.cli import FlagParser, positive_int, shipped_path, thread_count
 from model_src.encoder.paths import vocabulary_files
 from model_src.families import label_keys, label_packages
 from model_src.labels.table import TEACHER, TRAIN
+from model_src.processes import LOCAL, add_backend_flags, backend_of
 
 if TYPE_CHECKING:
     from model_src.training.sources import LabelSource
@@ -41,6 +42,7 @@ def add_measurement_flags(parser: FlagParser) -> None:
     add("-batch_size", type=positive_int, help="images per step; 256 if not given")
     add("-runs", type=positive_int, help="trainings of each network, with different seeds; 1 if not given")
     add("-n_jobs", type=thread_count, help="trainings at a time, a thread each; 1 if not given")
+    add_backend_flags(add)
     add("-device_str", help="cpu, cuda, cuda:1, ...; a GPU if there is one")
     add("-train_data_dir", type=Path, help="CIFAR-10; data/cifar-10-batches-py if not given, downloaded if absent")
 
@@ -63,6 +65,7 @@ def _contradictions(args: argparse.Namespace) -> Iterator[tuple[object, str]]:
     yield args.save_labels and not (taught or measured), "-save_labels is for -label teacher and -label train"
     for flag in _MEASUREMENT_FLAGS:
         yield getattr(args, flag) and not measured, f"-{flag} is for -label train"
+    yield args.parallel_backend != LOCAL.name and not measured, "-parallel_backend is for -label train"
     yield args.save_best and not (args.label or args.label_table), "-save_best needs -label or -label_table"
     yield args.save_best and args.save_best.suffix != ".pkl", f"-save_best {args.save_best}: must be a .pkl file"
 
@@ -83,6 +86,7 @@ def label_source(args: argparse.Namespace) -> "LabelSource":
         args.n_jobs or 1,
         partial(fetch_cifar10, args.train_data_dir or CIFAR10_DIR),
         Execution(args.device_str),
+        backend_of(args),
     )
     teacher = args.teacher_path, args.encoder_path, args.tokenizer_path
     return LabelSource(args.label_table, args.label, teacher, measurement, args.save_labels)

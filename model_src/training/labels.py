@@ -13,6 +13,7 @@ from model_src.files import InputError
 from model_src.labels.measured import Budget, MeasuredTable
 from model_src.labels.table import DECIMALS, TRAIN, LabelRow, mean_accuracies
 from model_src.places import sweep
+from model_src.processes import LOCAL, Backend
 from model_src.search_space.sampling import Drawn, config_hash
 from model_src.training.cifar10_download import fetch_cifar10
 from model_src.training.cost import patience, say_cost
@@ -50,6 +51,7 @@ class Measurement:
         n_jobs: Trainings at a time; on a CPU each uses one thread, so that results do not depend on this.
         images: Reads the images.
         how: Where and how to compute.
+        backend: Where the processes are.
     """
 
     recipe: Recipe
@@ -57,6 +59,7 @@ class Measurement:
     n_jobs: int = 1
     images: ImageSource = fetch_cifar10
     how: Execution = AUTOMATIC
+    backend: Backend = LOCAL
 
 
 def measure(subjects: Sequence[Subject], measurement: Measurement, path: str | Path) -> dict[str, float]:
@@ -97,7 +100,8 @@ def trained_rows(subjects: Sequence[Subject], measurement: Measurement, path: st
     yield from list(table.rows)
     say_cost([job.graph for job in left], recipe, data, how, measurement.n_jobs)
     limit = patience([job.graph for job in left], recipe, data)
-    for job, outcome in train_jobs(list(left), recipe, measurement.images, how, measurement.n_jobs, limit):
+    outcomes = train_jobs(list(left), recipe, measurement.images, how, measurement.n_jobs, limit, measurement.backend)
+    for job, outcome in outcomes:
         table.append(_row(left[job], job.seed, budget, outcome))
         if job.state:
             job.state.unlink(missing_ok=True)

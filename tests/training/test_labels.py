@@ -8,11 +8,13 @@ torch = pytest.importorskip("torch")
 from model_src.comp_graph.graph_ops import canonical_hash  # noqa: E402
 from model_src.files import InputError  # noqa: E402
 from model_src.labels.measured import Budget, MeasuredTable  # noqa: E402
+from model_src.processes import Backend  # noqa: E402
 from model_src.training import labels, loop  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
-from model_src.training.labels import Measurement, Subject, measure  # noqa: E402
+from model_src.training.labels import Measurement, Subject, measure, trained_rows  # noqa: E402
 from model_src.training.loop import train_network  # noqa: E402
 from model_src.training.recipe import Execution, TrainConfig  # noqa: E402
+from tests.ray_cluster import two_nodes  # noqa: E402
 from tests.training.conftest import classifier  # noqa: E402
 
 RECIPE = TrainConfig(epochs=2, batch_size=20, train_images=40, epochs_per_test=2)
@@ -113,3 +115,20 @@ def test_the_cost_is_said_first(measurement, tmp_path, monkeypatch, in_this_proc
     monkeypatch.setattr(labels, "say_cost", lambda graphs, *_: said.append([graph.name for graph in graphs]))
     measure(SUBJECTS, measurement, tmp_path / "t.csv")
     assert said == [["hidden4", "hidden8"] * 2]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # those of Ray
+def test_trainings_on_two_nodes_that_become_one_give_the_same_table(measurement, tmp_path, caplog):
+    alone, on_ray = tmp_path / "alone.csv", tmp_path / "ray.csv"
+    measure(SUBJECTS, measurement, alone)
+    with two_nodes() as nodes:
+        where = replace(measurement, n_jobs=2, backend=Backend("ray", nodes.address))
+        rows = trained_rows(SUBJECTS, where, on_ray)
+        next(rows)
+        nodes.kill_the_second()
+        assert len(list(rows)) == 3
+    tables = [sorted(row._replace(seconds=0) for row in MeasuredTable(path, BUDGET).rows) for path in (alone, on_ray)]
+    assert tables[0] == tables[1]
+    assert "its process on Ray was lost" in caplog.text
+    assert not list(tmp_path.glob("ray.states/*"))

@@ -33,10 +33,9 @@ def test_results_come_one_by_one(cifar_folder, capfd):
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_training_that_is_killed_again_and_again_fails_alone(monkeypatch, n_jobs):
-    monkeypatch.setattr(pool, "_train", train_or_die)
-    monkeypatch.setattr(pool, "_OneThread", lambda *_: State())
+    monkeypatch.setattr(pool, "_train_on_one_thread", train_or_die)
     jobs = [Job(classifier(4), seed) for seed in range(4)]
-    outcomes = dict(train_jobs(jobs, SHORT, "nowhere", CPU, n_jobs))
+    outcomes = dict(train_jobs(jobs, SHORT, State(), CPU, n_jobs))
     assert outcomes.pop(jobs[1]) == "its process was killed, perhaps for its memory"
     assert [outcomes[job].seed for job in sorted(outcomes, key=lambda job: job.seed)] == [0, 2, 3]
     assert len({outcome.device for outcome in outcomes.values()}) == 3
@@ -65,10 +64,11 @@ def test_what_is_left_when_the_reader_stops_is_not_trained(cifar_folder):
 
 def test_all_gpus_are_used_in_turn_where_none_is_named(monkeypatch):
     used = []
-    monkeypatch.setattr(pool, "TaskPool", lambda factory, n_jobs, reuse: TaskPool(factory, 1))
-    monkeypatch.setattr(pool, "_train", lambda state, job, title, config, how, progress: used.append(how.device))
-    monkeypatch.setattr(pool, "_OneThread", lambda *_: State())
+    monkeypatch.setattr(pool, "TaskPool", lambda factory, *_: TaskPool(factory, 1))
+    monkeypatch.setattr(
+        pool, "_train_on_one_thread", lambda state, job, title, config, how, progress: used.append(how.device)
+    )
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for how in (Execution(), Execution("cuda:1")):
-        list(train_jobs([Job(classifier(4), seed) for seed in range(3)], SHORT, "nowhere", how))
+        list(train_jobs([Job(classifier(4), seed) for seed in range(3)], SHORT, State(), how))
     assert used == ["cuda:0", "cuda:1", "cuda:0"] + ["cuda:1"] * 3
