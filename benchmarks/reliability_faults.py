@@ -129,6 +129,42 @@ FAULTS = (
         ),
     ),
     Fault(
+        "`-output_dir` alone; the folder is moved",
+        "all that `-resume` needs is in it",
+        _of("search/test_result_folder.py", "test_parameters_are_stored_twice_and_copied"),
+    ),
+    Fault(
+        "two runs go on with one folder, or with one long job, at once",
+        "the second is refused in one line",
+        (
+            *_of("test_autogo_resume.py", "test_two_do_not_work_in_one_folder"),
+            *_of("test_kept.py", "test_two_runs_at_once_are_refused"),
+        ),
+    ),
+    Fault(
+        "what training needs is missing, or the network takes other images",
+        "told before the search",
+        (
+            *_of("test_autogo_training.py", "test_missing_images_show_before_the_search"),
+            *_of("training/test_image_folder.py", "test_an_input_without_such_an_end_shows_before_the_search"),
+        ),
+    ),
+    Fault(
+        "a rate at which training diverges",
+        "ends with the reason",
+        _of("training/test_loop.py", "test_a_training_that_diverges_gives_the_reason"),
+    ),
+    Fault(
+        "an accuracy beyond 100 %",
+        "clipped",
+        _of("search/test_rescoring.py", "test_accuracies_are_clipped"),
+    ),
+    Fault(
+        "files that break their reader: depth, sizes, loops, what is not what it says; pipes and devices",
+        "refused in one line, in time and memory of the file's size",
+        ("test_hostile_files.py", "fuzz/test_fuzz.py"),
+    ),
+    Fault(
         "checkpoints with odd configurations, scales or weights",
         "refused in one line",
         _of(
