@@ -1,11 +1,13 @@
 """Graph layers whose messages run along the edges and against them, for predictors of whole networks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model_src.files import InputError
+from model_src.predictor.data.folding import Step
 from model_src.predictor.settings import ModelConfig
 
 
@@ -37,12 +39,17 @@ class BidirectionalConv(nn.Module):
         told = _SparseProduct.apply(transposed, adjacency, own)  # type: ignore[no-untyped-call]
         return nodes + self.activation(self.lin(torch.cat([own, heard, told], dim=1)))
 
+    def folded(self, nodes: Tensor, step: Step) -> Tensor:
+        """(n, channels), the rows of a layer -> (m, channels), those of the next one."""
+        weights = torch.cat(self.lin.weight.split(nodes.shape[1], dim=1))
+        views = functional.linear(self.norm(nodes), weights).view(3 * len(nodes), -1)
+        return nodes.index_select(0, step.own) + self.activation(step.sums.of(views) + self.lin.bias)
+
 
 class BidirectionalEncoder(nn.Module):
     """Residual layers in both directions; a node's encoding is its state and an activated linear view of it.
 
-    A node sees all that is `num_layers` steps before or after it, where `GraphConv` sees what is before it. Networks
-    share no rows: equal inputs do not make equal nodes here.
+    A node sees all that is `num_layers` steps before or after it, where `GraphConv` sees what is before it.
     """
 
     def __init__(self, config: ModelConfig, activation: Callable[[], nn.Module]):
@@ -66,4 +73,15 @@ class BidirectionalEncoder(nn.Module):
         nodes = self.first(nodes)
         for layer in self.gnn_layers:
             nodes = layer(nodes, adjacency, transposed)
+        return self._with_view(nodes)
+
+    def folded(self, nodes: Tensor, steps: Sequence[Step]) -> Tensor:
+        """(n, in_channels), the first layer's rows -> (m, out_channels), the last one's."""
+        nodes = self.first(nodes)
+        for layer, step in zip(self.gnn_layers, steps, strict=True):
+            assert isinstance(layer, BidirectionalConv)
+            nodes = layer.folded(nodes, step)
+        return self._with_view(nodes)
+
+    def _with_view(self, nodes: Tensor) -> Tensor:
         return self.dropout(torch.cat([nodes, self.activation(self.last(nodes))], dim=1))

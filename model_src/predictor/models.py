@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_src.files import InputError
-from model_src.predictor.bidirectional import BidirectionalEncoder
+from model_src.predictor.bidirectional import BidirectionalConv, BidirectionalEncoder
 from model_src.predictor.data.batching import FeatureTensors, GraphBatch, Pack
-from model_src.predictor.data.folding import FoldedBatch, fold
-from model_src.predictor.data.sums import Sums
+from model_src.predictor.data.folding import FoldedBatch, Step, fold
 from model_src.predictor.settings import N_KERNEL_SIZES, N_LABELS, PREDICTOR_PARTS, ModelConfig
 
 Entry = TypeVar("Entry")
@@ -38,10 +37,10 @@ class GraphConv(nn.Module):
         """(n, in_channels) and (n, n) [target, source] -> (n, out_channels)."""
         return self.lin_rel(torch.sparse.mm(adjacency, nodes)) + self.lin_root(nodes)
 
-    def folded(self, nodes: Tensor, step: Sums) -> Tensor:
+    def folded(self, nodes: Tensor, step: Step) -> Tensor:
         """(n, in_channels), the rows of a layer -> (m, out_channels), those of the next one."""
         both = functional.linear(nodes, torch.cat([self.lin_root.weight, self.lin_rel.weight]))
-        return step.of(both.view(2 * len(nodes), -1)) + self.lin_rel.bias
+        return step.sums.of(both.view(2 * len(nodes), -1)) + self.lin_rel.bias
 
 
 def _of_pyg(name: str) -> Callable[..., nn.Module]:
@@ -128,7 +127,7 @@ class GraphEncoder(nn.Module):
             nodes = self.activation(layer(nodes, adjacency))
         return self.dropout(nodes)
 
-    def folded(self, nodes: Tensor, steps: Sequence[Sums]) -> Tensor:
+    def folded(self, nodes: Tensor, steps: Sequence[Step]) -> Tensor:
         """(n, in_channels), the first layer's rows -> (m, out_channels), the last one's."""
         for layer, step in zip(self.gnn_layers, steps, strict=True):
             assert isinstance(layer, GraphConv)  # see `AccuracyPredictor.folds`
@@ -184,12 +183,19 @@ class AccuracyPredictor(nn.Module):
 
     def batch(self, pack: Pack, items: np.ndarray | slice = slice(None)) -> GraphBatch | FoldedBatch:
         """The batch of the given items in the form that this predictor encodes fastest."""
-        return fold(pack, len(self.encoder.gnn_layers), items) if self.folds else pack.batch(items)
+        if not self.folds:
+            return pack.batch(items)
+        return fold(pack, len(self.encoder.gnn_layers), items, self.is_bidirectional)
+
+    @property
+    def is_bidirectional(self) -> bool:
+        """Whether messages go along the edges and against them."""
+        return isinstance(self.encoder, BidirectionalEncoder)
 
     @property
     def folds(self) -> bool:
         """Whether equal nodes may share a row: not with dropout, which makes them differ, or layers of other kinds."""
-        if not all(isinstance(layer, GraphConv) for layer in self.encoder.gnn_layers):
+        if not all(isinstance(layer, GraphConv | BidirectionalConv) for layer in self.encoder.gnn_layers):
             return False
         return not (self.training and self.encoder.dropout.p > 0)
 
@@ -197,7 +203,6 @@ class AccuracyPredictor(nn.Module):
         """(parts, out_channels), the embedding of every part of a batch."""
         nodes = self.embed_layer(batch.features).index_select(0, batch.rows)
         if isinstance(batch, FoldedBatch):
-            assert isinstance(self.encoder, GraphEncoder)  # see `folds`
             return batch.pooling.of(self.encoder.folded(nodes, batch.steps))
         return self.aggregator(self.encoder(nodes, batch.adjacency), batch.pooling)
 

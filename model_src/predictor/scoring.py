@@ -170,7 +170,7 @@ class NetworkBatch:
             ValueError: See `Predictor.score_networks`.
         """
         hops = len(model.encoder.gnn_layers)
-        key = model.n_parts, hops, map_size, model.folds
+        key = model.n_parts, hops, map_size, model.folds, model.is_bidirectional
         if key not in self._seen:
             networks = [(with_map_size(graph, map_size), segments) for graph, segments in self._networks]
             if model.n_parts == 1:

@@ -11,7 +11,7 @@ from model_src.search.children import Mutation, Rating
 from model_src.search.mutator import Mutator
 from model_src.search.objectives import Goal
 
-RATED_AT_ONCE = 8  # networks per task: few enough to share the work, many enough to share its overhead
+RATED_AT_ONCE = 20  # networks per task: few enough to share the work, many enough to share rows
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """One row for all nodes that a predictor cannot tell apart.
 
 After k layers a node's encoding depends on nothing but the features that reach it in k steps. So nodes, of the same or
-of different graphs, are coloured as in the Weisfeiler-Lehman test, k times along incoming edges, and layer k computes
-one row for each colour. Networks repeat their cells and parts of a network repeat the network: a quarter of the rows is
-left in the last layer, and next to none in the first ones.
+of different graphs, are coloured as in the Weisfeiler-Lehman test, k times along incoming edges (or along all, where
+messages go both ways), and layer k computes one row for each colour. Networks repeat their cells and parts of a network
+repeat the network: a quarter of the rows is left in the last layer, and next to none in the first ones.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,10 +18,27 @@ from model_src.predictor.data.splits import ranges
 from model_src.predictor.data.sums import RangeMeans, Sums
 
 # Colours only need to differ within a batch: among 40,000 random numbers of 64 bits, two are equal once in 10^10 times.
-_OFFSET, _OWN, _FIRST, _SECOND = map(
-    np.uint64, (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_OFFSET, _OWN, _TOLD, _FIRST, _SECOND = map(
+    np.uint64, (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xA0761D6478BD642F, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
 MIN_NODES = 200  # fewer are encoded in less time than it takes to find the repeats
+
+
+class Step(NamedTuple):
+    """How the rows of a layer come from those of the layer before.
+
+    Attributes:
+        own: (m,) the row that each was.
+        sums: Sums over the rows of the layer before, each of which counts as two, or as three where messages go both
+            ways: k i is row i as a node's own, k i + 1 as a message along an edge, k i + 2 as one against it.
+    """
+
+    own: Tensor
+    sums: Sums
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Step":
+        """The same step on another device and with another type of weights."""
+        return Step(self.own.to(device), self.sums.to(device, dtype))
 
 
 @dataclass(frozen=True)
@@ -30,14 +48,13 @@ class FoldedBatch:
     Attributes:
         features: Features of distinct nodes.
         rows: (n,) the rows of these features that the first layer takes.
-        steps: For every layer its rows as sums over those of the layer before, each of which counts as two:
-            2 i is row i as a node's own, 2 i + 1 is row i as a message.
+        steps: One for every layer.
         pooling: The parts as means of the last layer's rows.
     """
 
     features: FeatureTensors
     rows: Tensor
-    steps: tuple[Sums, ...]
+    steps: tuple[Step, ...]
     pooling: Sums | RangeMeans
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "FoldedBatch":
@@ -50,15 +67,15 @@ class FoldedBatch:
         )
 
 
-def fold(pack: Pack, hops: int, items: np.ndarray | slice = slice(None)) -> FoldedBatch:
+def fold(pack: Pack, hops: int, items: np.ndarray | slice = slice(None), is_bidirectional: bool = False) -> FoldedBatch:
     """The batch of the given items with one row per colour, for an encoder of `hops` layers."""
-    chosen = pack.select(items)
-    pairs, starts = _inputs(chosen.edges, len(chosen.rows))
+    chosen, n_kinds = pack.select(items), 3 if is_bidirectional else 2
+    pairs, starts = _inputs(chosen.edges, len(chosen.rows), n_kinds)
     if len(chosen.rows) < MIN_NODES:
         nodes, place = np.arange(len(chosen.rows)), np.arange(len(chosen.rows))
-        steps = [Sums.made_of(pairs, np.diff(starts))] * hops
+        steps = [Step(torch.from_numpy(nodes), Sums.made_of(pairs, np.diff(starts)))] * hops
     else:
-        nodes, place, steps = _shared(chosen.rows, pairs, starts, hops)
+        nodes, place, steps = _shared(chosen.rows, pairs, starts, hops, n_kinds)
     pooling = _pooling(pack, chosen, place)
     return FoldedBatch(pack.features, torch.from_numpy(chosen.rows[nodes]), tuple(steps), pooling)
 
@@ -79,27 +96,35 @@ def _pooling(pack: Pack, chosen: Selection, place: np.ndarray) -> Sums | RangeMe
 
 
 def _shared(
-    rows: np.ndarray, pairs: np.ndarray, starts: np.ndarray, hops: int
-) -> tuple[np.ndarray, np.ndarray, list[Sums]]:
+    rows: np.ndarray, pairs: np.ndarray, starts: np.ndarray, hops: int, n_kinds: int
+) -> tuple[np.ndarray, np.ndarray, list[Step]]:
     """The nodes that the first layer takes, for every node its row in the last layer, and the steps between."""
     colours = [_mixed(rows.astype(np.uint64) + _OFFSET)]
     for _ in range(hops):
-        both = np.stack([_OWN * colours[-1], colours[-1]], axis=1).ravel()
-        colours.append(_mixed(np.add.reduceat(both[pairs], starts[:-1])))
+        kinds = [_OWN * colours[-1], colours[-1], _TOLD * colours[-1]]
+        of_pairs = np.stack(kinds[:n_kinds], axis=1).ravel()[pairs]
+        colours.append(_mixed(np.add.reduceat(of_pairs, starts[:-1])))
     nodes, last = _distinct(colours.pop())
     steps = []
     while colours:  # which rows are needed shows from the last layer on
         needed = pairs[ranges(starts[nodes], starts[nodes + 1])]
-        first, place = _distinct(colours.pop()[needed // 2])
-        steps.append(Sums.made_of(2 * place + needed % 2, starts[nodes + 1] - starts[nodes]))
-        nodes = needed[first] // 2
+        sources, kinds = np.divmod(needed, n_kinds)
+        first, place = _distinct(colours.pop()[sources])
+        sums = Sums.made_of(n_kinds * place + kinds, starts[nodes + 1] - starts[nodes])
+        steps.append(Step(torch.from_numpy(place[kinds == 0]), sums))
+        nodes = sources[first]
     return nodes, last, steps[::-1]
 
 
-def _inputs(edges: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """2 i for the node i itself and 2 j + 1 for every j that it hears of, node by node; and where those of i begin."""
-    own = np.arange(n_nodes)
-    targets, pairs = np.concatenate([own, edges[1]]), np.concatenate([2 * own, 2 * edges[0] + 1])
+def _inputs(edges: np.ndarray, n_nodes: int, n_kinds: int) -> tuple[np.ndarray, np.ndarray]:
+    """What goes into a node, node by node, and where that of each begins.
+
+    That is k i for the node i itself, k j + 1 for every j with an edge to it, k j + 2 (of three kinds) for every j that
+    it has an edge to.
+    """
+    own, (sources, targets) = np.arange(n_nodes), edges
+    pairs = np.concatenate([n_kinds * own, n_kinds * sources + 1, *([n_kinds * targets + 2] if n_kinds > 2 else [])])
+    targets = np.concatenate([own, targets, *([sources] if n_kinds > 2 else [])])
     starts = np.concatenate([[0], np.cumsum(np.bincount(targets))])
     return np.sort(targets << 32 | pairs, kind="stable") & 0xFFFFFFFF, starts  # stable is quick on sorted runs
 

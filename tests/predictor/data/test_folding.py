@@ -26,14 +26,14 @@ def fold_small_batches(monkeypatch):
 
 def embedded(model, pack, items=slice(None)):
     """The parts' embeddings with a row for every node, and with a row for every colour."""
-    folded = fold(pack, len(model.encoder.gnn_layers), items)
+    folded = fold(pack, len(model.encoder.gnn_layers), items, model.is_bidirectional)
     return [model.embed(batch.to(CPU, torch.float64)) for batch in (pack.batch(items), folded)]
 
 
 def n_rows(graphs, hops):
     """Rows of every layer."""
     batch = fold(pack_graphs(graphs), hops)
-    return [len(batch.rows), *(len(step.starts) for step in batch.steps)]
+    return [len(batch.rows), *(len(step.own) for step in batch.steps)]
 
 
 @pytest.mark.parametrize("num_layers", [1, 3, 6])
@@ -43,6 +43,27 @@ def test_nothing_changes(num_layers):
     with torch.no_grad():
         plain, folded = embedded(model, pack_graphs(graphs))
     assert folded == pytest.approx(plain, abs=1e-14)
+
+
+@pytest.mark.parametrize("least", [0, 10**6])
+def test_nothing_changes_where_messages_go_both_ways(least, monkeypatch):
+    monkeypatch.setattr(folding, "MIN_NODES", least)
+    graphs = [random_graph(np.random.default_rng(seed % 7), 5 + seed) for seed in range(20)]
+    model = build_model("GNN", ModelConfig(gnn_type="BidirectionalConv", num_layers=4, out_channels=64)).double()
+    pack = pack_graphs([*graphs, *graphs[:3]])
+    batch = model.eval().batch(pack)
+    assert isinstance(batch, FoldedBatch)
+    assert (len(batch.rows) < len(pack.rows) / 4) == (least == 0)
+    with torch.no_grad():
+        plain, folded = embedded(model, pack)
+    assert folded == pytest.approx(plain, abs=1e-14)
+
+
+def test_what_comes_after_a_node_tells_it_apart_where_messages_go_both_ways():
+    graphs = [chain_of("input", "relu", "relu", "add"), chain_of("input", "relu", "relu", "output")]
+    both = fold(pack_graphs(graphs), 1, is_bidirectional=True)
+    along = fold(pack_graphs(graphs), 1)
+    assert [len(batch.steps[0].own) for batch in (along, both)] == [5, 6]
 
 
 def test_small_batches_keep_a_row_for_every_node(monkeypatch):
