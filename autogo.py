@@ -122,7 +122,7 @@ def search_and_train(args: argparse.Namespace, stack: ExitStack) -> None:
     start = prepare(args)
     with workers_of(start.config) as workers:
         workers.prepare()
-        folder = start.folder or make_folder(args, start.source, start.rest)
+        folder = start.folder or make_folder(args, start.source, start.rest, start.measured_by)
         if not start.folder:
             stack.enter_context(held(folder.path))
         with hinting(args, folder), log_to(folder.log_path, details=True):

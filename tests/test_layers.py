@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE = ("constants", "pickles", "json_stream", "files", "places", "kept", "config_file", "cli", "runtime", "processes")
 LAYERS = (
     *BASE, "families", "comp_graph", "search_space", "encoder", "propagation", "labels", "family_data", "predictor",
-    "training", "search",
+    "training", "profiling", "search",
 )  # fmt: skip
 
 

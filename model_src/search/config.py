@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass, fields
 
-from constants import SHIPPED_DIR
+from constants import CACHE_DIR, SHIPPED_DIR
 from model_src.encoder.paths import vocabulary_files
 from model_src.files import InputError
 from model_src.processes import LOCAL, Backend
 from model_src.search.mutator import MutationConfig, Mutator
-from model_src.search.objectives import FLOPS, Objective, objective_of
+from model_src.search.objectives import FLOPS, UNIT, Objective, objective_of
 from model_src.search.workers import Workers
 
 _FILES = vocabulary_files(root=SHIPPED_DIR / "cache_sentence_piece")
@@ -22,6 +22,10 @@ _COUNTS = (
     "num_consecutive_segs",
     "n_jobs",
     "rounds",
+    "latency_threads",
+    "latency_batch",
+    "command_attempts",
+    "command_jobs",
 )
 _AMOUNTS = ("seed", "rescore_per_iter", "caution", "segment_sparsity", "measure")
 _LEAST = {**dict.fromkeys(_COUNTS, 1), **dict.fromkeys(_AMOUNTS, 0)}
@@ -54,7 +58,12 @@ class SearchConfig:
         max_swaps: Results are at most so many swaps away from the input; None for no limit.
         max_score_drop: Results may rank so far below the input: in the unit of the score, or as `0.5pt` in points of
             accuracy.
-        objective: What is made smaller: a name of `objectives.OBJECTIVES`, or an objective.
+        objective: What is made smaller: a name of `objectives.OBJECTIVES`, `command:` and a program that tells a cost
+            (`{onnx}` among its arguments stands for the network's file), or an objective.
+        objective_unit: Unit of what such a program tells.
+        command_timeout: Seconds that it may take.
+        command_attempts: Times that it is tried for a network.
+        command_jobs: Networks that it is asked for at a time.
         min_decrease_percent: Results are smaller in the objective by more than this; None means 0.
         max_decrease_percent: Results are smaller in the objective by less than this; None means 20.
         min_flops_decrease_percent: The same for FLOPs, whatever the objective is; both None: no limit on FLOPs.
@@ -67,6 +76,12 @@ class SearchConfig:
         device_str: `cpu`, `cuda`, ...; None is a GPU if there is one.
         rounds: Times that `epoch` iterations are done; what was measured after a round is learnt from in the next one.
         measure: Results that are measured after each round, in the first one also the input.
+        latency_runtime: Where latencies are measured, a name of `runtimes.RUNTIME_NAMES`; None is `onnxruntime` where
+            it is installed, otherwise `torch`.
+        latency_device: `cpu`, `cuda`, ...
+        latency_threads: Threads that a network may use on a CPU.
+        latency_batch: Images at a time.
+        costs_dir: Folder where measured costs are kept for later searches; None for none.
         max_minutes: The search stops after so long, iterations of earlier runs included; the iteration under way is
             left out. None for no limit.
     """
@@ -91,6 +106,10 @@ class SearchConfig:
     max_swaps: int | None = None
     max_score_drop: str | float = 0.0
     objective: str | Objective = FLOPS.name
+    objective_unit: str = UNIT
+    command_timeout: float = 600.0
+    command_attempts: int = 2
+    command_jobs: int = 1
     min_decrease_percent: float | None = None
     max_decrease_percent: float | None = None
     min_flops_decrease_percent: float | None = None
@@ -103,6 +122,11 @@ class SearchConfig:
     device_str: str | None = None
     rounds: int = 1
     measure: int = 0
+    latency_runtime: str | None = None
+    latency_device: str = "cpu"
+    latency_threads: int = 1
+    latency_batch: int = 1
+    costs_dir: str | None = str(CACHE_DIR / "costs")
     max_minutes: float | None = None
 
     def __post_init__(self) -> None:
@@ -146,7 +170,7 @@ class SearchConfig:
         Raises:
             InputError: The objective is unknown, or a window is empty or given twice.
         """
-        objective = objective_of(self.objective)
+        objective = objective_of(self.objective, self.objective_unit)
         own = (self.min_decrease_percent, self.max_decrease_percent)
         flops = (self.min_flops_decrease_percent, self.max_flops_decrease_percent)
         own_given, flops_given = own != (None, None), flops != (None, None)

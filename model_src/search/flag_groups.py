@@ -18,6 +18,7 @@ from model_src.encoder.paths import vocabulary_files
 from model_src.families import all_names
 from model_src.predictor.settings import add_ignored_flags
 from model_src.processes import add_backend_flags
+from model_src.profiling.runtimes import RUNTIME_NAMES
 from model_src.training.flags import RECIPE_NAMES
 
 PREDICTOR_TYPES = ("PSC_predictor", "GNN")
@@ -40,6 +41,7 @@ def add_flags(parser: FlagParser) -> None:
     _add_input_flags(parser)
     _add_search_flags(parser)
     _add_objective_flags(parser)
+    _add_device_flags(parser)
     _add_predictor_flags(parser)
     _add_measuring_flags(parser)
     _add_output_flags(parser)
@@ -98,12 +100,29 @@ def _add_search_flags(parser: FlagParser) -> None:
 
 def _add_objective_flags(parser: FlagParser) -> None:
     add = parser.add_argument_group("objective", "what results may cost, and how accurate they must be").add_argument
-    add("-objective", default="flops", help="what results have less of: flops, params, peak_memory, ...")
+    add(
+        "-objective",
+        default="flops",
+        help="what results have less of: flops, params, peak_memory, latency, command:'...'",
+    )
     add("-min_decrease_percent", type=percent, help="in the objective, results are below the input by more; 0")
     add("-max_decrease_percent", type=percent, help="in the objective, results are below the input by less; 20")
     add("-min_flops_decrease_percent", type=percent, help="the same for FLOPs, whatever the objective is; < 0: growth")
     add("-max_flops_decrease_percent", type=percent, help="likewise")
     add("-max_score_drop", default="0", help="results may be so far below the input; `0.5pt`: points of accuracy")
+
+
+def _add_device_flags(parser: FlagParser) -> None:
+    add = parser.add_argument_group("device", "where costs are measured").add_argument
+    add("-latency_runtime", choices=RUNTIME_NAMES, help="what runs networks; onnxruntime if it is installed, or torch")
+    add("-latency_device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    add("-latency_threads", type=thread_count, default=1, help="threads that a network may use on a CPU")
+    add("-latency_batch", type=positive_int, default=1, help="images at a time")
+    add("-objective_unit", default="units", help="unit of what the program of -objective command:'PROGRAM {onnx}' says")
+    add("-command_timeout", type=positive_float, default=600.0, help="seconds that it may take")
+    add("-command_attempts", type=positive_int, default=2, help="times that it is tried for a network")
+    add("-command_jobs", type=thread_count, default=1, help="networks that it is asked for at a time")
+    add("-costs_dir", default=str(constants.CACHE_DIR / "costs"), help="what was measured, for later searches")
 
 
 def _add_predictor_flags(parser: FlagParser) -> None:

@@ -33,6 +33,9 @@ def _wrong_with(one: FoundNetwork, result: SearchResult) -> Iterator[str]:
     counted = [window.objective.measure(one.graph) for window in goal.windows]
     known = [*found.costs, *counted[len(found.costs) :]]
     known[goal.flops] = found.mflops
+    for at, window in enumerate(goal.windows):
+        if window.objective.is_measured:
+            counted[at] = known[at]
     for window, value, cost in zip(goal.windows, counted, known, strict=True):
         if not math.isclose(value, cost, rel_tol=1e-9):
             yield f"its {window.objective.title} are {value:g}, not {cost:g}"

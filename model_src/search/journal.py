@@ -136,13 +136,14 @@ def _state(one: Individual) -> Content:
         "hash": one.identity,
         "score": one.score,
         "merit": one.merit,
-        "costs": one.costs,
+        "costs": [_or_none(cost) for cost in one.costs],
         "mflops": one.mflops,
         "prescreen_score": one.prescreen_score,
         "parent": one.origin.parent.identity,
         "prefix": one.origin.prefix,
         "swap": one.origin.swap.state_dict(),
         "rating": one.rating and _rating_state(one.rating),
+        **({"is_estimated": True} if one.is_estimated else {}),
     }
 
 
@@ -156,12 +157,13 @@ def _individual(state: Content, iteration: int, known: dict[str, Individual], pa
         identity,
         float(state["score"]),
         float(state["merit"]),
-        tuple(map(float, state["costs"])),
+        tuple(map(_or_nan, state["costs"])),
         float(state["mflops"]),
         iteration,
         float(state["prescreen_score"]),
         origin,
         state["rating"] and _rating(state["rating"]),
+        bool(state.get("is_estimated")),
     )
     known[found.identity] = found
     return found

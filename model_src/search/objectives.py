@@ -14,6 +14,9 @@ from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs, parameter_count
 from model_src.files import InputError
 
+COMMAND = "command:"  # what the name of an objective begins with that a program tells
+UNIT = "units"  # of what it tells, where nobody says
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -28,15 +31,17 @@ class Objective:
         of_segment: The raw cost of a segment in its place, where the cost of a network is the sum over its nodes; None
             where only the whole network tells.
         scale: Raw cost per unit.
+        is_measured: `of_graph` and `of_segment` only estimate, which screens children; who is to stay is measured.
     """
 
     name: str
     title: str
     unit: str
     column: str
-    of_graph: Callable[[ComputeGraph], int]
-    of_segment: Callable[[Segment], int] | None = None
+    of_graph: Callable[[ComputeGraph], float]
+    of_segment: Callable[[Segment], float] | None = None
     scale: float = 1.0
+    is_measured: bool = False
 
     def measure(self, cg: ComputeGraph) -> float:
         """The cost of a network, in `unit`."""
@@ -64,19 +69,27 @@ PARAMS = Objective(
 PEAK_MEMORY = Objective(
     "peak_memory", "peak activation memory", "MB", "peak_memory_mb", peak_activation_bytes, scale=1e6
 )
-OBJECTIVES = {objective.name: objective for objective in (FLOPS, PARAMS, PEAK_MEMORY)}
+LATENCY = Objective("latency", "latency", "ms", "latency_ms", graph_flops, segment_flops, is_measured=True)
+OBJECTIVES = {objective.name: objective for objective in (FLOPS, PARAMS, PEAK_MEMORY, LATENCY)}
 
 
-def objective_of(name: str | Objective) -> Objective:
+def objective_of(name: str | Objective, unit: str = UNIT) -> Objective:
     """The objective of a name; an objective is handed on.
+
+    Args:
+        name: A name of `OBJECTIVES`, or `command:` and a program that tells the cost of a network.
+        unit: Of what a program tells.
 
     Raises:
         InputError: There is none of this name.
     """
     if isinstance(name, Objective):
         return name
+    if name.startswith(COMMAND):
+        return Objective(name, "cost", unit, "cost", graph_flops, segment_flops, is_measured=True)
     if name not in OBJECTIVES:
-        raise InputError(f"-objective: unknown objective {name!r}; choose from {', '.join(OBJECTIVES)}")
+        choice = f"{', '.join(OBJECTIVES)}, or {COMMAND}'PROGRAM {{onnx}}'"
+        raise InputError(f"-objective: unknown objective {name!r}; choose from {choice}")
     return OBJECTIVES[name]
 
 
@@ -138,6 +151,11 @@ class Goal:
         """Position of FLOPs among the costs."""
         return next(i for i, window in enumerate(self.windows) if window.objective.name == FLOPS.name)
 
+    @cached_property
+    def estimates(self) -> bool:
+        """Whether costs that form the front are estimates before they are measured."""
+        return any(window.objective.is_measured for window in self.windows[: self.n_objectives])
+
     def score_gain(self, score: float) -> float:
         """By how many percent of the input's absolute score a network is better."""
         return 100 * (score - self.score) / abs(self.score) if self.score else 100 * (score - self.score)
@@ -145,6 +163,10 @@ class Goal:
     def accepts(self, merit: float, costs: Sequence[float | None]) -> bool:
         """Whether a network is good enough and inside every window."""
         return merit > self.least and self.contains(costs)
+
+    def keeps(self, merit: float, front_costs: Sequence[float]) -> bool:
+        """Whether a network is good enough and those of its costs that form the front are inside their windows."""
+        return merit > self.least and all(map(Window.contains, self.windows, front_costs))
 
     def contains(self, costs: Sequence[float | None]) -> bool:
         """Whether every cost lies in its window; None is a cost not known yet."""

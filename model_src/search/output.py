@@ -4,10 +4,12 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.inheritance import all_of, inherit
@@ -21,7 +23,8 @@ from model_src.places import sweep
 from model_src.search.genealogy import genealogy
 from model_src.search.pictures import draw_pareto
 from model_src.search.provenance import provenance
-from model_src.search.report import history_rows, mutation_text, pareto_rows
+from model_src.search.published_text import mutation_text
+from model_src.search.report import history_rows, pareto_rows
 from model_src.search.reporting import SegmentsOf, report_on
 from model_src.search.result import FoundNetwork, SearchResult
 from model_src.search.result_folder import ResultFolder
@@ -33,14 +36,19 @@ from model_src.training.results import FrontierResult
 
 logger = logging.getLogger(__name__)
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
-def make_folder(args: argparse.Namespace, source: WeightedGraph, rest: Rest | None = None) -> ResultFolder:
+
+def make_folder(
+    args: argparse.Namespace, source: WeightedGraph, rest: Rest | None = None, measured_by: Mapping[str, str] = _NOTHING
+) -> ResultFolder:
     """Make the result folder, with the parameters and the input in it, and a copy of the former in `-logs_dir`.
 
     Args:
         args: The flags.
         source: The input.
         rest: What comes behind it, where it is a part of a network.
+        measured_by: See `costing.measured_by`.
 
     Raises:
         InputError: A folder cannot be made or written to.
@@ -52,7 +60,7 @@ def make_folder(args: argparse.Namespace, source: WeightedGraph, rest: Rest | No
     folder = None
     try:
         folder = ResultFolder.create(args.output_dir, name, args.logs_dir)
-        folder.save_params(args, provenance(_files_read(args)))
+        folder.save_params(args, provenance(_files_read(args)) | _told(measured_by))
         folder.save_input(source.graph)
         if source.weights is not None:
             folder.save_weights(None, source.state())
@@ -66,11 +74,21 @@ def make_folder(args: argparse.Namespace, source: WeightedGraph, rest: Rest | No
     return folder
 
 
-def reopened_folder(args: argparse.Namespace) -> ResultFolder:
+def _told(measured_by: Mapping[str, str]) -> dict[str, Any]:
+    """What the parameters tell of measured costs; nothing where none are."""
+    return {"measured_by": dict(measured_by)} if measured_by else {}
+
+
+def reopened_folder(args: argparse.Namespace, measured_by: Mapping[str, str] = _NOTHING) -> ResultFolder:
     """The folder of a search that goes on, with the parameters as they are now.
 
+    Args:
+        args: The flags.
+        measured_by: See `costing.measured_by`.
+
     Raises:
-        InputError: A file that the search reads is another one than when it began, or the folder cannot be written to.
+        InputError: A file that the search reads is another one than when it began, costs would be measured otherwise,
+            or the folder cannot be written to.
     """
     folder = ResultFolder(args.resume)
     _sweep(folder)
@@ -82,6 +100,11 @@ def reopened_folder(args: argparse.Namespace) -> ResultFolder:
             flag, path = name.split()[0], file["path"]
             raise InputError(f"-resume {folder.path}: -{flag} {path} is not the file that its search began with")
     details["files"]["model_path"] = known["files"]["model_path"]
+    before = known.get("measured_by", {})
+    for column, setting in measured_by.items():
+        if before.get(column) != setting:
+            raise InputError(f"-resume {folder.path}: its {column} was measured by {before.get(column)}, not {setting}")
+    details |= _told(measured_by)
     folder.save_params(argparse.Namespace(**{**vars(args), "resume": None}), details)
     return folder
 

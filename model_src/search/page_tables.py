@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from model_src.files import InputError
 from model_src.propagation.milp import Statistics
-from model_src.search.objectives import OBJECTIVES
-from model_src.search.points import Progress, View
+from model_src.search.objectives import OBJECTIVES, Objective
+from model_src.search.points import Progress, View, objective_in
 from model_src.search.stored import Cells, StoredSearch
 
 
@@ -35,7 +35,8 @@ def results_table(search: StoredSearch) -> list[Column]:
     """
     rows = [search.source_row, *(one.row for one in search.results)]
     ranks = [Cell(row["rank"], -1 if row["rank"] == "input" else int(row["rank"])) for row in rows]
-    costs = [(one.unit, one.column, "", 0 if one.scale == 1 else 2) for one in OBJECTIVES.values()]
+    objectives = {one.column: one for one in (*OBJECTIVES.values(), objective_in(search.flags))}
+    costs = [(one.unit, one.column, "", _digits(one)) for one in objectives.values()]
     wanted = [
         ("accuracy (%)", "accuracy", "accuracy_sd", 2), ("measured (%)", "measured", "", 2),
         ("points", "measured_change", "", 2), ("score", "score", "score_sd", 3), *costs,
@@ -45,9 +46,13 @@ def results_table(search: StoredSearch) -> list[Column]:
     columns = [Column("rank", ranks), Column("trained (%)", _trained(search, rows))]
     for title, name, deviation, digits in wanted:
         columns.append(Column(title, [_cell(row, name, deviation, digits) for row in rows]))
-        if name in {one.column for one in OBJECTIVES.values()}:
+        if name in objectives:
             columns.append(Column("change (%)", [_change(row, search.source_row, name) for row in rows]))
     return [column for column in columns if any(cell.text for cell in column.cells)]
+
+
+def _digits(objective: Objective) -> int:
+    return 3 if objective.is_measured else 0 if objective.scale == 1 else 2
 
 
 def _cell(row: Cells, name: str, deviation: str, digits: int) -> Cell:

@@ -36,6 +36,7 @@ class Individual:
         prescreen_score: The prediction of the split at its last swap; of the input, the mean over its segments.
         origin: How it came about; None for the input.
         rating: What several predictors say of the whole network; None where it was not scored as a whole.
+        is_estimated: Costs of measured objectives are estimates.
     """
 
     build: Callable[[], ComputeGraph]
@@ -48,6 +49,7 @@ class Individual:
     prescreen_score: float
     origin: Origin | None = None
     rating: Rating | None = None
+    is_estimated: bool = False
 
     @property
     def n_swaps(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from model_src.files import InputError
 from model_src.search.config import SearchConfig
-from model_src.search.objectives import FLOPS, OBJECTIVES, Objective
+from model_src.search.objectives import FLOPS, UNIT, Objective, objective_of
 from model_src.search.pareto import hypervolume
 from model_src.search.stored import Cells, StoredSearch
 
@@ -80,7 +80,10 @@ class View:
 
 def objective_in(flags: Mapping[str, Any]) -> Objective:
     """The objective of a search; FLOPs in flags that do not say."""
-    return OBJECTIVES.get(str(flags.get("objective")), FLOPS)
+    try:
+        return objective_of(str(flags.get("objective")), str(flags.get("objective_unit", UNIT)))
+    except InputError:  # of another version
+        return FLOPS
 
 
 def value_column(search: StoredSearch) -> str:
@@ -105,6 +108,7 @@ def view_of(search: StoredSearch, column: str | None = None) -> View:
     source, *history = search.history or [search.source_row]
     known = {row["hash"] for row in history}
     rows = [*history, *(one.row for key, one in results.items() if key not in known)]
+    rows = [row for row in rows if row.get(objective.column) != ""]  # whose cost was not measured
 
     def point(row: Cells) -> Point:
         found = results.get(row["hash"])

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 from model_src.comp_graph.tf_comp_graph_utils import parameter_count
-from model_src.propagation.milp import Statistics
 from model_src.search.objectives import Goal, Window
 from model_src.search.pareto import Individual
 from model_src.search.result import SearchResult
@@ -37,7 +36,7 @@ def pareto_rows(result: SearchResult) -> list[Row]:
             "score": f"{found.score:.6f}",
             "score_change_percent": f"{result.goal.score_gain(found.score):.4f}",
             "mflops": f"{found.mflops:.6f}",
-            "mflops_change_percent": _change(result.goal.windows[result.goal.flops], found.mflops),
+            "mflops_change_percent": change_cell(result.goal.windows[result.goal.flops], found.mflops),
             "nodes": graph.n_nodes,
             "nodes_change": graph.n_nodes - source.graph.n_nodes,
             "iteration": found.iteration,
@@ -76,7 +75,7 @@ def _measured_cells(result: SearchResult, found: Individual) -> Row:
     return {"measured": _or_empty(100 * accuracy), "measured_change": _or_empty(100 * (accuracy - start))}
 
 
-def _change(window: Window, value: float) -> str:
+def change_cell(window: Window, value: float) -> str:
     """In percent of the input's value."""
     return f"{0 - window.decrease(value):.4f}"
 
@@ -86,7 +85,9 @@ def _other_objectives(goal: Goal, found: Individual) -> Row:
     for position, (window, cost) in enumerate(zip(goal.windows, found.costs, strict=False)):
         if position != goal.flops:
             column = window.objective.column
-            cells |= {column: f"{cost:.6f}", f"{column}_change_percent": _change(window, cost)}
+            cost = math.nan if found.is_estimated and window.objective.is_measured else cost
+            change = "" if math.isnan(cost) else change_cell(window, cost)
+            cells |= {column: _or_empty(cost), f"{column}_change_percent": change}
     return cells
 
 
@@ -128,7 +129,7 @@ def history_rows(result: SearchResult) -> list[Row]:
             "score": f"{one.score:.6f}",
             **prediction_cells(one, result.scorer),
             "merit": f"{one.merit:.6f}",
-            "accepted": int(one.merit > result.goal.least),
+            "accepted": int(result.goal.keeps(one.merit, one.costs)),
             "mflops": f"{one.mflops:.6f}",
             **_other_objectives(result.goal, one),
             "swaps": one.n_swaps,
@@ -220,11 +221,12 @@ def _legend(found: Sequence[Individual]) -> list[str]:
 
 
 def _cost_cells(rows: Sequence[Row], column: str, unit: str) -> list[str]:
-    return [unit, *(f"{float(row[column]):.2f}" for row in rows)]
+    return [unit, *(f"{float(row[column]):.2f}" if row[column] else "-" for row in rows)]
 
 
 def _change_cells(rows: Sequence[Row], column: str) -> list[str]:
-    return ["change", *(f"{float(row[f'{column}_change_percent']):+.2f} %" for row in rows)]
+    cells = [str(row[f"{column}_change_percent"]) for row in rows]
+    return ["change", *(f"{float(cell):+.2f} %" if cell else "" for cell in cells)]
 
 
 def summary(result: SearchResult) -> str:
@@ -244,56 +246,11 @@ def _why_nothing(result: SearchResult) -> list[str]:
         return []
     outside, inside = result.n_outside, len(result.history)
     if inside:
-        where = f"{outside:,} networks lay outside of it, of {inside:,} scored as a whole in it none is better"
+        better = "better, with costs as measured inside of it" if result.goal.estimates else "better"
+        where = f"{outside:,} networks lay outside of it, of {inside:,} scored as a whole in it none is {better}"
     else:
         where = f"{outside:,} networks were better but outside of it, the other {result.n_scored - outside:,} were not"
     return [
         f"No network is better than the input inside the window: {where}.",
         "Try a wider window (-min_decrease_percent, -max_decrease_percent), -max_score_drop, or a higher -epoch.",
     ]
-
-
-def mutation_text(result: SearchResult) -> str:
-    """The published text report: every result against the input, counts and times."""
-    source, goal = result.source, result.goal
-    n_nodes = source.graph.n_nodes
-    lines = [
-        str([(one.found.score, one.found.mflops, one.found.iteration) for one in result.networks]),
-        f"User cg perfs: Accuracy {source.score:.4f}, Flops {source.mflops:.4f}, Nodes {n_nodes}",
-        f"Number of results: {len(result.networks)}",
-    ]
-    for one in result.networks:
-        score, mflops = one.found.score, one.found.mflops
-        lines.append(
-            f"Rank {one.rank}: Accuracy {score:.4f}, Flops {mflops:.4f}, {one.graph.n_nodes} Nodes, "
-            f"Iteration {one.found.iteration}, Delta Accuracy {goal.score_gain(score):.4f}%, "
-            f"Delta Flops {_change(goal.windows[goal.flops], mflops)}%, Delta Nodes {one.graph.n_nodes - n_nodes}"
-        )
-    for one, distance in zip(result.networks, result.distances, strict=False):  # of an input with weights
-        if one.inherited:
-            lines.append(f"Rank {one.rank}: {one.inherited.summary} layers inherited, output differs by {distance:.2f}")
-    lines += [
-        f"Total time: {result.seconds:.1f} s",
-        *_propagation_lines(result.propagation),
-        f"Total visited architectures: {len(result.visited)}",
-        f"Visited architectures without repetition: {result.n_distinct}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _propagation_lines(statistics: Statistics) -> list[str]:
-    successes, failures = statistics.successes, statistics.failures
-    lines = [
-        f"Total calls to MILP: {statistics.calls}",
-        f"MILP Success/Fails: {successes.count}/{failures.count}",
-        f"Calls that failed before the MILP: {statistics.forward_failures}",
-    ]
-    if statistics.unproven:
-        lines.append(f"MILP fails without proof: {statistics.unproven}")
-    for name, tally in (("success", successes), ("fail", failures)):
-        if tally.count > 1:
-            lines.append(f"MILP {name} time: {1e3 * tally.mean:.3f} ± {1e3 * tally.deviation:.3f} ms")
-    calls = max(statistics.calls, 1)
-    for name, count in (("conv", statistics.conv), ("pool", statistics.pool), ("concat", statistics.concat)):
-        lines.append(f"Average {name} nodes per call: {count / calls:.3f}")
-    return lines

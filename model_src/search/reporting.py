@@ -1,5 +1,6 @@
 """Drawing the folders of searches anew, with a report for each, and comparing several on one page."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from model_src.search.comparison import write_comparison
 from model_src.search.flags import defaults
 from model_src.search.network_pictures import Groups, changes_as_svg, draw_networks
 from model_src.search.page import write_report
-from model_src.search.result_folder import ResultFolder, comparison_path
+from model_src.search.result_folder import ResultFolder
 from model_src.search.stored import StoredSearch, read_search
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def report_anew(folders: Sequence[str], output_dir: str, draws: bool, quiet: boo
         searches.append(report_on(folder, _segmenter_of(read_search(folder).flags) if draws else None, quiet))
     pages = [search.folder.report_path for search in searches]
     if len(searches) > 1:
-        pages.append(comparison_path(output_dir))
+        pages.append(Path(output_dir) / f"comparison_{time.strftime('%Y%m%d_%H%M%S')}.html")
         write_comparison(searches, pages[-1])
     return pages
 

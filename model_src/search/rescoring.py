@@ -127,6 +127,7 @@ class Rescoring:
             one.screened.score,
             Origin(one.parent, one.screened.swap, one.prefix),
             rating,
+            goal.estimates,
         )
 
 

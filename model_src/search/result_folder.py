@@ -11,7 +11,7 @@
     pareto.png, input_arch.png, rank_{i}.png, mutant_{i}.png, mutant_{i}_changes.svg; and an SVG for each drawing
     report.html                          all of it on one page
     rank_{i}.onnx, ...                   exports
-    measured.csv                         accuracies of networks that were measured during the search
+    measured.csv, costs.csv              accuracies and costs of networks that were measured during the search
     train_result.json, train_result.txt  trainings of the results
     unfinished                           there while the search is not at its end
     weights/                             weights of every training, and while it runs what it goes on from
@@ -23,7 +23,6 @@ The folder can be moved.
 import argparse
 import json
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -35,18 +34,13 @@ from model_src.places import make_folders
 _PARAMS, _PARAMS_JSON, _INPUT = "params.pkl", "params.json", "input.pkl"
 _TABLE, _HISTORY, _GENEALOGY, _TEXT = "pareto.csv", "history.csv", "genealogy.json", "mutation_result.txt"
 _FRONT_PICTURE, _INPUT_PICTURE = "pareto.png", "input_arch.png"
-_MEASURED, _UNFINISHED, _ITERATIONS = "measured.csv", "unfinished", "iterations"
+_MEASURED, _COSTS, _UNFINISHED, _ITERATIONS = "measured.csv", "costs.csv", "unfinished", "iterations"
 _TRAINED_JSON, _TRAINED_TEXT, _WEIGHTS = "train_result.json", "train_result.txt", "weights"
 
 
 def rank_name(rank: int) -> str:
     """The file of a result's graph, as the table names it."""
     return f"rank_{rank}.pkl"
-
-
-def comparison_path(parent: str | Path) -> Path:
-    """Where a page that compares searches goes, named after the time."""
-    return Path(parent) / f"comparison_{time.strftime('%Y%m%d_%H%M%S')}.html"
 
 
 class ResultFolder:
@@ -287,6 +281,11 @@ class ResultFolder:
             save_text("Go on by -resume.\n", path)
         else:
             path.unlink(missing_ok=True)
+
+    @property
+    def costs_path(self) -> Path:
+        """The table of costs that were measured for the search."""
+        return self.path / _COSTS
 
     @property
     def measured_path(self) -> Path:

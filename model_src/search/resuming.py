@@ -19,6 +19,8 @@ _FREE = (
     "parallel_backend",
     "ray_address",
     "device_str",
+    "costs_dir",
+    "command_",
     "max_minutes",
     "max_visited_architecture",
     "export",

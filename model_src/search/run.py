@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,9 +12,11 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import derived_normalisers
 from model_src.files import InputError
 from model_src.predictor.settings import warn_of_large_kernels
+from model_src.profiling.meter import Meter
 from model_src.runtime import random_stream
 from model_src.search.children import Mutation, Rating, Screened
 from model_src.search.config import SearchConfig, parse_drop
+from model_src.search.costing import Costing
 from model_src.search.feedback import ByCorrection, Feedback, Measure, MeasuredNetwork, ToMeasure, ranked_anew
 from model_src.search.journal import Brought, Journal, Turn
 from model_src.search.objectives import Goal, Window
@@ -77,6 +79,7 @@ class SearchRun:
         strategy: Strategy,
         workers: Workers,
         on_progress: Callable[[Progress], None],
+        meters: Mapping[str, Meter],
     ):
         self._started = time.perf_counter()
         self._config, self._strategy, self._workers, self._on_progress = config, strategy, workers, on_progress
@@ -84,20 +87,14 @@ class SearchRun:
         if config.rescore_per_iter:
             self._rescoring = Rescoring(config.rescore_per_iter, ByScore(config.caution))
         self._feedback: Feedback | None = None
-        limits = config.limits()
-        values = [objective.measure(cg) for objective, _, _ in limits]
-        for (objective, _, _), value in zip(limits, values, strict=True):
-            if not value:
-                raise InputError(f"{cg.name}: the network has no {objective.title}, nothing can be made smaller")
-        windows = tuple(
-            Window(objective, value, *rest) for (objective, *rest), value in zip(limits, values, strict=True)
-        )
+        self._costing = Costing(config, meters)
+        windows = self._costing.windows(cg)
         warn_of_large_kernels(cg.name, cg.weighted_nodes)
         prescreen = workers.baseline(cg, (config.seed, 0))
         self._scorer = workers.scorer()
         if self._rescoring is None and config.predictor_type == "GNN":
             self._scorer = replace(self._scorer, accuracy_scale=(0.0, 1.0))  # a GNN's own predictions are accuracies
-        self.result = SearchResult(*self._input(cg, windows, values, prescreen), scorer=self._scorer)
+        self.result = SearchResult(*self._input(cg, windows, prescreen), scorer=self._scorer)
         source = self.result.source
         self.result.visited.append((source.merit, source.cost, 0))
         for window in windows:
@@ -105,15 +102,13 @@ class SearchRun:
         self._known = {source.identity}
         strategy.start(source)
 
-    def _input(
-        self, cg: ComputeGraph, windows: tuple[Window, ...], costs: Sequence[float], prescreen: float
-    ) -> tuple[Individual, Goal]:
+    def _input(self, cg: ComputeGraph, windows: tuple[Window, ...], prescreen: float) -> tuple[Individual, Goal]:
         """The input as an individual, and the goal that it sets."""
         rating = self._workers.rate([cg])[0] if self._rescoring else None
         score, merit = (rating.score, merit_of(rating, self._config.caution)) if rating else (prescreen, prescreen)
         goal = Goal(score, windows, threshold=merit - self._drop())
-        identity, flops = canonical_hash(cg), costs[goal.flops]
-        front_costs = tuple(costs[: goal.n_objectives])
+        identity, flops = canonical_hash(cg), windows[goal.flops].source
+        front_costs = tuple(window.source for window in windows[: goal.n_objectives])
         return Individual(lambda: cg, identity, score, merit, front_costs, flops, 0, prescreen, rating=rating), goal
 
     def _drop(self) -> float:
@@ -173,7 +168,8 @@ class SearchRun:
                 raise OutOfTimeError
         if self._rescoring:
             started = time.perf_counter()
-            turn.rescored = self._rescoring.run(screened, result.goal, iteration, self._known, self._workers)
+            rescored = self._rescoring.run(screened, result.goal, iteration, self._known, self._workers)
+            turn.rescored = self._costing.measured(rescored, result.goal)
             turn.rescoring_seconds = time.perf_counter() - started
             self._take_rescored(turn.rescored, iteration)
         turn.seconds = self._seconds()
@@ -200,7 +196,7 @@ class SearchRun:
         result = self.result
         self._known.update(one.identity for one in rescored)
         result.history += rescored
-        accepted = [one for one in rescored if one.merit > result.goal.least]
+        accepted = [one for one in rescored if result.goal.keeps(one.merit, one.costs)]
         result.visited += [(one.merit, one.cost, iteration) for one in accepted]
         result.n_distinct += len(accepted)
         if self._rescoring:
@@ -253,13 +249,22 @@ class SearchRun:
         correction = lesson.correction
         ranking = ByCorrection(correction, config.caution) if correction else ByScore(config.caution)
         self._rescoring.ranking = ranking
-        result.source, *result.history = ranked_anew([result.source, *result.history], ranking)
+        result.source, *ranked = ranked_anew([result.source, *result.history], ranking)
         result.goal = replace(result.goal, threshold=result.source.merit - self._drop())
-        accepted = [one for one in result.history if one.merit > result.goal.least]
+        result.history = self._costing.measured(ranked, result.goal)
+        accepted = [one for one in result.history if result.goal.keeps(one.merit, one.costs)]
         result.visited = [(one.merit, one.cost, one.iteration) for one in (result.source, *accepted)]
         result.n_distinct = 1 + len(accepted)
         self._strategy.start(result.source)
         self._strategy.take_in(accepted)
+
+    def measure_front(self) -> None:
+        """Measure the costs of the front where they are estimates, and leave there what they leave."""
+        if self._rescoring is None and self.result.goal.estimates:
+            found = [one for one in self._strategy.front if one is not self.result.source]
+            kept = self._costing.kept(found, self.result.goal)
+            self._strategy.start(self.result.source)
+            self._strategy.take_in(kept)
 
     def _seconds(self) -> float:
         """Wall time so far, that of earlier runs included."""
@@ -285,7 +290,7 @@ class SearchRun:
             build = partial(child.swap.apply, parent.graph, origin.prefix)
             flops = child.costs[goal.flops]
             found[child.identity] = Individual(
-                build, child.identity, score, score, costs, flops, iteration, score, origin
+                build, child.identity, score, score, costs, flops, iteration, score, origin, None, goal.estimates
             )
         visited = [(child.score, child.costs[0]) for child in mutation.accepted]
         return Brought(mutation.n_scored, mutation.n_outside, mutation.propagation, visited, list(found.values()))

@@ -1,7 +1,7 @@
 """A search by flags: what it begins with, read and checked before any work is done, and the search in its folder."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from model_src.comp_graph.weights import WeightedGraph
 from model_src.search import flags
 from model_src.search.candidates import allowed_ops
 from model_src.search.config import SearchConfig
+from model_src.search.costing import measured_by, meters_of
 from model_src.search.inputs import read_input
 from model_src.search.journal import Journal
 from model_src.search.measuring import Trainings, read_measured
@@ -39,6 +40,7 @@ class Start(NamedTuple):
         rest: What comes behind it, where it is a part of a network.
         data: Images to train on; None where nothing is trained.
         calibration: See `SearchResult`.
+        measured_by: See `costing.measured_by`.
     """
 
     config: SearchConfig
@@ -47,6 +49,7 @@ class Start(NamedTuple):
     rest: Rest | None
     data: "ImageData | None"
     calibration: "Tensor | None"
+    measured_by: Mapping[str, str]
 
 
 def prepare(args: argparse.Namespace) -> Start:
@@ -57,11 +60,12 @@ def prepare(args: argparse.Namespace) -> Start:
     """
     config = flags.search_config(args)
     allowed_ops(config.model_family, config.graph_encoder_family)  # refuses unknown names before anything is loaded
-    folder = reopened_folder(args) if args.resume else None
+    settings = measured_by(config)
+    folder = reopened_folder(args, settings) if args.resume else None
     source, rest = read_input(args, folder, flags.input_size(args))
     check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
-    return Start(config, folder, source, rest, data, flags.calibration_images(args))
+    return Start(config, folder, source, rest, data, flags.calibration_images(args), settings)
 
 
 def search_into(folder: ResultFolder, args: argparse.Namespace, start: Start, workers: Workers) -> SearchResult:
@@ -78,7 +82,8 @@ def search_into(folder: ResultFolder, args: argparse.Namespace, start: Start, wo
     graph, weights = start.source
     n_iterations = start.config.rounds * start.config.epoch
     with ProgressLine(n_iterations, folder, args.quiet) as show:
-        result = search(graph, start.config, None, show, workers, measure, known, weights, Journal(folder))
+        meters = meters_of(start.config, folder.costs_path)
+        result = search(graph, start.config, None, show, workers, measure, known, weights, Journal(folder), meters)
     return replace(result, calibration=start.calibration)
 
 

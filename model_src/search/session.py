@@ -1,12 +1,14 @@
 """A search from Python: a network and a configuration in, better and cheaper networks out. No files, no prints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.weights import NodeWeights
 from model_src.processes import TaskError
+from model_src.profiling.meter import Meter
 from model_src.search import invariants
 from model_src.search.config import SearchConfig, workers_of
+from model_src.search.costing import meters_of
 from model_src.search.feedback import Measure, MeasuredNetwork
 from model_src.search.journal import Journal
 from model_src.search.result import SearchResult
@@ -25,6 +27,7 @@ def search(
     known: Sequence[MeasuredNetwork] = (),
     weights: NodeWeights | None = None,
     journal: Journal | None = None,
+    meters: Mapping[str, Meter] | None = None,
 ) -> SearchResult:
     """Search for networks that are better and cheaper than `graph`.
 
@@ -41,19 +44,33 @@ def search(
         known: Networks whose accuracies are known before, the input among them.
         weights: Of the input, by node id (see `WeightedGraph`); results inherit them.
         journal: Keeps every iteration; those that are in it already are not done again.
+        meters: Name of objective -> measures it; None makes those of the configuration.
 
     Raises:
         InputError: A file cannot be used, a name is unknown, or no segment of the input may be replaced.
     """
     if workers is None:
         with workers_of(config) as own:
-            return search(graph, config, strategy, on_progress, own, measure, known, weights, journal)
+            return search(graph, config, strategy, on_progress, own, measure, known, weights, journal, meters)
     strategy = strategy or ParetoStrategy(config.top_k, config.max_swaps, config.rescore_per_iter)
-    run = SearchRun(with_run_normalisers(graph), config, strategy, workers, on_progress)
+    meters = meters_of(config) if meters is None else meters
+    run = SearchRun(with_run_normalisers(graph), config, strategy, workers, on_progress, meters)
     run.result.weights = weights
     try:
         run.learn_from(measure, known)
-        turns = journal.turns(run.result.source) if journal else iter(())
+        _iterate(run, config, journal)
+        run.measure_front()
+    except (KeyboardInterrupt, TaskError) as error:
+        run.result.stopped_by = error
+    result = run.so_far()
+    invariants.check(result)
+    return result
+
+
+def _iterate(run: SearchRun, config: SearchConfig, journal: Journal | None) -> None:
+    """Do all rounds, as far as budget and time allow."""
+    turns = journal.turns(run.result.source) if journal else iter(())
+    try:
         for first in range(1, config.rounds * config.epoch + 1, config.epoch):
             goes_on = all(
                 run.iterate(iteration, next(turns, None), journal) for iteration in range(first, first + config.epoch)
@@ -63,8 +80,3 @@ def search(
                 break
     except OutOfTimeError:
         run.result.out_of_time = True
-    except (KeyboardInterrupt, TaskError) as error:
-        run.result.stopped_by = error
-    result = run.so_far()
-    invariants.check(result)
-    return result

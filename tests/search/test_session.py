@@ -13,7 +13,8 @@ from model_src.files import InputError
 from model_src.propagation.milp import Statistics, Tally
 from model_src.search.children import Child, Mutation
 from model_src.search.config import SearchConfig
-from model_src.search.report import frontier_table, mutation_text, pareto_rows, summary
+from model_src.search.published_text import mutation_text
+from model_src.search.report import frontier_table, pareto_rows, summary
 from model_src.search.run import with_run_normalisers
 from model_src.search.session import search
 from model_src.search.strategy import ParetoStrategy

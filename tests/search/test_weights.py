@@ -20,7 +20,8 @@ from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork  # noqa: E402
 from model_src.files import InputError  # noqa: E402
 from model_src.search.config import SearchConfig  # noqa: E402
-from model_src.search.report import frontier_table, mutation_text, pareto_rows  # noqa: E402
+from model_src.search.published_text import mutation_text  # noqa: E402
+from model_src.search.report import frontier_table, pareto_rows  # noqa: E402
 from model_src.search.session import search  # noqa: E402
 from model_src.search.workers import Workers  # noqa: E402
 from tests.search.conftest import TinyFactory  # noqa: E402
