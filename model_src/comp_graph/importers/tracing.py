@@ -80,7 +80,7 @@ def _by_one_trace(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     program = torch.export.export(module, (example,), strict=False)
     _write_elsewhere(program.graph)
     program.graph_module.recompile()
-    if all(_is_single(node.meta.get("val")) for node in program.graph.nodes):
+    if all(_is_single(node.meta.get("val")) for node in program.graph.nodes if node.users):
         return _translated(program)
     program.run_decompositions = lambda *_: program  # what would trace again
     return _exported(program, example, custom_translation_table=_FORMS)
