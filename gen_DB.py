@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import constants
-from model_src.cli import FlagParser, run_script, shipped_path
+from model_src.cli import FlagParser, run_script, shipped_path, thread_count
 from model_src.encoder.paths import add_vocabulary_flags, vocabulary_name
 from model_src.families import DEFAULT_FAMILIES, in_database_order, known_families, parse_families
 from model_src.places import check_writable
+from model_src.processes import Backend, add_backend_flags, backend_of
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Config:
     vocabulary_command: str
     data_dir: Path
     output: Path
+    n_jobs: int
+    backend: Backend
 
 
 def parse_args(argv: Sequence[str] | None) -> Config:
@@ -38,6 +42,8 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-tokenizer_path", type=Path, help="a SentencePiece model instead of the one that they name")
     add("-data_dir", type=Path, default=constants.DATA_DIR, help="folder of the families' caches")
     add("-output", type=Path, help="the file; beside the vocabulary's encoder if not given")
+    add("-n_jobs", type=thread_count, default=1, help="processes that cut families in shards, a shard at a time")
+    add_backend_flags(add)
     flags = parser.parse_args(argv)
     vocabulary = vocabulary_name(flags)
     files = vocabulary.files()
@@ -48,23 +54,28 @@ def parse_args(argv: Sequence[str] | None) -> Config:
         vocabulary.command,
         flags.data_dir,
         flags.output or files.database,
+        flags.n_jobs,
+        backend_of(flags),
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     config = parse_args(argv)
-    from model_src.encoder.segment_map import build_database
     from model_src.encoder.tokenizer import load_vocabulary
-    from model_src.family_data import cache_files, iter_graphs
+    from model_src.family_data import cache_files
+    from model_src.family_data.cutting import database_of
     from model_src.kept import KeptJob
+    from model_src.processes import TaskPool
 
     check_writable(config.output)
     vocabulary = load_vocabulary(config.encoder_path, config.tokenizer_path, config.vocabulary_command)
     files = {"encoder_path": config.encoder_path, "tokenizer_path": config.tokenizer_path}
     files |= cache_files(config.families, config.data_dir)
-    with KeptJob(config.output, {"families": "+".join(config.families)}, files) as job:
-        database = build_database(iter_graphs(config.families, config.data_dir), *vocabulary, job.of("cuts"))
+    job = KeptJob(config.output, {"families": "+".join(config.families)}, files)
+    pool = TaskPool(partial(tuple, vocabulary), config.n_jobs, True, config.backend)
+    with job, pool:
+        database = database_of(config.families, config.data_dir, vocabulary, job, pool)
         database.save(config.output)
     logging.info("%s\n%s", config.output, database.statistics())
     return 0

@@ -35,6 +35,7 @@ def parse_args(argv: Sequence[str] | None) -> Namespace:
     add("-seed", type=non_negative_int, default=constants.DEFAULT_SEED, help="seed of the draws")
     add_label_flags(parser)
     add("-traced", action="store_true", help="NB-201: skip connections leave no identity node")
+    add("-sharded", action="store_true", help="write a folder of shards, as is done with -num above 20000")
     add("-output", type=Path, help="file to write; by default the family's cache in data/")
     add("-save_labels", type=Path, help="table of the estimates, or of the trainings (data/labels/F_measured.csv)")
     add("-save_best", type=Path, help="also write the graph of the highest accuracy, as a .pkl file")
@@ -63,16 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from model_src.family_data import cache_for, save_family
     from model_src.family_data.sampled import Record, labelled_graphs
+    from model_src.family_data.shards import INDEX, place_for, save_shards
     from model_src.kept import KeptJob
     from model_src.training.sources import labelled_networks
 
-    path, record = cache_for(args.family, args.output), Record(TEACHER, args.seed)
-    check_writable(path, args.save_labels, args.save_best)
+    path, is_folder = place_for(cache_for(args.family, args.output), args.sharded, args.num)
+    record = Record(TEACHER, args.seed)
+    check_writable(path / INDEX if is_folder else path, args.save_labels, args.save_best)
     flags = {name: getattr(args, name) for name in ("family", "num", "seed", "label", "traced")}
     with KeptJob(path, flags, _files_read(args)) as job:
         networks = labelled_networks(args.family, args.num, args.seed, args.traced, label_source(args), job)
         bar = tqdm(networks, total=args.num, unit="network", disable=args.label == TRAIN)
-        save_family(path, labelled_graphs(record.of(bar)))
+        save = save_shards if is_folder else save_family
+        save(path, labelled_graphs(record.of(bar)))
         if args.label == TEACHER and args.save_labels:
             write_label_table(args.save_labels, record.rows)
         if args.save_best and record.best:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from model_src.encoder.segmentation import segment_with_text
     from model_src.encoder.tokenizer import load_vocabulary
-    from model_src.family_data import cache_files, load_measured
+    from model_src.family_data import cache_files, iter_measured, load_measured, sharded
     from model_src.kept import KeptJob
     from model_src.predictor.data.psc_cache import build_cache
     from model_src.predictor.data.psc_files import cache_path
@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     vocabulary = load_vocabulary(*paths, config.vocabulary.command)
     read = dict(zip(("vocabulary_dir encoder", "vocabulary_dir model"), paths, strict=True))
     read |= cache_files([config.family], config.data_dir)
-    networks = tqdm(load_measured(config.family, config.data_dir), unit="network", disable=None)
+    measured = iter_measured if sharded(config.family, config.data_dir) else load_measured
+    networks = tqdm(measured(config.family, config.data_dir), unit="network", disable=None)
     with KeptJob(path, {"data_family": config.family}, read) as job:
         cuts = job.of("cuts")
         cut = ((graph, acc, cuts.get(partial(segment_with_text, graph, *vocabulary))) for graph, acc in networks)

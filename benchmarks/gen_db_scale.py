@@ -1,7 +1,8 @@
-"""Time and peak memory of database building (gen_DB.py) as the number of networks grows.
+"""Processor time and peak memory of database building (gen_DB.py) as the number of networks grows.
 
-Every size is sampled in equal parts from the five families, written to a temporary folder and made into a database in a
-process of its own, from the caches to the saved file. The vocabulary is the shipped one unless another is named.
+Every size is sampled in equal parts from the families, written to a temporary folder and made into a database, each in
+a process of its own. The vocabulary is the shipped one unless another is named. `-families nb101 -sharded` measures
+what a family past memory takes.
 """
 
 import multiprocessing
@@ -9,7 +10,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,38 +22,73 @@ import gen_DB  # noqa: E402
 import gen_families  # noqa: E402
 from model_src.cli import FlagParser, positive_int, run_script  # noqa: E402
 from model_src.encoder.paths import vocabulary_files  # noqa: E402
-from model_src.families import with_networks  # noqa: E402
+from model_src.families import parse_families, with_networks  # noqa: E402
 from model_src.family_data import family_path  # noqa: E402
 
 if TYPE_CHECKING:
     from model_src.encoder.segment_db import DatabaseStatistics
 
-HEADER = f"{'networks':>9}{'seconds':>9}{'ms/network':>12}{'peak MB':>9}{'texts':>8}{'rows':>8}{'file MB':>9}"
+HEADER = (
+    f"{'networks':>9}{'sample s':>10}{'peak MB':>9}{'caches MB':>11}{'build s':>9}{'ms/network':>12}{'peak MB':>9}"
+    f"{'texts':>8}{'rows':>8}{'file MB':>9}{'open s':>8}"
+)
+
+
+def timed(main: Callable[[Sequence[str]], int], flags: Sequence[str]) -> tuple[float, float]:
+    """Run a script; returns seconds of the processor, and the peak memory of this process in MB."""
+    start = time.process_time()
+    main(flags)
+    return time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def alone(main: Callable[[Sequence[str]], int], flags: Sequence[str]) -> tuple[float, float]:
+    """The same in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh_process:
+        return fresh_process.submit(timed, main, flags).result()
+
+
+def opened(path: Path) -> tuple[float, "DatabaseStatistics"]:
+    """Seconds that a database takes to open, the least of three times, and what it holds."""
+    from model_src.encoder.segment_db import SegmentDatabase
+
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        database = SegmentDatabase.open(path)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), database.statistics()
 
 
 def build(flags: Sequence[str], output: Path) -> tuple[float, float, "DatabaseStatistics"]:
     """Build a database; returns seconds, peak memory of this process in MB, and what the database holds."""
-    from model_src.encoder.segment_db import SegmentDatabase
-
     start = time.perf_counter()
-    gen_DB.main(flags)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return seconds, peak, SegmentDatabase.open(output).statistics()
+    _, peak = timed(gen_DB.main, flags)
+    return time.perf_counter() - start, peak, opened(output)[1]
 
 
-def measure(folder: Path, size: int, vocabulary: Sequence[str]) -> str:
-    """A row of the table."""
-    families, output = [row.name for row in with_networks()], folder / "database.pkl"
+def measure(folder: Path, size: int, families: Sequence[str], form: Sequence[str], how: Sequence[str]) -> str:
+    """A row of the table.
+
+    Args:
+        folder: Where everything is written.
+        size: Networks in all.
+        families: What they are of.
+        form: Flags that say how they are written.
+        how: Flags of gen_DB.py.
+    """
+    number, output, caches = str(size // len(families)), folder / "database.pkl", folder / "caches"
+    samples = []
     for family in families:
-        number, path = str(size // len(families)), str(family_path(family, folder))
-        gen_families.main(["-family", family, "-num", number, "-output", path])
-    flags = [*vocabulary, "-data_dir", str(folder), "-output", str(output)]
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh_process:
-        seconds, peak, statistics = fresh_process.submit(build, flags, output).result()
+        path = str(family_path(family, caches))
+        samples.append(alone(gen_families.main, ["-family", family, "-num", number, "-output", path, *form]))
+    on_disk = sum(path.stat().st_size for path in caches.rglob("*") if path.is_file()) / 1e6
+    flags = [*how, "-families", "+".join(families), "-data_dir", str(caches), "-output", str(output)]
+    seconds, peak = alone(gen_DB.main, flags)
+    open_seconds, statistics = opened(output)
     return (
-        f"{size:>9}{seconds:>9.1f}{1000 * seconds / size:>12.2f}{peak:>9.0f}"
-        f"{statistics.n_unique:>8}{statistics.n_rows:>8}{output.stat().st_size / 1e6:>9.2f}"
+        f"{size:>9}{sum(sample[0] for sample in samples):>10.1f}{max(sample[1] for sample in samples):>9.0f}"
+        f"{on_disk:>11.1f}{seconds:>9.1f}{1000 * seconds / size:>12.2f}{peak:>9.0f}"
+        f"{statistics.n_unique:>8}{statistics.n_rows:>8}{output.stat().st_size / 1e6:>9.2f}{open_seconds:>8.2f}"
     )
 
 
@@ -63,13 +99,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-sizes", type=positive_int, nargs="+", default=[1000, 5000, 20000], help="networks in all")
     parser.add_argument("-encoder_path", default=str(files.encoder), help="encoder")
     parser.add_argument("-tokenizer_path", default=str(files.model), help="SentencePiece model")
+    names = "+".join(row.name for row in with_networks())
+    parser.add_argument("-families", default=names, help="families to sample from")
+    parser.add_argument("-sharded", action="store_true", help="write shards")
+    parser.add_argument("-n_jobs", default="1", help="processes that cut shards")
     flags = parser.parse_args(argv)
-    vocabulary = ["-encoder_path", flags.encoder_path, "-tokenizer_path", flags.tokenizer_path]
-    rows = [HEADER]
+    how = ["-encoder_path", flags.encoder_path, "-tokenizer_path", flags.tokenizer_path, "-n_jobs", flags.n_jobs]
+    families, form = parse_families(flags.families), ["-sharded"] * flags.sharded
+    print(HEADER, flush=True)
     for size in flags.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(measure(Path(folder), size, vocabulary))
-    print("\n".join(rows))
+            print(measure(Path(folder), size, families, form, how), flush=True)
     return 0
 
 

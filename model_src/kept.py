@@ -9,11 +9,11 @@ import fcntl
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import model_src
 from model_src.files import InputError, load_json, save_json
@@ -21,6 +21,8 @@ from model_src.places import sweep
 
 MOST_PIECES, MOST_SECONDS = 1000, 10.0  # that a file holds
 _JOB = "job.json"
+
+Piece = TypeVar("Piece")
 
 
 class Kept:
@@ -49,6 +51,19 @@ class Kept:
             self.save()
         return result
 
+    def through(self, pieces: Iterable[Piece], compute: Callable[[Iterator[Piece]], Iterator[Any]]) -> Iterator[Any]:
+        """The results of pieces of work, in order: as they were kept, or as `compute` gives those of the others.
+
+        Raises:
+            InputError: What was kept cannot be read.
+        """
+        rest = iter(pieces)
+        for known in self._known:
+            next(rest)
+            yield known
+        for result in compute(rest):
+            yield self.get(partial(_itself, result))
+
     def save(self) -> None:
         """Write what is in no file yet."""
         if self._folder and self._new:
@@ -68,6 +83,10 @@ class Kept:
     def _path(self, number: int) -> Path:
         assert self._folder
         return self._folder / f"{number:06}.json.gz"
+
+
+def _itself(result: Any) -> Any:
+    return result
 
 
 NOTHING_KEPT = Kept(None)

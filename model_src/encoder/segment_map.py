@@ -10,7 +10,7 @@ from operator import eq
 
 import rustworkx
 
-from model_src.comp_graph.segment import cut_segment
+from model_src.comp_graph.segment import Segment, cut_segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.encoder.network_encoder import NetworkEncoder
 from model_src.encoder.segment_db import Row, RowTable, SegmentDatabase
@@ -30,8 +30,20 @@ class SegmentMap:
         self._seen: set[Hashable] = set()
         self._kept: dict[Hashable, list[Form]] = {}
 
-    def add(self, cg: ComputeGraph, indices: Sequence[int], text: str) -> bool:
-        """Add the segment that the given nodes (in topological order) form; False if there is one like it."""
+    def add(self, cg: ComputeGraph, indices: Sequence[int], text: str) -> Segment | None:
+        """Add the segment of the given nodes (in topological order), and return it; None if there is one like it."""
+        if not self._is_new(cg, indices, text):
+            return None
+        segment = cut_segment(cg, indices, text)
+        self._rows.setdefault(text, []).append(self._table.row(segment))
+        return segment
+
+    def add_segment(self, segment: Segment) -> None:
+        """Add a segment of another map, if there is none like it."""
+        if self._is_new(segment.graph, range(segment.graph.n_nodes), segment.text):
+            self._rows.setdefault(segment.text, []).append(self._table.row(segment))
+
+    def _is_new(self, cg: ComputeGraph, indices: Sequence[int], text: str) -> bool:
         nodes, colour_of = cg.nodes, self._colours
         colours = tuple([colour_of[nodes[index].op_name, nodes[index].resolution] for index in indices])
         position = {index: place for place, index in enumerate(indices)}
@@ -45,7 +57,6 @@ class SegmentMap:
         if any(_isomorphic((colours, edges), other) for other in alike):
             return False
         alike.append((colours, edges))
-        self._rows.setdefault(text, []).append(self._table.row(cut_segment(cg, indices, text)))
         return True
 
     def database(self) -> SegmentDatabase:
@@ -53,22 +64,40 @@ class SegmentMap:
         return SegmentDatabase([row for rows in self._rows.values() for row in rows], self._table.nodes)
 
 
-def build_database(
-    graphs: Iterable[ComputeGraph], encoder: NetworkEncoder, tokenizer: HasSegmenter, cuts: Kept = NOTHING_KEPT
-) -> SegmentDatabase:
-    """Cut networks, one after the other, with the full vocabulary into the segments of a database.
+def add_networks(
+    segments: SegmentMap,
+    graphs: Iterable[ComputeGraph],
+    encoder: NetworkEncoder,
+    tokenizer: HasSegmenter,
+    cuts: Kept = NOTHING_KEPT,
+) -> list[Segment]:
+    """Cut networks, one after the other, with the full vocabulary into segments.
 
     Args:
+        segments: Where they are added.
         graphs: The networks.
         encoder: Gives every node its character.
         tokenizer: Gives the vocabulary.
         cuts: Where the cuts of every network are kept.
+
+    Returns:
+        Those that are new, in order of appearance.
     """
-    segments = SegmentMap()
     with _no_garbage_collection():
-        for cg in graphs:
-            for text, indices in cuts.get(partial(segment_with_text, cg, encoder, tokenizer)):
-                segments.add(cg, indices, text)
+        return [
+            segment
+            for cg in graphs
+            for text, indices in cuts.get(partial(segment_with_text, cg, encoder, tokenizer))
+            if (segment := segments.add(cg, indices, text))
+        ]
+
+
+def build_database(
+    graphs: Iterable[ComputeGraph], encoder: NetworkEncoder, tokenizer: HasSegmenter, cuts: Kept = NOTHING_KEPT
+) -> SegmentDatabase:
+    """The segments of networks as a database; see `add_networks`."""
+    segments = SegmentMap()
+    add_networks(segments, graphs, encoder, tokenizer, cuts)
     return segments.database()
 
 

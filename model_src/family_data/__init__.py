@@ -10,8 +10,10 @@ from model_src.family_data.reading import (
     family_path,
     iter_family,
     iter_graphs,
+    iter_measured,
     load_family,
     load_measured,
+    sharded,
 )
 from model_src.family_data.split import split_names
 from model_src.family_data.subset import pick_subset, read_names
@@ -24,6 +26,7 @@ __all__ = [
     "iter_family",
     "iter_graphs",
     "iter_list_cache",
+    "iter_measured",
     "load_family",
     "load_measured",
     "pick_subset",
@@ -31,5 +34,6 @@ __all__ = [
     "save_family",
     "save_list_cache",
     "save_state_cache",
+    "sharded",
     "split_names",
 ]

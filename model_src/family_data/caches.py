@@ -4,6 +4,7 @@ Units: accuracies are fractions, FLOPs are millions.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def iter_state_cache(path: str | Path) -> Iterator[LabelledGraph]:
             entry.get("original config"),
         )
 
-    yield from _with_own_names(path, (_usable(path, key, network, entry) for key, entry in iter_json_object(path)))
+    yield from with_own_names(path, (usable(path, key, network, entry) for key, entry in iter_json_object(path)))
 
 
 def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
@@ -120,17 +121,12 @@ def iter_list_cache(path: str | Path) -> Iterator[LabelledGraph]:
         graph = entry["compute graph"]
         if not isinstance(graph, ComputeGraph):
             raise TypeError(f"it holds a {type(graph).__name__} where the graph belongs")
-        return LabelledGraph(
-            _pooled(graph, pool),
-            _fraction(entry["acc"]),
-            float(_count(entry["flops"], "flops")),
-            _count(entry.get("n_params"), "n_params"),
-            entry.get("original config"),
-        )
+        graph = _pooled(graph, pool)
+        return labelled(graph, entry["acc"], entry["flops"], entry.get("n_params"), entry.get("original config"))
 
     entries.reverse()
     numbers = range(len(entries))
-    yield from _with_own_names(path, (_usable(path, number, network, entries.pop()) for number in numbers))
+    yield from with_own_names(path, (usable(path, number, network, entries.pop()) for number in numbers))
 
 
 def _pooled(graph: ComputeGraph, pool: GraphPool) -> ComputeGraph:
@@ -148,7 +144,29 @@ def _pooled(graph: ComputeGraph, pool: GraphPool) -> ComputeGraph:
     return shared
 
 
-def _usable(path: str | Path, key: str | int, read: Callable[[Any], LabelledGraph], entry: Any) -> LabelledGraph:
+def labelled(
+    graph: ComputeGraph, accuracy: float | None, flops: float, n_params: int | None, config: Any
+) -> LabelledGraph:
+    """What a file says of a network (see `LabelledGraph`), where that is possible.
+
+    Raises:
+        ValueError: A number cannot be what it should be.
+    """
+    flops, n_params = float(_count(flops, "flops")), _count(n_params, "n_params")
+    return LabelledGraph(graph, _fraction(accuracy), flops, n_params, config)
+
+
+def accuracy_rank(accuracy: float | None) -> float:
+    """What networks are sorted by; those without an accuracy come last."""
+    return -math.inf if accuracy is None else accuracy
+
+
+def usable(path: str | Path, key: str | int, read: Callable[[Any], LabelledGraph], entry: Any) -> LabelledGraph:
+    """What `read` makes of an entry.
+
+    Raises:
+        InputError: It is not usable; the text names the file and the entry.
+    """
     try:
         return read(entry)
     except KeyError as error:
@@ -171,7 +189,12 @@ def _fraction(accuracy: float | None, unit: int = 1) -> float | None:
     return float(accuracy) / unit
 
 
-def _with_own_names(path: str | Path, networks: Iterable[LabelledGraph]) -> Iterator[LabelledGraph]:
+def with_own_names(path: str | Path, networks: Iterable[LabelledGraph]) -> Iterator[LabelledGraph]:
+    """Networks as they are.
+
+    Raises:
+        InputError: Two share a name.
+    """
     seen = set()
     for network in networks:
         if network.graph.name in seen:

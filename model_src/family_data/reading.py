@@ -1,6 +1,5 @@
 """The networks of a family, by its name."""
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,7 +8,8 @@ from tqdm import tqdm
 import constants
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.families import find, with_networks
-from model_src.family_data.caches import LabelledGraph, iter_list_cache, iter_state_cache
+from model_src.family_data.caches import LabelledGraph, accuracy_rank, iter_list_cache, iter_state_cache
+from model_src.family_data.shards import best_first, iter_shards, shard_paths, shards_of
 from model_src.family_data.subset import read_names
 from model_src.files import InputError
 from model_src.runtime import made_by
@@ -40,6 +40,9 @@ def iter_family(family: str, data_dir: str | Path = constants.DATA_DIR) -> Itera
         InputError: The file is missing (the text says what makes it), damaged or of another kind, or two of its
             networks share a name; it may come after the networks before the fault.
     """
+    if folder := sharded(family, data_dir):
+        yield from iter_shards(shard_paths(folder))
+        return
     path = family_path(family, data_dir)
     with made_by(f"python gen_families.py -family {family}", path):
         subset = find(family).subset
@@ -56,23 +59,30 @@ def cache_files(families: Iterable[str], data_dir: str | Path) -> dict[str, Path
     files = {}
     for family in families:
         path, subset = family_path(family, data_dir), find(family).subset
-        files[f"data_dir {family}"] = path
-        if subset and not path.exists():
+        files[f"data_dir {family}"] = folder = sharded(family, data_dir) or path
+        if folder is path and subset and not path.exists():
             files |= {f"data_dir {name}": path.with_name(name) for name in (subset.cache, subset.names)}
     return files
 
 
 def load_measured(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[tuple[ComputeGraph, float]]:
-    """Read the networks of a family that have an accuracy (a fraction), with it; see `iter_family`.
+    """Read the networks of a family that have an accuracy (a fraction), with it; see `iter_measured`."""
+    return list(iter_measured(family, data_dir))
+
+
+def iter_measured(family: str, data_dir: str | Path = constants.DATA_DIR) -> Iterator[tuple[ComputeGraph, float]]:
+    """Read them one by one; see `iter_family`.
 
     Raises:
         InputError: None of them has one, or the file cannot be read.
     """
-    networks = ((network.graph, network.accuracy) for network in iter_family(family, data_dir))
-    measured = [(graph, accuracy) for graph, accuracy in networks if accuracy is not None]
-    if not measured:
+    has_any = False
+    for network in iter_family(family, data_dir):
+        if network.accuracy is not None:
+            has_any = True
+            yield network.graph, network.accuracy
+    if not has_any:
         raise InputError(f"{family_path(family, data_dir)}: none of the networks of {family} has an accuracy")
-    return measured
 
 
 def iter_graphs(families: Iterable[str], data_dir: str | Path, best_first: bool = False) -> Iterator[ComputeGraph]:
@@ -89,13 +99,27 @@ def iter_graphs(families: Iterable[str], data_dir: str | Path, best_first: bool 
     for family in families:
         networks: Iterable[LabelledGraph] = iter_family(family, data_dir)
         if best_first:
-            networks = sorted(networks, key=_accuracy, reverse=True)
+            networks = _best_first(family, data_dir)
         for network in tqdm(networks, family, unit="network"):
             yield network.graph
 
 
-def _accuracy(network: LabelledGraph) -> float:
-    return -math.inf if network.accuracy is None else network.accuracy
+def _best_first(family: str, data_dir: str | Path) -> Iterable[LabelledGraph]:
+    if folder := sharded(family, data_dir):
+        return best_first(folder)
+    networks = iter_family(family, data_dir)
+    return sorted(networks, key=lambda network: accuracy_rank(network.accuracy), reverse=True)
+
+
+def sharded(family: str, data_dir: str | Path) -> Path | None:
+    """The folder of a family's shards, if it is in one; None where there is a cache file.
+
+    Raises:
+        InputError: There is no such family.
+    """
+    path = family_path(family, data_dir)
+    folder = shards_of(path)
+    return folder if folder.exists() and not path.exists() else None
 
 
 def cache_for(family: str, path: Path | None = None) -> Path:

@@ -1,0 +1,169 @@
+"""Networks of a family that are too many for one file: a folder of Arrow files, read row by row through memory maps.
+
+A row holds a network's name, accuracy (a fraction), FLOPs in millions, number of parameters, and as JSON text what it
+was built from and its graph. `index.json`, which is written last, names the files; nothing else in the folder counts.
+"""
+
+import json
+import logging
+from collections.abc import Container, Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+from model_src.comp_graph.node_pool import GraphPool
+from model_src.comp_graph.validate import validate
+from model_src.family_data.caches import (
+    LabelledGraph,
+    accuracy_rank,
+    labelled,
+    usable,
+    with_own_names,
+)
+from model_src.files import InputError, atomic_write, load_json, naming, save_json
+
+MOST_IN_A_FILE = 20_000  # networks, unless shards are asked for
+PER_SHARD, PER_BATCH = 1000, 100  # networks; a batch is compressed, and unpacked as a whole
+INDEX = "index.json"
+COLUMNS = ("name", "accuracy", "flops", "n_params", "config", "graph")
+_KINDS = ("string", "float64", "float64", "int64", "large_string", "large_string")
+NO_ARROW = "PyArrow is not installed: pip install autogo[sharded]"
+
+logger = logging.getLogger(__name__)
+
+
+def shards_of(cache: Path) -> Path:
+    """The folder of shards that stands for a cache file."""
+    return cache.with_suffix(".shards")
+
+
+def place_for(cache: Path, is_wanted: bool, number: int | None) -> tuple[Path, bool]:
+    """Where so many networks are written (None: all of a family), and whether that is a folder of shards.
+
+    Raises:
+        InputError: Shards are wanted, but PyArrow is not installed, or the cache file would be read instead of them.
+    """
+    is_many = (number or 0) > MOST_IN_A_FILE
+    if is_many and not is_wanted and find_spec("pyarrow") is None:
+        logger.warning("%s: more than %d networks go into one file, for %s", cache, MOST_IN_A_FILE, NO_ARROW)
+        return cache, False
+    if not (is_wanted or is_many):
+        return cache, False
+    _arrow()
+    if cache.exists():
+        raise InputError(f"{cache}: is there and would be read instead of shards; remove it or name another -output")
+    return shards_of(cache), True
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+    except ModuleNotFoundError as error:
+        raise InputError(f"shards: {NO_ARROW}") from error
+    return pyarrow
+
+
+def save_shards(folder: Path, networks: Iterable[LabelledGraph]) -> int:
+    """Write networks, one shard after the other, in place of what was in the folder; returns how many.
+
+    Raises:
+        InputError: PyArrow is not installed.
+        OSError: A file cannot be written.
+    """
+    _arrow()
+    (folder / INDEX).unlink(missing_ok=True)  # from now on there is nothing
+    names, number, rest = list[str](), 0, iter(networks)
+    while part := list(islice(rest, PER_SHARD)):
+        names.append(f"{len(names):05}.arrow")
+        _save(folder / names[-1], part)
+        number += len(part)
+    save_json({"shards": names, "networks": number}, folder / INDEX)
+    for path in folder.glob("*.arrow"):
+        if path.name not in names:
+            path.unlink()
+    return number
+
+
+def _save(path: Path, networks: Sequence[LabelledGraph]) -> None:
+    arrow = _arrow()
+    schema = arrow.schema(list(zip(COLUMNS, _KINDS, strict=True)))
+    options = arrow.ipc.IpcWriteOptions(compression="zstd")
+    with atomic_write(path) as file, arrow.ipc.new_file(file, schema, options=options) as writer:
+        for start in range(0, len(networks), PER_BATCH):
+            columns = zip(*map(_row, networks[start : start + PER_BATCH]), strict=True)
+            writer.write_batch(arrow.record_batch([list(column) for column in columns], schema))
+
+
+def _row(network: LabelledGraph) -> tuple[object, ...]:
+    config, graph = json.dumps(network.config), json.dumps(network.graph.state_dict())
+    return network.graph.name, network.accuracy, network.flops, network.n_params, config, graph
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """The shards in a folder, in order.
+
+    Raises:
+        InputError: The folder is not one of shards, or was not written to its end.
+    """
+    content = load_json(folder / INDEX)
+    try:
+        names = [Path(name).name for name in content["shards"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / INDEX}: not an index of shards") from error
+    if not names:
+        raise InputError(f"{folder / INDEX}: names no shards")
+    return [folder / name for name in names]
+
+
+def iter_shards(paths: Sequence[Path], chosen: Container[int] | None = None) -> Iterator[LabelledGraph]:
+    """Read the networks of shards, one by one; each is checked when it is read.
+
+    Args:
+        paths: The shards.
+        chosen: Numbers of networks, from 0 on through all these shards; None for all.
+
+    Raises:
+        InputError: A file is missing or damaged, a network is not usable, or two share a name; or PyArrow is not
+            installed.
+    """
+    pool, numbers = GraphPool(), count()
+
+    def network(row: dict[str, Any]) -> LabelledGraph:
+        graph = pool.graph_from_state(json.loads(row["graph"]))
+        validate(graph, pool.fresh)
+        return labelled(graph, row["accuracy"], row["flops"], row["n_params"], json.loads(row["config"]))
+
+    rows = ((path, row) for path in paths for row in _rows(path) if chosen is None or next(numbers) in chosen)
+    yield from with_own_names(paths[0].parent, (usable(path, row["name"], network, row) for path, row in rows))
+
+
+def best_first(folder: Path) -> Iterator[LabelledGraph]:
+    """Read the networks of a folder, the most accurate first, those without an accuracy last, equal ones in order.
+
+    So many are in memory at a time as one file would hold, and for each so many the folder is gone through once.
+
+    Raises:
+        InputError: See `iter_shards`.
+    """
+    paths = shard_paths(folder)
+    accuracies = [row["accuracy"] for path in paths for row in _rows(path, ("name", "accuracy"))]
+    order = sorted(range(len(accuracies)), key=lambda number: accuracy_rank(accuracies[number]), reverse=True)
+    for start in range(0, len(order), MOST_IN_A_FILE):
+        ranks = {number: rank for rank, number in enumerate(order[start : start + MOST_IN_A_FILE])}
+        networks = zip(sorted(ranks), iter_shards(paths, ranks), strict=True)
+        yield from (network for _, network in sorted(networks, key=lambda pair: ranks[pair[0]]))
+
+
+def _rows(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[dict[str, Any]]:
+    """The rows of a shard; a batch of them is in memory at a time."""
+    arrow = _arrow()
+    options = arrow.ipc.IpcReadOptions(included_fields=[COLUMNS.index(name) for name in columns])
+    with naming(path), arrow.memory_map(str(path)) as file:
+        reader = arrow.ipc.open_file(file, options=options)
+        if tuple(reader.schema.names) != tuple(columns):
+            raise InputError(f"it has the columns {', '.join(reader.schema.names)}, not {', '.join(columns)}")
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            batch.validate(full=True)
+            yield from batch.to_pylist()

@@ -1,0 +1,162 @@
+"""Families in shards: the same networks, vocabulary and segments as from one file."""
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+
+import gen_DB
+import gen_families
+import gen_vocab
+import run_psc_segment
+from model_src.encoder.paths import vocabulary_files
+from model_src.encoder.segment_db import SegmentDatabase
+from model_src.family_data import family_path, load_family, shards
+from model_src.family_data.shards import INDEX, shard_paths, shards_of
+from model_src.files import InputError
+from model_src.predictor.data.psc_cache import load_cache
+
+SAMPLE = ["-family", "hiaml", "-num", "20", "-label_table", "data/labels/hiaml.csv", "-output"]
+
+
+def test_without_arrow_it_says_how_to_get_it(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr(shards, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"^shards: .*: pip install autogo\[sharded\]$"):
+        shards.place_for(tmp_path / "a.json", True, 5)
+    assert shards.place_for(tmp_path / "a.json", False, 20_001) == (tmp_path / "a.json", False)
+    assert "more than 20000 networks go into one file" in caplog.text
+    assert shards.place_for(tmp_path / "a.json", False, None) == (tmp_path / "a.json", False)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder with a cache file, and one with the same networks in seven shards."""
+    pytest.importorskip("pyarrow", reason="PyArrow is not installed (pip install autogo[sharded])")
+    one, many = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("many")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "PER_SHARD", 3)
+        patch.setattr(shards, "PER_BATCH", 2)
+        gen_families.main([*SAMPLE, str(family_path("hiaml", one))])
+        gen_families.main([*SAMPLE, str(family_path("hiaml", many)), "-sharded"])
+    return one, many
+
+
+@pytest.fixture
+def folder(folders, tmp_path):
+    """A folder of shards that may be damaged."""
+    found = shards_of(family_path("hiaml", folders[1]))
+    copy = shards_of(family_path("hiaml", tmp_path))
+    copy.mkdir()
+    for path in found.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+def contents(networks):
+    return [(one.graph.state_dict(), one.flops, one.n_params, one.config) for one in networks]
+
+
+def test_networks_are_the_same_and_in_the_same_order(folders):
+    one, many = (load_family("hiaml", folder) for folder in folders)
+    rounded = [replace(a, flops=b.flops) for a, b in zip(one, many, strict=True)]  # a .json file holds whole FLOPs
+    assert json.dumps(contents(many)) == json.dumps(contents(rounded))
+    assert [b.accuracy for b in many] == pytest.approx([a.accuracy for a in one])
+    assert [b.flops for b in many] == pytest.approx([a.flops for a in one], abs=1e-6)
+    assert len(shard_paths(shards_of(family_path("hiaml", folders[1])))) == 7
+
+
+def test_the_vocabulary_is_the_same(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "MOST_IN_A_FILE", 8)  # three times through the folder
+    for name, folder in zip(("one", "many"), folders, strict=True):
+        flags = ["-families", "hiaml", "-vocab_size", "60", "-data_dir", str(folder), "-output_dir"]
+        gen_vocab.main([*flags, str(tmp_path / name)])
+    one, many = (vocabulary_files("hiaml", "shp", 60, tmp_path / name) for name in ("one", "many"))
+    assert one.text.read_bytes() == many.text.read_bytes()
+    assert one.model.read_bytes() == many.model.read_bytes()
+
+
+def build(folder, output, *flags):
+    gen_DB.main(["-families", "hiaml", "-data_dir", str(folder), "-output", str(output), *flags])
+    return output
+
+
+def rows(path):
+    database = SegmentDatabase.open(path)
+    return [
+        (segment.text, segment.graph.state_dict()["weighted_nodes"], segment.graph.edge_pairs, segment.inputs)
+        for segment in database.segments
+    ]
+
+
+def test_the_database_is_the_same_and_does_not_depend_on_processes(folders, tmp_path):
+    one, many = folders
+    whole, here = build(one, tmp_path / "whole.pkl"), build(many, tmp_path / "here.pkl")
+    assert rows(here) == rows(whole)
+    assert build(many, tmp_path / "two.pkl", "-n_jobs", "2").read_bytes() == here.read_bytes()
+
+
+def test_a_build_that_was_stopped_goes_on(folders, tmp_path, monkeypatch):
+    from model_src.family_data import cutting
+
+    read, seen = cutting.iter_shards, []
+
+    def failing(paths):
+        seen.append(paths[0].name)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return read(paths)
+
+    monkeypatch.setattr(cutting, "iter_shards", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build(folders[1], tmp_path / "db.pkl")
+    assert (tmp_path / "db.pkl.kept").is_dir()
+    resumed = build(folders[1], tmp_path / "db.pkl")
+    assert seen == [f"{n:05}.arrow" for n in (0, 1, 2, 3, 3, 4, 5, 6)]
+    assert resumed.read_bytes() == build(folders[1], tmp_path / "anew.pkl").read_bytes()
+
+
+def test_a_cache_file_is_not_passed_over(folders, tmp_path):
+    path = family_path("hiaml", tmp_path)
+    path.write_text("{}")
+    with pytest.raises(InputError, match="would be read instead of shards"):
+        gen_families.main([*SAMPLE, str(path), "-sharded"])
+
+
+def test_faults_name_the_file(folder, tmp_path):
+    path = folder / "00002.arrow"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"^\S*00002\.arrow: "):
+        load_family("hiaml", tmp_path)
+    path.write_bytes((folder / "00001.arrow").read_bytes())
+    with pytest.raises(InputError, match="two networks are named"):
+        load_family("hiaml", tmp_path)
+    (folder / INDEX).unlink()
+    with pytest.raises(InputError, match=r"index\.json: "):
+        load_family("hiaml", tmp_path)
+
+
+def test_a_network_is_checked_when_it_is_read(folder, tmp_path):
+    import pyarrow as arrow
+
+    with arrow.memory_map(str(folder / "00003.arrow")) as file:
+        table = arrow.ipc.open_file(file).read_all().to_pylist()
+    table[1]["graph"] = table[1]["graph"].replace('"resolution": [32', '"resolution": [31', 1)
+    with arrow.OSFile(str(folder / "00003.arrow"), "wb") as file:
+        schema = arrow.schema(list(zip(shards.COLUMNS, shards._KINDS, strict=True)))
+        with arrow.ipc.new_file(file, schema) as writer:
+            writer.write_table(arrow.Table.from_pylist(table, schema))
+    with pytest.raises(InputError, match=rf"^\S*00003\.arrow: network '{table[1]['name']}' is not usable: "):
+        load_family("hiaml", tmp_path)
+
+
+def test_the_splits_are_the_same(folders, tmp_path):
+    for name, folder in zip(("one", "many"), folders, strict=True):
+        run_psc_segment.main(["-data_family", "hiaml", "-data_dir", str(folder), "-cache_dir", str(tmp_path / name)])
+    (one,), (many,) = (list((tmp_path / name).iterdir()) for name in ("one", "many"))
+    one, many = load_cache(one), load_cache(many)
+    assert one.pieces == many.pieces
+    assert one.table.weighted_nodes == many.table.weighted_nodes
+    assert [network.splits.tolist() for network in one.networks] == [n.splits.tolist() for n in many.networks]
