@@ -152,6 +152,17 @@ def test_shape_arithmetic_is_computed():
     assert found.graph.nodes[0].use_bias
 
 
+def test_what_an_operation_does_without_is_nothing_that_another_gives():
+    found = model(
+        "a = MaxPool<kernel_shape=[3,3], strides=[2,2]>(x) y = Resize(a, a, s)",
+        weights={"s": np.array([1.0, 1.0, 2.0, 2.0], np.float32)},
+    )
+    pool, resize = found.graph.node
+    pool.output.append("")
+    resize.input[1] = ""
+    assert labels(from_onnx(found, "net")) == ["input", "maxpool", "resize", "output"]
+
+
 def test_biases_may_be_added_later_and_a_sum_with_itself_keeps_both():
     weights = {"k": (4, 3, 1, 1), "b": np.arange(4, dtype=np.float32).reshape(4, 1, 1)}
     found = read(model("a = Conv(x, k) c = Add(b, a) d = Add(c, c) y = Sum(d, c)", weights=weights))

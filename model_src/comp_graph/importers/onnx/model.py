@@ -84,7 +84,7 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     nodes = (_operation(node, at) for at, node in enumerate(model.graph.node))
     ops = _needed((part for op in nodes for part in without_splits(op, shapes)), constants, output.name)
     ops = _needed(with_lrn(with_composed(ops, constants), constants, shapes), constants, output.name)
-    read = {name for op in ops for name in op.inputs} | {output.name}
+    read = {name for op in ops for name in op.inputs if name} | {output.name}  # "" is what an operation does without
     unknown = [op for op in ops if any(name in read and name not in shapes for name in op.outputs)]
     refuse_all([op.error("the size of its result is unknown") for op in unknown])
     ops, result = channels_first(ops, constants, shapes, output.name)
