@@ -9,7 +9,7 @@ SEARCH_FLAGS := -model_path architectures/nb201_best.pkl -model_family nb201 \
 	-max_candidate_per_iter 10 -max_target_per_iter 100 -num_train_cgs 0 \
 	-min_flops_decrease_percent -10 -max_flops_decrease_percent 100 -mutation_unit segment -n_jobs 2
 
-.PHONY: help setup search test test-slow fuzz lint typecheck check bench reliability clean
+.PHONY: help setup search test test-slow fuzz lint typecheck check bench pictures reliability clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -46,6 +46,9 @@ check: lint typecheck test  ## what continuous integration runs
 
 bench: setup  ## measure speed, append to benchmarks/results.md (10 minutes)
 	$(RUN) benchmarks/run_all.py
+
+pictures: setup  ## draw the pictures of the README anew, from a search (needs a Chromium)
+	$(RUN) docs/make_pictures.py
 
 reliability: setup  ## kill every long job over and over, try faults, watch memory; into docs/reliability.md (an hour)
 	OMP_NUM_THREADS=1 $(RUN) benchmarks/reliability.py

@@ -110,7 +110,9 @@ def run(args: argparse.Namespace) -> None:
         if flags.searches(args):
             search_and_train(args, stack)
         else:
-            train(args, ResultFolder(args.resume))
+            folder = ResultFolder(args.resume)
+            train(args, folder)
+            sys.stdout.write(f"Results are in {folder.path}\n")
 
 
 def search_and_train(args: argparse.Namespace, stack: ExitStack) -> None:

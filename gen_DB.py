@@ -10,7 +10,7 @@ import constants
 from model_src.cli import FlagParser, run_script, shipped_path, thread_count
 from model_src.encoder.paths import add_vocabulary_flags, vocabulary_name
 from model_src.families import DEFAULT_FAMILIES, in_database_order, known_families, parse_families
-from model_src.places import check_writable
+from model_src.places import check_writable, tell_written
 from model_src.processes import Backend, add_backend_flags, backend_of
 
 
@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with job, pool:
         database = database_of(config.families, config.data_dir, vocabulary, job, pool)
         database.save(config.output)
-    logging.info("%s\n%s", config.output, database.statistics())
+    logging.info("%s", database.statistics())
+    tell_written(config.output)
     return 0
 
 

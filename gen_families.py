@@ -18,7 +18,7 @@ from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
 from model_src.families import find, known_families, with_networks
 from model_src.files import save_pickle
 from model_src.labels.table import TEACHER, TRAIN, write_label_table
-from model_src.places import check_writable
+from model_src.places import check_writable, tell_written
 from model_src.training.flags import add_label_flags, add_measurement_flags, check_label_flags, label_source
 
 
@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model_src.family_data.sampled import Record, labelled_graphs
     from model_src.family_data.shards import INDEX, place_for, save_shards
     from model_src.kept import KeptJob
+    from model_src.labels.measured import table_of
     from model_src.training.sources import labelled_networks
 
     path, is_folder = place_for(cache_for(args.family, args.output), args.sharded, args.num)
@@ -81,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_label_table(args.save_labels, record.rows)
         if args.save_best and record.best:
             save_pickle(record.best.graph, args.save_best)
+    trainings = table_of(args.family) if args.label == TRAIN else None
+    tell_written(path, args.save_labels or trainings, args.save_best if record.best else None)
     return 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import constants
 from model_src.cli import FlagParser, non_negative_int, positive_int, run_script
-from model_src.places import check_writable
+from model_src.places import check_writable, tell_written
 
 FAMILY = "nb101_5k"
 
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = family_path(FAMILY, config.data_dir)
     check_writable(path)
     save_family(path, pick_subset(FAMILY, config.data_dir, config.num, config.seed))
+    tell_written(path)
     return 0
 
 

@@ -9,7 +9,7 @@ import constants
 from model_src.cli import FlagParser, positive_int, run_script
 from model_src.encoder.paths import DEFAULT_ENCODING, DEFAULT_VOCAB_SIZE, VocabularyName
 from model_src.families import DEFAULT_FAMILIES, known_families, parse_families
-from model_src.places import check_writable
+from model_src.places import check_writable, tell_written
 
 ENCODINGS = ("op", "res", "res_ratio", "shp", "chn", "op_nio", "shp_nio", "chn_nio")
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     vocabulary = learn_vocabulary(graphs, name.families, name.encoding, name.size)
     vocabulary.save(files, config.overwrite)
     logging.info("%d networks, %d node labels", len(vocabulary.lines), len(vocabulary.encoder.op2vocab))
-    logging.info("encoder: %s\nmodel: %s", files.encoder, files.model)
+    tell_written(files.encoder, files.model)
     return 0
 
 

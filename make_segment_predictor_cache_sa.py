@@ -8,7 +8,7 @@ import constants
 from model_src.cli import FlagParser, non_negative_int, run_script
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import known_families, parse_family
-from model_src.places import check_writable
+from model_src.places import check_writable, tell_written
 from model_src.predictor.settings import sample_count
 
 
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cache = load_splits(path, config.family, config.vocabulary)
     selected = sample_splits(cache, config.num_samples, np.random.default_rng(config.seed))
     selected.save(output)
+    tell_written(output)
     return 0
 
 

@@ -9,7 +9,7 @@ import constants
 from model_src.cli import FlagParser, run_script, shipped_path
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import known_families, parse_family
-from model_src.places import check_writable
+from model_src.places import check_writable, tell_written
 from model_src.predictor.settings import add_ignored_flags
 
 
@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cuts = job.of("cuts")
         cut = ((graph, acc, cuts.get(partial(segment_with_text, graph, *vocabulary))) for graph, acc in networks)
         build_cache(config.family, cut).save(path)
+    tell_written(path)
     return 0
 
 

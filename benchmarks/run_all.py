@@ -26,6 +26,7 @@ SCRIPTS = (
     "growth",
     "database",
     "train_cifar10",
+    "pictures",
 )
 PACKAGES = ("torch", "numpy", "highspy", "rustworkx", "sentencepiece")
 RESULTS = ROOT / "benchmarks" / "results.md"

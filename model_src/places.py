@@ -2,6 +2,7 @@
 
 import fcntl
 import glob
+import logging
 import os
 import secrets
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from model_src.files import InputError, atomic_write
+
+logger = logging.getLogger(__name__)
 
 LONGEST_WRITE = 3600.0  # seconds, where there are no locks
 
@@ -77,6 +80,12 @@ def check_writable(*paths: str | Path | None) -> None:
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
         sweep(path.parent, glob.escape(path.name))
+
+
+def tell_written(*paths: str | Path | None) -> None:
+    """Say which files a script has written."""
+    for path in filter(None, paths):
+        logger.info("wrote %s", path)
 
 
 def make_folders(folders: Sequence[Path]) -> bool:

@@ -5,6 +5,7 @@ PyTorch and TensorFlow are imported where they are used.
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+_STDERR = 2  # its file descriptor
 NO_TENSORFLOW = "TensorFlow is not installed: pip install autogo[tf] (or tensorflow)"
 
 
@@ -56,11 +58,39 @@ def import_tensorflow() -> ModuleType:
         InputError: TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it once, when it is imported
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)
+    if "tensorflow" in sys.modules:
+        return _tensorflow()
+    with _silenced():
+        tensorflow = _tensorflow()
+        tensorflow.config.list_physical_devices("GPU")  # tells of drivers that are not there
+    return tensorflow
+
+
+def _tensorflow() -> ModuleType:
     try:
         import tensorflow
     except ModuleNotFoundError as error:
         raise InputError(NO_TENSORFLOW) from error
     return tensorflow
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Drop what libraries write to standard error past Python inside the block."""
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(nowhere)
+        os.close(kept)
 
 
 def random_stream(seed: int, *place: int) -> "np.random.Generator":

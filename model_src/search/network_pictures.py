@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 Groups = Sequence[Sequence[int]]
 
+_LINE = "{desc} {percentage:3.0f}% |{bar:10}| {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left"
+
 
 def draw_networks(search: StoredSearch, segments_of: Callable[[ComputeGraph], Groups], quiet: bool = True) -> None:
     """Draw the input and every result coloured by segment, and what is new in every result.
@@ -32,7 +34,7 @@ def draw_networks(search: StoredSearch, segments_of: Callable[[ComputeGraph], Gr
     with ThreadPoolExecutor(cpu_count()) as pool:  # Graphviz works in processes of its own
         begun = [pool.submit(_draw, drawing, path) for drawing, path in _drawings(search, segments_of)]
         # None: only a terminal shows the bar
-        for _ in tqdm(as_completed(begun), "drawings", len(begun), unit="drawing", disable=quiet or None):
+        for _ in tqdm(as_completed(begun), "drawings", len(begun), bar_format=_LINE, disable=quiet or None):
             pass
 
 

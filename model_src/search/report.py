@@ -247,9 +247,9 @@ def _why_nothing(result: SearchResult) -> list[str]:
     outside, inside = result.n_outside, len(result.history)
     if inside:
         better = "better, with costs as measured inside of it" if result.goal.estimates else "better"
-        where = f"{outside:,} networks lay outside of it, of {inside:,} scored as a whole in it none is {better}"
+        where = f"{outside:,} lay outside of it, of {inside:,} scored as a whole in it none is {better}"
     else:
-        where = f"{outside:,} networks were better but outside of it, the other {result.n_scored - outside:,} were not"
+        where = f"{outside:,} were better but outside of it, the other {result.n_scored - outside:,} were not"
     return [
         f"No network is better than the input inside the window: {where}.",
         "Try a wider window (-min_decrease_percent, -max_decrease_percent), -max_score_drop, or a higher -epoch.",

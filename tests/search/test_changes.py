@@ -178,7 +178,7 @@ def test_without_input_or_genealogy_networks_are_drawn_by_segment_alone(drawn, t
     draw_networks(search, lambda cg: [], quiet=True)
     assert capsys.readouterr().err == ""
     draw_networks(search, lambda cg: [], quiet=False)
-    assert "drawings: 100%|██████████| 4/4" in capsys.readouterr().err
+    assert "drawings 100% |██████████| 4 of 4" in capsys.readouterr().err
     names = {path.name for path in tmp_path.iterdir()} - set(kept)
     assert names == {f"rank_{rank}{suffix}" for rank in range(4) for suffix in (".png", ".svg")}
 

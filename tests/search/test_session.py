@@ -57,9 +57,7 @@ def test_where_nothing_is_found_it_says_what_became_of_the_networks(source):
     assert not rescored.networks
     assert 0 < plain.n_outside < plain.n_scored
     others = plain.n_scored - plain.n_outside
-    assert f"{plain.n_outside:,} networks were better but outside of it, the other {others:,} were not" in summary(
-        plain
-    )
+    assert f"{plain.n_outside:,} were better but outside of it, the other {others:,} were not" in summary(plain)
     assert rescored.n_outside == rescored.n_scored == plain.n_scored
     assert "-max_score_drop" in summary(rescored)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from model_src.places import tell_written
 from model_src.predictor.data.examples import Examples
 from model_src.predictor.settings import Experiment
 from model_src.predictor.training.evaluation import RunFiles, run_test
@@ -46,7 +47,8 @@ def run_experiment(
     reports = {}
     for seed in (experiment.training.seed, *range(1, experiment.num_seeds)):
         files = RunFiles.named(experiment.saved_models_dir, run_name(seed))
-        with log_to(experiment.logs_dir / f"{run_name(seed)}.txt"):
+        log = experiment.logs_dir / f"{run_name(seed)}.txt"
+        with log_to(log):
             if not experiment.run_test_only:
                 training = replace(experiment.training, seed=seed)
                 division = {name: getattr(experiment, name) for name in ("dev_ratio", "test_ratio", "split_seed")}
@@ -58,10 +60,14 @@ def run_experiment(
             reports[seed] = run_test(predictor_type, examples, sides["test"], files, device, experiment.test_folds)
             for family, report in reports[seed].items():
                 _log.info(describe(family, report))
+        trained = () if experiment.run_test_only else (files.best, files.latest)
+        tell_written(*trained, files.report, log)
     if len(reports) > 1:
-        with log_to(experiment.logs_dir / f"{experiment.model_name}_acc_allseeds.txt"):
+        log = experiment.logs_dir / f"{experiment.model_name}_acc_allseeds.txt"
+        with log_to(log):
             for line in seed_table(reports):
                 _log.info(line)
+        tell_written(log)
     return reports
 
 
