@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 
 import constants
-from model_src.cli import FlagParser, run_script, shipped_path
+from model_src.cli import FlagParser, run_script, shipped_path, thread_count
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import known_families, parse_family
 from model_src.places import check_writable, tell_written
 from model_src.predictor.settings import add_ignored_flags
+from model_src.processes import Backend, add_backend_flags, backend_of
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Config:
     data_dir: Path
     cache_dir: Path
     vocabulary_dir: Path
+    n_jobs: int
+    backend: Backend
 
 
 def parse_args(argv: Sequence[str] | None) -> Config:
@@ -39,22 +42,23 @@ def parse_args(argv: Sequence[str] | None) -> Config:
     add("-vocabulary_dir", type=Path, default=constants.SENTENCE_PIECE_DIR, help="folder of the vocabularies")
     ignored = "seed device_str max_gradient_norm logs_dir saved_models_dir saved_model_file word_delim run_test_only"
     add_ignored_flags(add, *ignored.split(), "allow_parallel", "num_workers", "disable_checkpoint")
+    add("-n_jobs", type=thread_count, default=1, help="processes that cut families in shards, a shard at a time")
+    add_backend_flags(add)
     flags = parser.parse_args(argv)
     family = parse_family(flags.data_family, "-data_family")
-    return Config(family, vocabulary_name(flags), flags.data_dir, flags.cache_dir, flags.vocabulary_dir)
+    folders = flags.data_dir, flags.cache_dir, flags.vocabulary_dir
+    return Config(family, vocabulary_name(flags), *folders, flags.n_jobs, backend_of(flags))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     config = parse_args(argv)
-    from tqdm import tqdm
-
-    from model_src.encoder.segmentation import segment_with_text
     from model_src.encoder.tokenizer import load_vocabulary
-    from model_src.family_data import cache_files, iter_measured, load_measured, sharded
+    from model_src.family_data import cache_files
     from model_src.kept import KeptJob
-    from model_src.predictor.data.psc_cache import build_cache
     from model_src.predictor.data.psc_files import cache_path
+    from model_src.predictor.data.psc_parts import cut_family
+    from model_src.processes import TaskPool
 
     path = cache_path(config.cache_dir, config.family, config.vocabulary)
     check_writable(path)
@@ -63,12 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     vocabulary = load_vocabulary(*paths, config.vocabulary.command)
     read = dict(zip(("vocabulary_dir encoder", "vocabulary_dir model"), paths, strict=True))
     read |= cache_files([config.family], config.data_dir)
-    measured = iter_measured if sharded(config.family, config.data_dir) else load_measured
-    networks = tqdm(measured(config.family, config.data_dir), unit="network", disable=None)
-    with KeptJob(path, {"data_family": config.family}, read) as job:
-        cuts = job.of("cuts")
-        cut = ((graph, acc, cuts.get(partial(segment_with_text, graph, *vocabulary))) for graph, acc in networks)
-        build_cache(config.family, cut).save(path)
+    job = KeptJob(path, {"data_family": config.family}, read)
+    pool = TaskPool(partial(tuple, vocabulary), config.n_jobs, True, config.backend)
+    with job, pool:
+        cut_family(config.family, config.data_dir, vocabulary, job, pool).save(path)
     tell_written(path)
     return 0
 

@@ -10,10 +10,8 @@ from model_src.family_data.reading import (
     family_path,
     iter_family,
     iter_graphs,
-    iter_measured,
     load_family,
     load_measured,
-    sharded,
 )
 from model_src.family_data.split import split_names
 from model_src.family_data.subset import pick_subset, read_names
@@ -26,7 +24,6 @@ __all__ = [
     "iter_family",
     "iter_graphs",
     "iter_list_cache",
-    "iter_measured",
     "load_family",
     "load_measured",
     "pick_subset",
@@ -34,6 +31,5 @@ __all__ = [
     "save_family",
     "save_list_cache",
     "save_state_cache",
-    "sharded",
     "split_names",
 ]

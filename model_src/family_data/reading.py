@@ -66,23 +66,16 @@ def cache_files(families: Iterable[str], data_dir: str | Path) -> dict[str, Path
 
 
 def load_measured(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[tuple[ComputeGraph, float]]:
-    """Read the networks of a family that have an accuracy (a fraction), with it; see `iter_measured`."""
-    return list(iter_measured(family, data_dir))
-
-
-def iter_measured(family: str, data_dir: str | Path = constants.DATA_DIR) -> Iterator[tuple[ComputeGraph, float]]:
-    """Read them one by one; see `iter_family`.
+    """Read the networks of a family that have an accuracy (a fraction), with it; see `iter_family`.
 
     Raises:
         InputError: None of them has one, or the file cannot be read.
     """
-    has_any = False
-    for network in iter_family(family, data_dir):
-        if network.accuracy is not None:
-            has_any = True
-            yield network.graph, network.accuracy
-    if not has_any:
+    networks = ((network.graph, network.accuracy) for network in iter_family(family, data_dir))
+    measured = [(graph, accuracy) for graph, accuracy in networks if accuracy is not None]
+    if not measured:
         raise InputError(f"{family_path(family, data_dir)}: none of the networks of {family} has an accuracy")
+    return measured
 
 
 def iter_graphs(families: Iterable[str], data_dir: str | Path, best_first: bool = False) -> Iterator[ComputeGraph]:

@@ -152,11 +152,15 @@ def test_a_network_is_checked_when_it_is_read(folder, tmp_path):
         load_family("hiaml", tmp_path)
 
 
-def test_the_splits_are_the_same(folders, tmp_path):
-    for name, folder in zip(("one", "many"), folders, strict=True):
-        run_psc_segment.main(["-data_family", "hiaml", "-data_dir", str(folder), "-cache_dir", str(tmp_path / name)])
-    (one,), (many,) = (list((tmp_path / name).iterdir()) for name in ("one", "many"))
-    one, many = load_cache(one), load_cache(many)
-    assert one.pieces == many.pieces
-    assert one.table.weighted_nodes == many.table.weighted_nodes
-    assert [network.splits.tolist() for network in one.networks] == [n.splits.tolist() for n in many.networks]
+def test_the_splits_are_the_same_and_do_not_depend_on_processes(folders, tmp_path):
+    flags = ["-data_family", "hiaml", "-data_dir"]
+    for name, folder, n_jobs in (("one", folders[0], "1"), ("many", folders[1], "1"), ("two", folders[1], "2")):
+        run_psc_segment.main([*flags, str(folder), "-cache_dir", str(tmp_path / name), "-n_jobs", n_jobs])
+    one, many, two = (next((tmp_path / name).iterdir()) for name in ("one", "many", "two"))
+    assert many.read_bytes() == two.read_bytes()
+    one, many = load_cache(one).content(), load_cache(many).content()
+    a, b = ([network[1] for network in cache["networks"]] for cache in (one, many))
+    assert a == pytest.approx(b)  # a .json file holds percents
+    for cache in (one, many):
+        cache["networks"] = [(name, *rest) for name, _, *rest in cache["networks"]]
+    assert one == many

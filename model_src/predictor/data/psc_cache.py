@@ -42,6 +42,10 @@ class NodeTable:
         """The rows of a graph's weighted and of its regular nodes, each in the table of its kind."""
         return _rows(self._weighted, graph.weighted_nodes), _rows(self._regular, graph.regular_nodes)
 
+    def join(self, other: "NodeTable") -> tuple[np.ndarray, np.ndarray]:
+        """Add the nodes of another table; the rows here of its weighted and of its regular ones."""
+        return _rows(self._weighted, other.weighted_nodes), _rows(self._regular, other.regular_nodes)
+
     def as_graph(self, normalisers: Mapping[str, int | None]) -> ComputeGraph:
         """All nodes as a graph without edges, to get their features."""
         return ComputeGraph("nodes", (), tuple(self.weighted_nodes), tuple(self.regular_nodes), (), **normalisers)
@@ -114,11 +118,15 @@ class PscCache:
 
     def save(self, path: str | Path) -> None:
         """Write the file (pickle protocol 4)."""
+        save_pickle(self.content(), path)
+
+    def content(self) -> dict[str, Any]:
+        """All of it as plain values."""
         networks = [
             tuple(_to_bytes(value) if isinstance(value, np.ndarray) else value for value in network)
             for network in self.networks
         ]
-        content = {
+        return {
             "format": FORMAT,
             "family": self.family,
             "weighted_nodes": [node.state_dict() for node in self.table.weighted_nodes],
@@ -127,7 +135,6 @@ class PscCache:
             "networks": networks,
             "selected": None if self.selected is None else _to_bytes(self.selected),
         }
-        save_pickle(content, path)
 
 
 def build_cache(family: str, networks: Iterable[tuple[ComputeGraph, float, list[tuple[str, list[int]]]]]) -> PscCache:
@@ -177,14 +184,17 @@ def load_cache(path: str | Path) -> PscCache:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: not a file of splits that this version makes")
     try:
-        cache = _parsed(content)
-        check_cache(cache)
-        return cache
+        return cache_of(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
-def _parsed(content: Mapping[str, Any]) -> PscCache:
+def cache_of(content: Mapping[str, Any]) -> PscCache:
+    """What `PscCache.content` describes, checked.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: It is damaged.
+    """
     networks = [
         CachedNetwork(
             name,
@@ -204,13 +214,15 @@ def _parsed(content: Mapping[str, Any]) -> PscCache:
         (node_from_state(state, False) for state in content["regular_nodes"]),
     )
     selected = content["selected"]
-    return PscCache(
+    cache = PscCache(
         content["family"],
         networks,
         table,
         content["pieces"],
         None if selected is None else _from_bytes(selected).reshape(-1, 2),
     )
+    check_cache(cache)
+    return cache
 
 
 def _numbers(rows: Iterable[tuple[int, ...]], width: int) -> np.ndarray:
