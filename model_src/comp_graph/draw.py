@@ -29,6 +29,7 @@ _NODE_STYLE = {"shape": "plain", "fontname": "Helvetica", "fontsize": "10"}
 _EDGE_STYLE = {"arrowsize": "0.5", "color": "#555555"}
 _TABLE = '<TABLE BORDER="0" CELLBORDER="1" CELLPADDING="3" CELLSPACING="{space}">{rows}</TABLE>'
 _LEGEND_WIDTH = 5  # entries
+_HELVETICA = 0.92  # of the width of DejaVu Sans, at most: what Graphviz draws letters in
 _ROW_SIZE, _LINE_SIZES = 10, (15, 11)  # of letters: in rows; in the first line of the header and in the others
 
 # Points that a text of a size has to have at least, in bold or not.
@@ -82,7 +83,7 @@ def rendered(drawing: Drawing, kind: str = "svg", timeout: float = 120) -> bytes
     Raises:
         DrawingError: Graphviz is missing, failed or took too long.
     """
-    dot = to_dot(drawing, _widest() if kind == "svg" else None)
+    dot = to_dot(drawing, _room_in_points(1 if kind == "svg" else _HELVETICA))
     command, source = [_dot_program(), f"-T{kind}"], dot.encode(errors="replace")
     try:
         return subprocess.run(command, input=source, capture_output=True, timeout=timeout, check=True).stdout
@@ -102,7 +103,7 @@ def to_dot(drawing: Drawing, room: Room | None = None) -> str:
 
     Args:
         drawing: The picture.
-        room: What texts have to have; None for what Graphviz measures, which fits where it draws the letters, too.
+        room: What texts have to have; None for what Graphviz measures, which may not know of × and →.
     """
     room = room or (lambda text, size, bold: 0)
     found = boxes(drawing)
@@ -143,14 +144,14 @@ def _hold_together(dot: graphviz.Digraph, column_of: Mapping[str, int], heads: S
                 dot.edge(f"top{column}", name, style="invis")
 
 
-def _widest() -> Room:
-    """The room that texts take in DejaVu Sans, one of the widest fonts that a viewer may show an SVG in."""
+def _room_in_points(share: float) -> Room:
+    """A share of the room that texts take in DejaVu Sans, one of the widest fonts that a viewer may show an SVG in."""
     import matplotlib
     from PIL import ImageFont
 
     folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
     fonts = [ImageFont.truetype(str(folder / f"DejaVuSans{kind}.ttf"), _ROW_SIZE) for kind in ("", "-Bold")]
-    return lambda text, size, bold: ceil(fonts[bold].getlength(text) * size / _ROW_SIZE)
+    return lambda text, size, bold: ceil(share * fonts[bold].getlength(text) * size / _ROW_SIZE)
 
 
 def _head(drawing: Drawing, room: Room) -> str:
