@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     vocabulary = learn_vocabulary(graphs, name.families, name.encoding, name.size)
     vocabulary.save(files, config.overwrite)
     logging.info("%d networks, %d node labels", len(vocabulary.lines), len(vocabulary.encoder.op2vocab))
-    tell_written(files.encoder, files.model)
+    tell_written(files.encoder, files.text, files.model, files.vocab)
     return 0
 
 

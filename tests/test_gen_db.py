@@ -37,6 +37,7 @@ def test_a_database_is_built_in_the_order_of_the_families(flags, tmp_path, caplo
     statistics = database.statistics()
     assert statistics.n_rows == len({segment.text for segment in database.segments}) == statistics.n_unique
     assert f"{statistics.n_unique} unique segments (paper: 428)" in caplog.text
+    assert caplog.messages[-1] == f"wrote {tmp_path / 'out' / 'database.pkl'}"
 
 
 def test_defaults_name_the_published_files():

@@ -50,6 +50,7 @@ def test_the_published_names_in_the_order_of_the_full_cache(data, caplog):
         (n.accuracy, n.flops, n.n_params, n.config) for n in (full[1], full[4])
     ]
     assert "2 of the 3 networks" in caplog.text
+    assert f"wrote {family_path('nb101_5k', data)}" in caplog.messages
     assert family_path("nb101_5k", data).read_bytes()[:2] == b"\x80\x04"
 
 

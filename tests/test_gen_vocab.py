@@ -1,3 +1,6 @@
+import logging
+from pathlib import Path
+
 import pytest
 
 import gen_vocab
@@ -26,8 +29,11 @@ def _renamed(graph, name):
     return type(graph).from_state_dict({**graph.state_dict(), "name": name})
 
 
-def test_a_vocabulary_is_written_most_accurate_network_first(flags, tmp_path):
+def test_a_vocabulary_is_written_most_accurate_network_first(flags, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     assert gen_vocab.main(flags) == 0
+    told = {Path(line.removeprefix("wrote ")) for line in caplog.messages if line.startswith("wrote ")}
+    assert told == {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
     folder = tmp_path / "out" / "n2"
     encoder = NetworkEncoder.load(folder / "n2_encoder_shp.pkl")
     assert encoder.families == ("nb201",)

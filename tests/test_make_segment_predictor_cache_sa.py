@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 
 import make_segment_predictor_cache_sa as script
@@ -21,9 +23,12 @@ def folder(tmp_path, tiny_graph):
 @pytest.mark.parametrize(
     ("num_samples", "written", "count"), [("all", "all", 18), ("4", "4.0", 8), ("4.0", "4.0", 8), ("0.5", "0.5", 10)]
 )
-def test_records_are_selected(folder, num_samples, written, count):
+def test_records_are_selected(folder, num_samples, written, count, caplog):
+    caplog.set_level(logging.INFO)
     assert script.main([*FLAGS, "-num_samples", num_samples, "-cache_dir", str(folder)]) == 0
-    found = load_cache(folder / f"gpi_comp_graph_cache_E-h+t_D-h_shp_2000_s_ns{written}.pkl")
+    output = folder / f"gpi_comp_graph_cache_E-h+t_D-h_shp_2000_s_ns{written}.pkl"
+    assert caplog.messages == [f"wrote {output}"]
+    found = load_cache(output)
     assert len(found.selected) == count
     assert len(found.networks) == 9
     assert found.pieces == ["b", "cd"]

@@ -1,10 +1,33 @@
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from model_src.files import InputError
 from model_src.runtime import choose_device, device_names, log_to, made_by, random_stream, torch_seed
+from tests.conftest import ROOT
+
+QUIET = """
+import logging, sys
+logging.basicConfig(level=logging.INFO)
+from model_src.runtime import import_tensorflow
+tensorflow = import_tensorflow()
+model = tensorflow.keras.Sequential([tensorflow.keras.layers.Input((8, 8, 3)), tensorflow.keras.layers.Conv2D(2, 3)])
+model.export(sys.argv[1], verbose=False)
+"""
+
+
+@pytest.mark.slow
+def test_tensorflow_says_nothing(tmp_path):
+    pytest.importorskip("tensorflow")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", QUIET, str(tmp_path / "saved")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (tmp_path / "saved" / "saved_model.pb").exists()
 
 
 def test_devices():
