@@ -16,6 +16,7 @@ from model_src.family_data import family_path, load_family, shards
 from model_src.family_data.shards import INDEX, shard_paths, shards_of
 from model_src.files import InputError
 from model_src.predictor.data.psc_cache import load_cache
+from tests.ray_cluster import two_nodes
 
 SAMPLE = ["-family", "hiaml", "-num", "20", "-label_table", "data/labels/hiaml.csv", "-output"]
 
@@ -164,3 +165,18 @@ def test_the_splits_are_the_same_and_do_not_depend_on_processes(folders, tmp_pat
     for cache in (one, many):
         cache["networks"] = [(name, *rest) for name, _, *rest in cache["networks"]]
     assert one == many
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # those of Ray
+def test_ray_makes_the_same_files(folders, tmp_path):
+    with two_nodes() as nodes:
+        where = ["-n_jobs", "2", "-parallel_backend", "ray", "-ray_address", nodes.address]
+        assert build(folders[1], tmp_path / "ray.pkl", *where).read_bytes() == (
+            build(folders[1], tmp_path / "here.pkl").read_bytes()
+        )
+        for name, flags in (("ray", where), ("here", [])):
+            cut = ["-data_family", "hiaml", "-data_dir", str(folders[1]), "-cache_dir", str(tmp_path / name)]
+            run_psc_segment.main([*cut, *flags])
+    ray, here = (next((tmp_path / name).iterdir()) for name in ("ray", "here"))
+    assert ray.read_bytes() == here.read_bytes()
