@@ -11,6 +11,7 @@ from model_src.profiling.estimate import Estimate, learn, time_layers
 from model_src.profiling.remembered import Reading, Remembered, key_of
 from model_src.profiling.runtimes import Runtime
 from model_src.profiling.stopwatch import Stopwatch
+from model_src.profiling.table import read_table
 from model_src.profiling.timing import SHORT
 
 logger = logging.getLogger(__name__)
@@ -68,18 +69,24 @@ class Meter:
         return {name: math.nan if cost is None else cost for name, cost in costs.items()}
 
 
-def latency_meter(runtime: Runtime, own: Path | None = None, shared: Path | None = None) -> Meter:
-    """What measures latencies, and estimates them from the layers of a network.
+def latency_meter(
+    runtime: Runtime, own: Path | None = None, shared: Path | None = None, table: Path | None = None
+) -> Meter:
+    """What measures latencies, and estimates them from the layers of a table, or of the network that is given.
 
     Args:
         runtime: Where networks run.
         own: The table of one search; None for none.
         shared: The folder of tables that searches share; None for none.
+        table: Of times of layers; None times those of the network.
 
     Raises:
         InputError: The runtime or the device is not there, or a table is damaged.
     """
     runtime.check()
+    if table:
+        known = learn(read_table(table), runtime.fused)
+        return Meter(Stopwatch(runtime), Remembered(runtime.setting, own, shared), lambda cg, ms: known)
     setting = runtime.setting
     layers = Meter(Stopwatch(runtime, SHORT), Remembered(f"{setting}, single layers", own, shared))
 

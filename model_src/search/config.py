@@ -81,6 +81,7 @@ class SearchConfig:
         latency_device: `cpu`, `cuda`, ...
         latency_threads: Threads that a network may use on a CPU.
         latency_batch: Images at a time.
+        latency_table: Table of times of layers, which estimates are made of; None times those of the input.
         costs_dir: Folder where measured costs are kept for later searches; None for none.
         max_minutes: The search stops after so long, iterations of earlier runs included; the iteration under way is
             left out. None for no limit.
@@ -126,6 +127,7 @@ class SearchConfig:
     latency_device: str = "cpu"
     latency_threads: int = 1
     latency_batch: int = 1
+    latency_table: str | None = None
     costs_dir: str | None = str(CACHE_DIR / "costs")
     max_minutes: float | None = None
 

@@ -30,12 +30,13 @@ def meters_of(config: SearchConfig, own: Path | None = None) -> dict[str, Meter]
         InputError: The runtime or the device is not there, or a table is damaged.
     """
     shared = Path(config.costs_dir) if config.costs_dir else None
+    table = Path(config.latency_table) if config.latency_table else None
     meters = {}
     for objective, _, _ in config.limits():
         if objective.name == LATENCY.name:
             name = config.latency_runtime or usual_runtime()
             runtime = Runtime(name, config.latency_device, config.latency_threads, config.latency_batch)
-            meters[objective.name] = latency_meter(runtime, own, shared)
+            meters[objective.name] = latency_meter(runtime, own, shared, table)
         elif objective.name.startswith(COMMAND):
             words = parse_command(objective.name.removeprefix(COMMAND))
             command = Command(words, config.command_timeout, config.command_attempts, config.command_jobs)

@@ -118,6 +118,7 @@ def _add_device_flags(parser: FlagParser) -> None:
     add("-latency_device", default="cpu", help="cpu, cuda, cuda:1, ...")
     add("-latency_threads", type=thread_count, default=1, help="threads that a network may use on a CPU")
     add("-latency_batch", type=positive_int, default=1, help="images at a time")
+    add("-latency_table", type=_shipped, help="table of layers that screens; without one the input's layers are timed")
     add("-objective_unit", default="units", help="unit of what the program of -objective command:'PROGRAM {onnx}' says")
     add("-command_timeout", type=positive_float, default=600.0, help="seconds that it may take")
     add("-command_attempts", type=positive_int, default=2, help="times that it is tried for a network")

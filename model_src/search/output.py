@@ -119,7 +119,11 @@ def _files_read(args: argparse.Namespace) -> dict[str, str]:
     """Flag -> path of every file or folder that a search reads."""
     one_each = ("model_path", "graph_encoder_path", "tokenizer_path", "segment_database_path")
     predictors = {f"predictor_path {number}": path for number, path in enumerate(args.predictor_path, start=1)}
-    given = {name: getattr(args, name) for name in ("measured_table", "calibration_data") if getattr(args, name)}
+    given = {
+        name: getattr(args, name)
+        for name in ("measured_table", "calibration_data", "latency_table")
+        if getattr(args, name)
+    }
     return {name: getattr(args, name) for name in one_each} | predictors | given
 
 

@@ -97,8 +97,9 @@ class SearchRun:
         self.result = SearchResult(*self._input(cg, windows, prescreen), scorer=self._scorer)
         source = self.result.source
         self.result.visited.append((source.merit, source.cost, 0))
-        for window in windows:
-            logger.info("%s", window)
+        reached = workers.reach(cg, self.result.goal, (config.seed, 0, 1))
+        for window, one in zip(windows, reached, strict=True):
+            logger.info("%s%s", window, f"; {one.told(window)}" if one else "")
         self._known = {source.identity}
         strategy.start(source)
 

@@ -10,6 +10,7 @@ from model_src.runtime import random_stream
 from model_src.search.children import Mutation, Rating
 from model_src.search.mutator import Mutator
 from model_src.search.objectives import Goal
+from model_src.search.reach import Reach, reach
 
 RATED_AT_ONCE = 20  # networks per task: few enough to share the work, many enough to share rows
 
@@ -38,6 +39,10 @@ def _prepare(mutator: Mutator) -> None:
 
 def _baseline(mutator: Mutator, cg: ComputeGraph, seed: tuple[int, ...]) -> float:
     return mutator.baseline(cg, random_stream(*seed))
+
+
+def _reach(mutator: Mutator, cg: ComputeGraph, goal: Goal, seed: tuple[int, ...]) -> list[Reach | None]:
+    return reach(mutator, cg, goal, random_stream(*seed))
 
 
 def _mutate(mutator: Mutator, cg: ComputeGraph, goal: Goal, seed: tuple[int, ...]) -> Mutation:
@@ -94,6 +99,10 @@ class Workers:
         """The input's own score (see `Mutator.baseline`)."""
         score: float = next(self._run([Task(f"score of {cg.name}", _baseline, (cg, seed))]))
         return score
+
+    def reach(self, cg: ComputeGraph, goal: Goal, seed: tuple[int, ...]) -> list[Reach | None]:
+        """What single swaps reach (see `reach.reach`)."""
+        return next(self._run([Task(f"swaps of {cg.name}", _reach, (cg, goal, seed))]))
 
     def mutate(self, graphs: Iterable[ComputeGraph], goal: Goal, seed: tuple[int, ...]) -> Iterator[Mutation]:
         """Mutate every network, yielding the results in the order of the networks."""

@@ -99,7 +99,7 @@ def test_no_two_random_streams_of_a_search_are_the_same(source, monkeypatch):
 
     monkeypatch.setattr(np.random, "default_rng", recording)
     run(source)
-    assert len(states) == len(set(states)) == 1 + 2 + 1 + 3  # baseline, two choices, the input, three parents
+    assert len(states) == len(set(states)) == 1 + 1 + 2 + 1 + 3  # baseline, reach, choices, input, parents
 
 
 class Offers:
@@ -116,6 +116,9 @@ class Offers:
 
     def scorer(self):
         return NOBODY
+
+    def reach(self, cg, goal, _):
+        return [None] * len(goal.windows)
 
 
 @pytest.mark.usefixtures("made_up_children")
