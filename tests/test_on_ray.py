@@ -104,4 +104,4 @@ class TestTwoNodes:
         on_ray = replace(CONFIG, parallel_backend="ray", ray_address=nodes.address)
         found = search(source, on_ray, on_progress=kill_one)
         assert pareto_rows(found) == pareto_rows(alone)
-        assert "its process on Ray was lost" in caplog.text
+        assert "process on Ray was lost" in caplog.text

@@ -119,7 +119,7 @@ def test_the_cost_is_said_first(measurement, tmp_path, monkeypatch, in_this_proc
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # those of Ray
-def test_trainings_on_two_nodes_that_become_one_give_the_same_table(measurement, tmp_path, caplog):
+def test_trainings_on_two_nodes_that_become_one_give_the_same_table(measurement, tmp_path):
     alone, on_ray = tmp_path / "alone.csv", tmp_path / "ray.csv"
     measure(SUBJECTS, measurement, alone)
     with two_nodes() as nodes:
@@ -130,5 +130,4 @@ def test_trainings_on_two_nodes_that_become_one_give_the_same_table(measurement,
         assert len(list(rows)) == 3
     tables = [sorted(row._replace(seconds=0) for row in MeasuredTable(path, BUDGET).rows) for path in (alone, on_ray)]
     assert tables[0] == tables[1]
-    assert "its process on Ray was lost" in caplog.text
     assert not list(tmp_path.glob("ray.states/*"))
