@@ -41,7 +41,7 @@ def layers_to_time(graphs: list[ComputeGraph], runtime: Runtime, most: int) -> l
     """Nodes of all layers of the inputs, and of some of the database."""
     own = different_layers((node for cg in graphs for node in cg.nodes), runtime.fused)
     database = SegmentDatabase.open(vocabulary_files().database)
-    nodes = (node for segment in database.segments() for node in segment.graph.nodes)
+    nodes = (node for segment in database.segments for node in segment.graph.nodes)
     others = {layer: node for layer, node in different_layers(nodes, runtime.fused).items() if layer not in own}
     print(f"{len(own)} layers of the inputs, {len(others)} others of the database")
     rest = list(others.values())
