@@ -32,7 +32,7 @@ def one_thread_per_test_process():
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Trainings begin at once, and tests can replace parts of them."""
-    monkeypatch.setattr(pool, "TaskPool", lambda factory, n_jobs, *_: TaskPool(factory, n_jobs))
+    monkeypatch.setattr(pool, "TaskPool", lambda factory, n_jobs, *_, **__: TaskPool(factory, n_jobs))
 
 
 class Python2Pickler(pickle._Pickler):
