@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import constants
+from model_src.comp_graph.load import load_cg
 from model_src.search.config import SearchConfig
 from model_src.search.objectives import FLOPS, PARAMS, PEAK_MEMORY, Goal, Window
 from model_src.search.reach import Reach, reach
+from model_src.search.run import with_run_normalisers
 from model_src.search.session import search
 from model_src.search.workers import Workers
 from tests.search.conftest import TinyFactory
@@ -16,8 +19,9 @@ from tests.search.conftest import TinyFactory
 CONFIG = SearchConfig("nb201", epoch=1, top_k=1, rescore_per_iter=0)
 
 
-def test_the_range_is_that_of_the_networks_that_swaps_make(source):
-    mutator = TinyFactory(unit="op")()
+def test_the_range_is_that_of_the_networks_that_swaps_make():
+    source = with_run_normalisers(load_cg(constants.ROOT / "architectures" / "hiaml_best.pkl"))
+    mutator = TinyFactory(unit="op", family="hiaml")()
     windows = tuple(Window(one, one.measure(source), -100, 100) for one in (PARAMS, PEAK_MEMORY, FLOPS))
     params, peak, flops = reach(mutator, source, Goal(0.0, windows), np.random.default_rng(0))
     assert peak is None  # only the built network tells
