@@ -247,7 +247,9 @@ def _why_nothing(result: SearchResult) -> list[str]:
     outside, inside = result.n_outside, len(result.history)
     if inside:
         better = "better, with costs as measured inside of it" if result.goal.estimates else "better"
-        where = f"{outside:,} lay outside of it, of {inside:,} scored as a whole in it none is {better}"
+        others = max(0, result.n_scored - outside - inside)
+        where = f"{outside:,} lay outside of it, {others:,} were not among the most promising, "
+        where += f"of the other {inside:,}, scored as a whole, none is {better}"
     else:
         where = f"{outside:,} were better but outside of it, the other {result.n_scored - outside:,} were not"
     return [

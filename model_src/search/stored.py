@@ -11,6 +11,7 @@ from model_src.comp_graph.load import load_cg, load_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
+from model_src.search.children import Swap
 from model_src.search.genealogy import Step
 from model_src.search.journal import Journal, Turn
 from model_src.search.pareto import Individual
@@ -140,9 +141,19 @@ def _details(folder: ResultFolder) -> dict[str, Any]:
         details = folder.load_details()
     except InputError:
         return {"flags": folder.load_params(path)} if path.exists() else {}
-    if not isinstance(details, dict) or not isinstance(details.get("flags"), dict):
+    if not isinstance(details, dict) or not isinstance(details.get("flags"), dict) or not _are_named(details):
         raise InputError(f"{folder.path}: not the parameters of a search")
     return details
+
+
+def _are_named(details: Mapping[str, Any]) -> bool:
+    """Whether libraries and files, where they are told, go by their names."""
+    libraries, files = details.get("libraries", {}), details.get("files", {})
+    return (
+        isinstance(libraries, dict)
+        and isinstance(files, dict)
+        and all(isinstance(one, dict) and {"path", "sha256"} <= one.keys() for one in files.values())
+    )
 
 
 def _steps(folder: ResultFolder) -> dict[int, list[Step]]:
@@ -150,6 +161,20 @@ def _steps(folder: ResultFolder) -> dict[int, list[Step]]:
     if content is None:
         return {}
     try:
-        return {int(one["rank"]): [content["steps"][at] for at in one["steps"]] for one in content["results"]}
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        steps = [_checked(step) for step in content["steps"]]
+        return {int(one["rank"]): [steps[at] for at in one["steps"]] for one in content["results"]}
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(f"{folder.path}: not the genealogy of a search ({type(error).__name__}: {error})") from error
+
+
+def _checked(step: Step) -> Step:
+    """The step; an error of some kind if it lacks what is told of it."""
+    Swap.from_state_dict(step["swap"])
+    if not all(isinstance(step[name], str) for name in ("child", "prefix")):
+        raise TypeError("a step without names")
+    if not all(isinstance(step[name], int | float) for name in ("iteration", "parent_score", "score")):
+        raise TypeError("a step without numbers")
+    for _, label in step["removed"]:
+        if not isinstance(label, str):
+            raise TypeError(f"{label!r} is no operation")
+    return step

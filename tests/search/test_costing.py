@@ -121,7 +121,7 @@ def test_an_input_that_cannot_be_measured_is_refused(source):
 def test_where_measured_costs_leave_nothing_the_summary_says_so(source):
     result = run(source, Profiler(fails="all"), epoch=1)
     assert not result.front
-    assert "12 scored as a whole in it none is better, with costs as measured inside of it" in summary(result)
+    assert "of the other 12, scored as a whole, none is better, with costs as measured inside of it" in summary(result)
 
 
 @pytest.mark.slow

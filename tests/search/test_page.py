@@ -35,7 +35,9 @@ from tests.search.conftest import TinyFactory
 from tests.search.test_feedback import Measured
 from tests.search.test_session import CONFIG
 
-BROWSERS = ("chromium", "chromium-browser", "chrome-headless-shell", "google-chrome", "chrome")
+BROWSERS = (
+    "chromium", "chromium-browser", "chrome-headless-shell", "chromium-headless-shell", "google-chrome", "chrome"
+)  # fmt: skip
 LINE = ["-model_path", "architectures/hiaml_best.pkl", "-model_family", "hiaml", "-predictor_type", "PSC_predictor"]
 LINE += ["-predictor_path", "saved_models/ensemble", "-input_h", "32", "-input_w", "32", "-input_c", "3"]
 
@@ -256,6 +258,8 @@ def test_drawings_that_have_no_room_lie_beside_the_page(folder, tmp_path, monkey
         ("history.csv", "a,b\n1\n", "lines are of different lengths"),
         ("history.csv", "hash,iteration,mflops,score\nx,1,many,2\n", "not the tables of a search"),
         ("params.json", "[]", "not the parameters of a search"),
+        ("params.json", '{"flags": {}, "libraries": 3}', "not the parameters of a search"),
+        ("params.json", '{"flags": {}, "files": {"a": 1}}', "not the parameters of a search"),
         ("train_result.json", '{"trained": [1]}', "not a training result"),
         ("genealogy.json", "{}", "not the genealogy of a search"),
     ],
@@ -269,6 +273,16 @@ def test_damaged_folders_are_told_in_one_line(folder, tmp_path, name, content, r
     with pytest.raises(InputError, match=reason) as error:
         report_anew([str(copy.path)], str(tmp_path), draws=False)
     assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["swap", "child", "score", "removed", "iteration"])
+def test_a_step_that_lacks_something_is_told_in_one_line(folder, tmp_path, key):
+    copy = ResultFolder(shutil.copytree(folder.path, tmp_path / "copy"))
+    content = copy.load_genealogy()
+    content["steps"][0][key] = None
+    copy.save_genealogy(content)
+    with pytest.raises(InputError, match="not the genealogy of a search"):
+        report_anew([str(copy.path)], str(tmp_path), draws=False)
 
 
 def test_searches_are_compared_on_one_page(folder, published, tmp_path):
