@@ -155,7 +155,7 @@ def frontier_table(result: SearchResult, rows: Sequence[Row]) -> str:
         *_measured_columns(rows),
         *_prediction_columns(found, result.scorer.accuracy_scale),
         *(cells for column, unit in units for cells in (_cost_cells(rows, column, unit), _change_cells(rows, column))),
-        ["parameters", *(f"{int(float(row['params'])):,}" for row in rows)],
+        *([] if "params" in dict(units.keys()) else [_cost_cells(rows, "params", "parameters")]),
         ["nodes", *(str(row["nodes"]) for row in rows)],
         ["iteration", *(str(row["iteration"]) for row in rows)],
         ["swaps", *(str(row["swaps"]) for row in rows)],
@@ -221,7 +221,8 @@ def _legend(found: Sequence[Individual]) -> list[str]:
 
 
 def _cost_cells(rows: Sequence[Row], column: str, unit: str) -> list[str]:
-    return [unit, *(f"{float(row[column]):.2f}" if row[column] else "-" for row in rows)]
+    form = ",.0f" if column == "params" else ".2f"
+    return [unit, *(format(float(row[column]), form) if row[column] else "-" for row in rows)]
 
 
 def _change_cells(rows: Sequence[Row], column: str) -> list[str]:
