@@ -226,7 +226,7 @@ def test_another_objective(source):
     assert params[1:] == sorted(params[1:], reverse=True)
     assert max(params[1:]) < params[0]
     table = frontier_table(found, rows).splitlines()
-    head = "rank predicted accuracy points MFLOPs change parameters change parameters nodes iteration swaps"
+    head = "rank predicted accuracy points MFLOPs change parameters change nodes iteration swaps"
     assert table[0].split() == head.split()
 
 
