@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from model_src.propagation.forward import PropagationError, forward_propagate
+from model_src.propagation.forward import PropagationError, forward_propagate, integer_strides
 from tests.propagation.cases import by_id, make_node, make_segment
 
 
@@ -133,3 +133,9 @@ def sum_of_two():
 def test_a_segment_that_cannot_take_the_sizes(segment, shapes, reason):
     with pytest.raises(PropagationError, match=reason):
         forward_propagate(segment, shapes)
+
+
+@pytest.mark.parametrize("strides", [(1, 0, 1, 1), (1, 1, 0, 1), (1, 1, -2, 1), (1, 1, 1.5, 1)])
+def test_strides_are_positive_integers_along_both_axes(strides):
+    with pytest.raises(PropagationError, match="are not positive integers"):
+        integer_strides(strides)

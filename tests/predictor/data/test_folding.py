@@ -66,6 +66,11 @@ def test_what_comes_after_a_node_tells_it_apart_where_messages_go_both_ways():
     assert [len(batch.steps[0].own) for batch in (along, both)] == [5, 6]
 
 
+def test_what_is_heard_and_what_is_told_are_not_the_same():
+    graphs = [chain_of("relu", "add", "output"), chain_of("output", "add", "relu")]
+    assert len(fold(pack_graphs(graphs), 1, is_bidirectional=True).steps[0].own) == 6
+
+
 def test_small_batches_keep_a_row_for_every_node(monkeypatch):
     graphs = [random_graph(np.random.default_rng(seed), 9) for seed in range(3)] * 2
     monkeypatch.setattr(folding, "MIN_NODES", 55)
