@@ -155,7 +155,7 @@ def frontier_table(result: SearchResult, rows: Sequence[Row]) -> str:
         *_measured_columns(rows),
         *_prediction_columns(found, result.scorer.accuracy_scale),
         *(cells for column, unit in units for cells in (_cost_cells(rows, column, unit), _change_cells(rows, column))),
-        *([] if "params" in dict(units.keys()) else [_cost_cells(rows, "params", "parameters")]),
+        *([] if "params" in {column for column, _ in units} else [_cost_cells(rows, "params", "parameters")]),
         ["nodes", *(str(row["nodes"]) for row in rows)],
         ["iteration", *(str(row["iteration"]) for row in rows)],
         ["swaps", *(str(row["swaps"]) for row in rows)],
