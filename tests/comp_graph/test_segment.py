@@ -69,6 +69,18 @@ def test_ports_are_connected_as_the_maps_say():
             assert {target for source, target in edges if source == "n1"} == {"mk"[outputs[1]]}
 
 
+def test_sources_are_in_the_order_of_the_nodes_whoever_reads_them():
+    nodes = [regular("i", "input", 1, 8, 4), conv("c", 8, 4, 4), conv("d", 8, 4, 8)]
+    nodes += [regular("r", "relu", 6, 8, 8), regular("t", "tanh", 15, 8, 4), regular("k", "concat", 11, 8, 4, c_out=12)]
+    cg = ComputeGraph.from_nodes("two", (1, 8, 8, 4), nodes, [(0, 1), (0, 2), (2, 3), (1, 4), (3, 5), (4, 5)])
+    position = {node.str_id: index for index, node in enumerate(cg.nodes)}
+    assert position["r"] < position["t"] and position["c"] < position["d"]
+    place = cut(cg, [position["r"], position["t"]])
+    assert place.sources == (position["c"], position["d"])
+    assert place.segment.inputs == ((1,), (0,))
+    assert place.segment.input_shapes == ((8, 8, 4), (8, 8, 8))
+
+
 def test_a_merge_left_with_one_input_disappears(tiny_graph):
     add = ComputeGraph.from_nodes("add", [(1, 8, 8, 8)], [regular("x", "add", 9, 8, 8)], [])
     child = replace_segment(tiny_graph, cut(tiny_graph, [2]), Segment(add, ((0,),), ((8, 8, 8),), (0,)), [0], [0], "n")

@@ -16,10 +16,10 @@ from model_src.search.children import Rating, Screened
 from model_src.search.config import SearchConfig, parse_drop
 from model_src.search.genealogy import genealogy, replay
 from model_src.search.mutator import most_promising
-from model_src.search.objectives import FLOPS, Goal, Window
+from model_src.search.objectives import FLOPS, PEAK_MEMORY, Goal, Window
 from model_src.search.pareto import crowding_distances, pareto_layers, points
 from model_src.search.report import frontier_table, history_rows, pareto_rows
-from model_src.search.rescoring import merit_of
+from model_src.search.rescoring import ByScore, Rescoring, merit_of
 from model_src.search.session import search
 from model_src.search.workers import Workers
 from tests.search.conftest import TinyEnsemble, TinyFactory
@@ -49,6 +49,7 @@ def test_layers_and_crowding():
     assert [layer.tolist() for layer in pareto_layers(values)] == [[0, 1, 2], [3]]
     assert crowding_distances(values[:3]).tolist() == [math.inf, math.inf, 2.0]
     assert pareto_layers(points([], [])) == []
+    assert crowding_distances(np.array([[1.0], [4.0], [0.0], [2.0]])).tolist() == [0.5, math.inf, math.inf, 0.75]
 
 
 def test_of_the_last_layer_those_come_first_that_are_far_from_the_others():
@@ -59,6 +60,47 @@ def test_of_the_last_layer_those_come_first_that_are_far_from_the_others():
     for most, expected in ((2, {0, 4}), (3, {0, 3, 4}), (4, {0, 2, 3, 4}), (5, set(range(5))), (6, set(range(6)))):
         kept = most_promising(found, Goal(0.0, (window,)), most)
         assert {found.index(one) for one in kept} == expected
+
+
+def by_the_book(parent, found, goal, known, most):
+    """Identities and screening scores of whom the second stage takes: all children are built before one is chosen."""
+    values = points([one.score for one in found], [goal.front_costs(one.costs) for one in found])
+    chosen, known = [], set(known)
+    for layer in pareto_layers(values):
+        best, place = {}, {}
+        for position in layer:
+            graph = found[position].swap.apply(parent.graph, "x")
+            identity, score = canonical_hash(graph), found[position].score
+            inside = all(w.contains(w.objective.measure(graph)) for w in goal.windows)
+            if inside and identity not in known and score > best.get(identity, -math.inf):
+                best[identity], place[identity] = score, position
+        names = sorted(best, key=lambda name: -best[name])
+        if len(names) > most - len(chosen):
+            distances = crowding_distances(values[[place[name] for name in names]])
+            far = dict(zip(names, distances.tolist(), strict=True))
+            names = sorted(names, key=lambda name: (-far[name], name))[: most - len(chosen)]
+        chosen += [(name, best[name]) for name in names]
+        known |= set(names)
+    return chosen
+
+
+@pytest.mark.parametrize("objective", [FLOPS, PEAK_MEMORY], ids=lambda one: one.name)
+def test_who_is_scored_as_a_whole(source, result, objective):
+    """Layers of the screening, the last by distance and hash; children that turn out too dear are none of them."""
+    windows = [Window(objective, objective.measure(source), 0, 20)]
+    if objective is not FLOPS:
+        windows.append(Window(FLOPS, FLOPS.measure(source), -math.inf, math.inf))
+    goal = Goal(-100.0, tuple(windows))
+    screened = TinyFactory()().screen(source, goal, 60, np.random.default_rng(0)).screened
+    parent = result.source
+    with Workers(TinyFactory(), 1) as workers:
+        for most in (1, 2, 3, 5, 20):
+            known = {parent.identity}
+            for _ in range(2):
+                expected = by_the_book(parent, screened, goal, known, most)
+                found = Rescoring(most, ByScore(0.0)).run([(parent, one) for one in screened], goal, 1, known, workers)
+                assert [(one.identity, one.prescreen_score) for one in found] == expected
+                assert known >= {name for name, _ in expected}
 
 
 def test_merit():
