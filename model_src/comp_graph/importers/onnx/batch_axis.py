@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-Shape = tuple[int, ...]
+Sizes = tuple[int, ...]
 
 
 class Place(NamedTuple):
@@ -15,16 +15,16 @@ class Place(NamedTuple):
 
 
 def place_after(
-    kind: str, attributes: Mapping[str, Any], before: Shape, place: Place, after: Shape, images: int
+    kind: str, attributes: Mapping[str, Any], before: Sizes, place: Place, after: Sizes, images: int
 ) -> Place:
     """Where the images of a result are.
 
     Args:
         kind: Type of the operation.
         attributes: Its attributes, with axes from 0 on.
-        before: Shape of an operand that has images.
+        before: Sizes of an operand that has images.
         place: Where they are there.
-        after: Shape of the result.
+        after: Sizes of the result.
         images: How many there are.
     """
     axis = place.axis
@@ -43,7 +43,7 @@ def place_after(
     return Place(max(axis, 0), place.major)
 
 
-def _reshaped(before: Shape, place: Place, after: Shape, images: int, written: Sequence[int]) -> Place:
+def _reshaped(before: Sizes, place: Place, after: Sizes, images: int, written: Sequence[int]) -> Place:
     """The axis in which numbers lie as far apart as the images did; of a single image the likeliest."""
     outer = prod(before[: place.axis]) * place.major
     starts = [prod(after[:axis]) for axis in range(len(after))]
