@@ -74,7 +74,8 @@ def test_sources_are_in_the_order_of_the_nodes_whoever_reads_them():
     nodes += [regular("r", "relu", 6, 8, 8), regular("t", "tanh", 15, 8, 4), regular("k", "concat", 11, 8, 4, c_out=12)]
     cg = ComputeGraph.from_nodes("two", (1, 8, 8, 4), nodes, [(0, 1), (0, 2), (2, 3), (1, 4), (3, 5), (4, 5)])
     position = {node.str_id: index for index, node in enumerate(cg.nodes)}
-    assert position["r"] < position["t"] and position["c"] < position["d"]
+    assert position["r"] < position["t"]
+    assert position["c"] < position["d"]
     place = cut(cg, [position["r"], position["t"]])
     assert place.sources == (position["c"], position["d"])
     assert place.segment.inputs == ((1,), (0,))
