@@ -54,6 +54,7 @@ class FlagParser(argparse.ArgumentParser):
 
     def __init__(self, description: str, usage: str | None = None, epilog: str | None = None):
         super().__init__(description=description, usage=usage, epilog=epilog, allow_abbrev=False, formatter_class=_Help)
+        self._file_of: dict[str, str] = {}  # flags that a configuration file gives -> the file
         self.add_argument("-config", metavar="FILE", default=argparse.SUPPRESS, help="YAML or JSON file with flags")
         version = f"AutoGO {model_src.__version__}"
         self.add_argument("-version", action="version", version=version, help="show the version")
@@ -79,7 +80,10 @@ class FlagParser(argparse.ArgumentParser):
             return words
         from model_src.config_file import read_flags
 
-        return [*flag_words(read_flags(given.config, self._option_string_actions)), *rest]
+        flags = read_flags(given.config, self._option_string_actions)
+        on_top = {word.partition("=")[0] for word in rest}
+        self._file_of = {f"-{name}": given.config for name in flags if f"-{name}" not in on_top}
+        return [*flag_words(flags), *rest]
 
     def _single_dash(self, argument: str) -> str:
         name, equals, value = argument.partition("=")
@@ -93,7 +97,8 @@ class FlagParser(argparse.ArgumentParser):
         Raises:
             InputError: Always.
         """
-        raise InputError(f"{message} (see {self.prog} -h)")
+        file = self._file_of.get(message.removeprefix("argument ").partition(":")[0])
+        raise InputError(f"{f'{file}: ' if file else ''}{message} (see {self.prog} -h)")
 
 
 def flag_words(flags: Mapping[str, Any]) -> Iterator[str]:

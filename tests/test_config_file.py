@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -87,6 +88,9 @@ def test_files_that_are_none_are_refused(parser, tmp_path):
         parser.parse_args(["-config"])
 
 
-def test_a_bad_value_names_its_flag(parser, tmp_path):
-    with pytest.raises(InputError, match="-top_k: must be at least 1, got 0"):
-        parser.parse_args(["-config", written(tmp_path, "top_k: 0")])
+def test_a_bad_value_names_its_flag_and_the_file_that_it_stands_in(parser, tmp_path):
+    path, reason = written(tmp_path, "top_k: 0\n"), "argument -top_k: must be at least 1, got 0"
+    with pytest.raises(InputError, match=re.escape(f"{path}: {reason}")):
+        parser.parse_args(["-config", path])
+    with pytest.raises(InputError, match=f"^{reason}"):  # given on top, so it is not the file's
+        parser.parse_args(["-config", path, "--top-k=0"])
