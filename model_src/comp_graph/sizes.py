@@ -54,7 +54,7 @@ def window_of(node: "Node") -> Window:
     dilation = (rate, rate) if rate else (metadata.get("dilations") or (1, 1, 1, 1))[1:3]
     window = Window(kernel, (node.strides or (1, 1, 1, 1))[1:3], dilation, node.padding == "same", _explicit(node))
     for name, pair in zip(("kernel", "stride", "dilation"), window[:3], strict=True):
-        if len(pair) != 2 or any(not isinstance(size, int) or size < 1 for size in pair):
+        if len(pair) != 2 or any(type(size) is not int or size < 1 for size in pair):
             raise node.error(f"its {name} {tuple(pair)} is not two positive whole numbers")
     return window
 
@@ -115,9 +115,13 @@ def one_pixel(node: "Node", h: int, w: int) -> Size:
 
 
 def padded(node: "Node", h: int, w: int) -> Size:
-    """(H, W) of an h x w map with a node's pixels around it."""
-    metadata = node.metadata or {}
-    return h + sum(metadata.get("pad_h", ())), w + sum(metadata.get("pad_w", ()))
+    """(H, W) of an h x w map with a node's pixels around it.
+
+    Raises:
+        ValueError: They are not given as two pairs of whole numbers.
+    """
+    rows, columns = pairs_of(node, "pad_h", "pad_w")
+    return h + sum(rows), w + sum(columns)
 
 
 def sliced(node: "Node", h: int, w: int) -> Size:

@@ -58,7 +58,10 @@ def validate(graph: ComputeGraph, fresh: Iterable[int] | None = None) -> None:
     for node, before, behind in zip(graph.nodes, graph.predecessors, graph.successors, strict=True):
         if not (before or behind) and graph.n_nodes > 1:
             raise node.error("it is connected to nothing")
-    _ = graph.input_index, graph.output_index  # raises unless there is one of each
+    _ = graph.output_index  # raises unless there is one; likewise below
+    first = graph.nodes[graph.input_index]
+    if first.in_shape != shape[1:]:
+        raise first.error(f"it takes {_shown(first.in_shape)}, the graph's input shape is {_shown(shape)}")
     _check_edges(graph, is_whole=True)
 
 

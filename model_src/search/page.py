@@ -79,7 +79,8 @@ def _summary(search: StoredSearch, view: View) -> list[str]:
     if search.turns:
         n_scored = sum(one.n_scored for turn in search.turns for one in turn.mutations)
         seconds = search.turns[-1].seconds
-        told.append(f"{n_scored:,} networks were scored in {len(search.turns)} iterations, which took {seconds:,.0f} s.")
+        iterations = f"{len(search.turns)} iterations, which took {seconds:,.0f} s"
+        told.append(f"{n_scored:,} networks were scored in {iterations}.")
     measured_by = search.details.get("measured_by")
     if isinstance(measured_by, dict):
         told += [f"{column}, where it is known, was measured by {setting}." for column, setting in measured_by.items()]
