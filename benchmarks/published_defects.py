@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from model_src.comp_graph.graph_ops import canonical_hash, induced_subgraph, prune_merges
-from model_src.comp_graph.segment import Cut, Segment, replace_segment
+from model_src.comp_graph.segment import Cut, Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.propagation import problem
 from model_src.propagation.forward import forward_propagate
@@ -156,8 +156,8 @@ class RenumberedIds:
             candidate.place.segment.__dict__["identity"] = ""
         return found
 
-    def build(self, *args):
-        child = super().build(*args)
+    def child(self, *args):
+        child = super().child(*args)
         self._count += 1
         return replace(child, identity=f"{child.identity} {self._count}")
 
@@ -195,18 +195,17 @@ class PortsByEdge:
         swap = super().resolve(*args)
         return swap and EdgeSwap(**vars(swap))
 
-    def build(self, candidate, swap, *rest):
-        child = super().build(candidate, swap, *rest)
+    def child(self, offspring, candidate, swap, *rest):
+        child = super().child(offspring, candidate, swap, *rest)
         return replace(child, costs=(FLOPS.measure(swap.apply(candidate.parent, "new")),))
 
 
 class EdgeSwap(Swap):
     """A swap whose ports are edges."""
 
-    def apply(self, parent: ComputeGraph, prefix: str, place: Cut | None = None) -> ComputeGraph:
-        """The network with the segment replaced."""
-        place = place or cut_by_edges(parent, self.indices)
-        return replace_segment(parent, place, self.segment, self.input_map, self.output_map, prefix)
+    def place_in(self, parent: ComputeGraph) -> Cut:
+        """What is taken out of a network."""
+        return cut_by_edges(parent, self.indices)
 
 
 def cut_by_edges(cg: ComputeGraph, indices: Sequence[int]) -> Cut:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from model_src.files import InputError
-from model_src.processes import MAX_ATTEMPTS, Task, TaskError, TaskPool, local
+from model_src.processes import MAX_ATTEMPTS, Parcel, Task, TaskError, TaskPool, local
 from tests.children import lives, wait_for, workers
 from tests.tasks import (
     PATIENCE,
@@ -262,3 +262,15 @@ def test_ctrl_c_ends_all_without_noise(parent):
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=PATIENCE) == ("[]\n", "")
     assert not any(map(lives, children))
+
+
+def test_a_parcel_is_packed_once_and_stays_packed_until_its_value_is_asked_for():
+    parcel = Parcel([1, 2])
+    arrived = pickle.loads(pickle.dumps(parcel))
+    assert parcel.is_open
+    assert not arrived.is_open
+    assert arrived.packed == parcel.packed
+    assert pickle.dumps(arrived) == pickle.dumps(parcel)
+    assert not arrived.is_open
+    assert arrived.value == [1, 2]
+    assert arrived.is_open

@@ -44,12 +44,17 @@ def canonical_hash(cg: ComputeGraph) -> str:
     """
     order = topological_order(cg)
     colours = [node.digest for node in cg.nodes]
-    _mix_in(colours, order, cg.predecessors)
-    _mix_in(colours, reversed(order), cg.successors)
+    mix_in(colours, order, cg.predecessors)
+    mix_in(colours, reversed(order), cg.successors)
+    return hash_of_colours(colours)
+
+
+def hash_of_colours(colours: Iterable[bytes]) -> str:
+    """32 hexadecimal digits that say which colours a graph has, and how often."""
     return blake2b(b"".join(sorted(colours)), digest_size=16).hexdigest()
 
 
-def _mix_in(colours: list[bytes], order: Iterable[int], neighbours: Sequence[Sequence[int]]) -> None:
+def mix_in(colours: list[bytes], order: Iterable[int], neighbours: Sequence[Sequence[int]]) -> None:
     """Give every node, one after the other, the hash of its colour and its neighbours' sorted colours."""
     empty = blake2b(digest_size=16)
     for index in order:

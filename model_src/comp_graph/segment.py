@@ -1,7 +1,7 @@
 """A part of a network, seen as a function from input tensors to output tensors."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from model_src.comp_graph.graph_ops import canonical_hash, induced_subgraph, prune_merges
@@ -28,6 +28,9 @@ class Segment:
     input_shapes: tuple[Shape, ...]
     outputs: tuple[int, ...]
     text: str = ""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # what is worked out stays here
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:

@@ -5,6 +5,7 @@ once per process by a picklable factory, and is its first argument.
 """
 
 from model_src.processes.backend import LOCAL, Backend, add_backend_flags, backend_of
+from model_src.processes.parcel import Parcel
 from model_src.processes.pool import TaskPool
 from model_src.processes.tasks import MAX_ATTEMPTS, Outcome, Task, TaskError
 
@@ -13,6 +14,7 @@ __all__ = [
     "MAX_ATTEMPTS",
     "Backend",
     "Outcome",
+    "Parcel",
     "Task",
     "TaskError",
     "TaskPool",

@@ -10,6 +10,7 @@ import numpy as np
 from model_src.comp_graph.segment import Cut, Segment, cut, replace_segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.validate import validate_edges, validate_node
+from model_src.processes import Parcel
 from model_src.propagation.milp import Statistics
 
 
@@ -24,8 +25,12 @@ class Swap:
 
     def apply(self, parent: ComputeGraph, prefix: str, place: Cut | None = None) -> ComputeGraph:
         """The network with the segment replaced; ids of new nodes begin with `prefix`, `place` is known or cut anew."""
-        place = place or cut(parent, self.indices)
+        place = place or self.place_in(parent)
         return replace_segment(parent, place, self.segment, self.input_map, self.output_map, prefix)
+
+    def place_in(self, parent: ComputeGraph) -> Cut:
+        """What is taken out of a network."""
+        return cut(parent, self.indices)
 
     def state_dict(self) -> dict[str, Any]:
         """The swap as JSON data."""
@@ -107,12 +112,12 @@ class Screened:
     """A swap whose network is not built yet.
 
     Attributes:
-        swap: The swap.
+        swap: The swap; few of them are asked for.
         score: The prediction of its own split.
         costs: One per window of the goal, in the units of the objectives; None where only the built network tells.
     """
 
-    swap: Swap
+    swap: Parcel[Swap]
     score: float
     costs: tuple[float | None, ...]
 

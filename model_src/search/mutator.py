@@ -1,13 +1,15 @@
 """Mutate one network: pick segments, find others that fit, score the swaps."""
 
 import math
+import pickle
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from model_src.comp_graph.graph_ops import canonical_hash, topological_order
+from model_src.comp_graph.graph_ops import topological_order
 from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 from model_src.encoder.network_encoder import NetworkEncoder
@@ -15,12 +17,15 @@ from model_src.encoder.segment_db import SegmentDatabase
 from model_src.encoder.segmentation import segment, segment_with_text
 from model_src.encoder.tokenizer import Tokenizer
 from model_src.files import InputError
+from model_src.processes import Parcel
 from model_src.propagation.milp import Propagator, Statistics
 from model_src.search.candidates import Candidate, allowed_ops, find_candidates, select_candidates
 from model_src.search.children import Child, Mutation, Rating, Screened, Swap
 from model_src.search.objectives import Goal, SwapCosts
-from model_src.search.pareto import crowding_distances, pareto_layers, points
+from model_src.search.offspring import Offspring, most_promising
 from model_src.search.predictors import NetworkScorer, Predictor
+
+MAX_UNPACKED = 50  # networks that came from elsewhere and are kept: the parents of some iterations
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Mutator:
         self._by_arity: dict[tuple[int, int], tuple[Segment, ...]] = {}
         self._parts: WeakKeyDictionary[Segment, ComputeGraph] = WeakKeyDictionary()
         self._parent: ComputeGraph | None = None  # the last one; all these parts are under its normalisers
+        self._unpacked = lru_cache(MAX_UNPACKED)(pickle.loads)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Mutator, self._made_of  # without what it keeps
@@ -107,12 +113,13 @@ class Mutator:
     def mutate(self, cg: ComputeGraph, goal: Goal, rng: np.random.Generator) -> Mutation:
         """Score swaps of up to `max_candidate_per_iter` segments with up to `max_target_per_iter` targets each."""
         accepted, n_scored, n_outside = [], 0, 0
+        offspring = Offspring(cg, goal)
         for candidate, swap, score, costs_of in self._scored_swaps(cg, goal, rng):
             n_scored += 1
             if score <= goal.least:  # most end here, before the network is built
                 continue
             if goal.contains(known := costs_of(swap.segment)):
-                accepted.append(self.build(candidate, swap, score, known, goal))
+                accepted.append(self.child(offspring, candidate, swap, score, known))
             else:
                 n_outside += 1
         kept = [child for child in accepted if goal.accepts(child.score, child.costs)]
@@ -125,7 +132,7 @@ class Mutator:
         for _, swap, score, costs_of in self._scored_swaps(cg, goal, rng):
             n_scored += 1
             if goal.contains(known := costs_of(swap.segment)):
-                found.append(Screened(swap, score, known))
+                found.append(Screened(Parcel(swap), score, known))
         kept = most_promising(found, goal, most)
         return Mutation([], kept, n_scored, n_scored - len(found), self._propagator.statistics)
 
@@ -164,12 +171,17 @@ class Mutator:
             )
         ]
 
-    def build(self, candidate: Candidate, swap: Swap, score: float, known: Sequence[float | None], goal: Goal) -> Child:
-        """Build the network of a swap for its hash, and for the costs that are not known without it."""
-        parent = candidate.parent
-        child = swap.apply(parent, "new", candidate.place)
-        costs = goal.costs_of(child, known, swap.bypasses_merges(parent, child))
-        return Child(swap, canonical_hash(child), score, costs)
+    def unpacked(self, parcel: Parcel[ComputeGraph]) -> ComputeGraph:
+        """The network in a parcel; those that came last, and what is known of their nodes, are kept."""
+        network: ComputeGraph = parcel.value if parcel.is_open else self._unpacked(parcel.packed)
+        return network
+
+    def child(
+        self, offspring: Offspring, candidate: Candidate, swap: Swap, score: float, known: Sequence[float | None]
+    ) -> Child:
+        """The child of a swap; `known` are its costs, as far as they are known before it is built."""
+        identity, costs = offspring.traits(swap, known, candidate.place)
+        return Child(swap, identity, score, costs)
 
     def swaps(self, candidate: Candidate, rng: np.random.Generator) -> list[Swap]:
         """Targets of one candidate: segments of its very shapes, then segments of its arity made to fit."""
@@ -277,17 +289,6 @@ class Mutator:
             same = part.normalisers == parent.normalisers
             self._parts[target] = part if same else part.with_normalisers(parent.normalisers)
         return self._parts[target]
-
-
-def most_promising(found: Sequence[Screened], goal: Goal, most: int) -> list[Screened]:
-    """Whole Pareto layers over score and costs, the last one by crowding distance; at most `most` swaps."""
-    values = points([one.score for one in found], [goal.front_costs(one.costs) for one in found])
-    kept: list[int] = []
-    for layer in pareto_layers(values):
-        if len(kept) + len(layer) > most:
-            layer = layer[np.argsort(-crowding_distances(values[layer]), kind="stable")]
-        kept += layer[: most - len(kept)].tolist()
-    return [found[position] for position in kept]
 
 
 def _pair(wanted: Sequence[Shape], offered: Sequence[Shape], rng: np.random.Generator) -> tuple[int, ...]:

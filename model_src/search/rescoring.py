@@ -12,10 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from model_src.comp_graph.graph_ops import canonical_hash
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.search.children import Rating, Screened
 from model_src.search.objectives import Goal
+from model_src.search.offspring import Offspring
 from model_src.search.pareto import Individual, Origin, crowding_distances, pareto_layers, points
 from model_src.search.workers import Workers
 
@@ -44,19 +43,18 @@ class ByScore:
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
-    """A screened child whose network is built; costs as for `Child`."""
+class Chosen:
+    """A screened child that is to be scored as a whole; costs as for `Child`."""
 
     parent: Individual
     screened: Screened
     prefix: str
-    graph: ComputeGraph
     identity: str
     costs: tuple[float, ...]
 
 
 class Rescoring:
-    """Builds and scores the most promising children of an iteration; none is scored twice in a search.
+    """Scores the most promising children of an iteration; none is scored twice in a search.
 
     Args:
         most: Networks scored per iteration.
@@ -85,27 +83,31 @@ class Rescoring:
             workers: Where networks are scored.
         """
         chosen = self._choose(found, goal, iteration, known)
-        ratings = workers.rate([one.graph for one in chosen], self.embed)
+        ratings = workers.rate_children([(one.parent.graph, one.screened.swap) for one in chosen], self.embed)
         return [self._individual(*pair, goal, iteration) for pair in zip(chosen, ratings, strict=True)]
 
     def _choose(
         self, found: Sequence[tuple[Individual, Screened]], goal: Goal, iteration: int, known: set[str]
-    ) -> list[Built]:
+    ) -> list[Chosen]:
         """Whole Pareto layers of the screening, the last one by crowding distance, ties by hash."""
         values = points([one.score for _, one in found], [goal.front_costs(one.costs) for _, one in found])
-        chosen: list[Built] = []
+        chosen: list[Chosen] = []
+        offspring: dict[Individual, Offspring] = {}
         for layer in pareto_layers(values):
             best_first = layer[np.argsort(values[layer, 0], kind="stable")]
-            built: dict[str, tuple[int, Built]] = {}
+            fresh: dict[str, tuple[int, Chosen]] = {}
             for position in best_first.tolist():
                 parent, screened = found[position]
-                one = _build(parent, screened, goal, f"{iteration}.{len(known) + len(built)}.")
-                if one.identity not in known and one.identity not in built and goal.contains(one.costs):
-                    built[one.identity] = (position, one)
+                if parent not in offspring:
+                    offspring[parent] = Offspring(parent.graph, goal)
+                identity, costs = offspring[parent].traits(screened.swap.value, screened.costs)
+                if identity not in known and identity not in fresh and goal.contains(costs):
+                    prefix = f"{iteration}.{len(known) + len(fresh)}."
+                    fresh[identity] = position, Chosen(parent, screened, prefix, identity, costs)
             room = self._most - len(chosen)
-            kept = [one for _, one in built.values()]
+            kept = [one for _, one in fresh.values()]
             if len(kept) > room:
-                distances = crowding_distances(values[[position for position, _ in built.values()]])
+                distances = crowding_distances(values[[position for position, _ in fresh.values()]])
                 order = sorted(range(len(kept)), key=lambda i: (-distances[i], kept[i].identity))
                 kept = [kept[i] for i in order[:room]]
             chosen += kept
@@ -114,10 +116,11 @@ class Rescoring:
                 break
         return chosen
 
-    def _individual(self, one: Built, rating: Rating, goal: Goal, iteration: int) -> Individual:
+    def _individual(self, one: Chosen, rating: Rating, goal: Goal, iteration: int) -> Individual:
         mflops = one.costs[goal.flops]
+        origin = Origin(one.parent, one.screened.swap.value, one.prefix)
         return Individual(
-            lambda: one.graph,
+            lambda: origin.swap.apply(origin.parent.graph, origin.prefix),
             one.identity,
             rating.score,
             self.ranking(rating, mflops, one.parent.n_swaps + 1),
@@ -125,14 +128,7 @@ class Rescoring:
             mflops,
             iteration,
             one.screened.score,
-            Origin(one.parent, one.screened.swap, one.prefix),
+            origin,
             rating,
             goal.estimates,
         )
-
-
-def _build(parent: Individual, screened: Screened, goal: Goal, prefix: str) -> Built:
-    swap = screened.swap
-    graph = swap.apply(parent.graph, prefix)
-    costs = goal.costs_of(graph, screened.costs, swap.bypasses_merges(parent.graph, graph))
-    return Built(parent, screened, prefix, graph, canonical_hash(graph), costs)

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Protocol
 
+import numpy as np
+
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.processes import LOCAL, Backend, Task, TaskPool
+from model_src.processes import LOCAL, Backend, Parcel, Task, TaskPool
 from model_src.runtime import random_stream
-from model_src.search.children import Mutation, Rating
-from model_src.search.mutator import Mutator
+from model_src.search.children import Mutation, Rating, Swap
+from model_src.search.mutator import MAX_UNPACKED, Mutator
 from model_src.search.objectives import Goal
 from model_src.search.reach import Reach, reach
 
@@ -45,16 +49,22 @@ def _reach(mutator: Mutator, cg: ComputeGraph, goal: Goal, seed: tuple[int, ...]
     return reach(mutator, cg, goal, random_stream(*seed))
 
 
-def _mutate(mutator: Mutator, cg: ComputeGraph, goal: Goal, seed: tuple[int, ...]) -> Mutation:
-    return mutator.mutate(cg, goal, random_stream(*seed))
+def _mutate(mutator: Mutator, cg: Parcel[ComputeGraph], goal: Goal, seed: tuple[int, ...]) -> Mutation:
+    return mutator.mutate(mutator.unpacked(cg), goal, random_stream(*seed))
 
 
-def _screen(mutator: Mutator, cg: ComputeGraph, goal: Goal, most: int, seed: tuple[int, ...]) -> Mutation:
-    return mutator.screen(cg, goal, most, random_stream(*seed))
+def _screen(mutator: Mutator, cg: Parcel[ComputeGraph], goal: Goal, most: int, seed: tuple[int, ...]) -> Mutation:
+    return mutator.screen(mutator.unpacked(cg), goal, most, random_stream(*seed))
 
 
 def _rate(mutator: Mutator, graphs: list[ComputeGraph], embed: bool) -> list[Rating]:
     return mutator.rate(graphs, embed)
+
+
+def _rate_children(
+    mutator: Mutator, parents: list[Parcel[ComputeGraph]], swaps: list[tuple[int, Parcel[Swap]]], embed: bool
+) -> list[Rating]:
+    return mutator.rate([swap.value.apply(mutator.unpacked(parents[number]), "new") for number, swap in swaps], embed)
 
 
 def _scorer(mutator: Mutator) -> Scorer:
@@ -84,6 +94,7 @@ class Workers:
         device: str | None = "cpu",
     ):
         self._pool, self._timeout = TaskPool(factory, n_jobs, True, backend, device), timeout
+        self._parcel = lru_cache(MAX_UNPACKED)(Parcel[ComputeGraph])
 
     def __enter__(self) -> "Workers":
         return self
@@ -107,7 +118,7 @@ class Workers:
     def mutate(self, graphs: Iterable[ComputeGraph], goal: Goal, seed: tuple[int, ...]) -> Iterator[Mutation]:
         """Mutate every network, yielding the results in the order of the networks."""
         return self._run(
-            Task(f"mutations of {cg.name}", _mutate, (cg, goal, (*seed, position)))
+            Task(f"mutations of {cg.name}", _mutate, (self._parcel(cg), goal, (*seed, position)))
             for position, cg in enumerate(graphs)
         )
 
@@ -116,7 +127,7 @@ class Workers:
     ) -> Iterator[Mutation]:
         """Screen the children of every network (see `Mutator.screen`), in the order of the networks."""
         return self._run(
-            Task(f"mutations of {cg.name}", _screen, (cg, goal, most, (*seed, position)))
+            Task(f"mutations of {cg.name}", _screen, (self._parcel(cg), goal, most, (*seed, position)))
             for position, cg in enumerate(graphs)
         )
 
@@ -127,6 +138,26 @@ class Workers:
             for start in range(0, len(graphs), RATED_AT_ONCE)
         )
         return [rating for ratings in self._run(tasks) for rating in ratings]
+
+    def rate_children(self, children: Sequence[tuple[ComputeGraph, Parcel[Swap]]], embed: bool = False) -> list[Rating]:
+        """Score children, which are built where they are scored, as `rate` does; siblings together.
+
+        Args:
+            children: Parents and what was swapped in them.
+            embed: See `Mutator.rate`.
+        """
+        parents = list(dict.fromkeys(parent for parent, _ in children))
+        numbers = [parents.index(parent) for parent, _ in children]
+        order = np.argsort(numbers, kind="stable").tolist()
+        chunks = [order[start : start + RATED_AT_ONCE] for start in range(0, len(order), RATED_AT_ONCE)]
+        tasks = []
+        for chunk in chunks:
+            first, last = numbers[chunk[0]], numbers[chunk[-1]] + 1
+            own = [self._parcel(parent) for parent in parents[first:last]]
+            swaps = [(numbers[position] - first, children[position][1]) for position in chunk]
+            tasks.append(Task("scores of networks", _rate_children, (own, swaps, embed)))
+        ratings = [rating for found in self._run(tasks) for rating in found]
+        return [rating for _, rating in sorted(zip(order, ratings, strict=True), key=itemgetter(0))]
 
     def scorer(self) -> Scorer:
         """What the predictors are."""

@@ -15,8 +15,8 @@ from model_src.files import InputError
 from model_src.search.children import Rating, Screened
 from model_src.search.config import SearchConfig, parse_drop
 from model_src.search.genealogy import genealogy, replay
-from model_src.search.mutator import most_promising
 from model_src.search.objectives import FLOPS, PEAK_MEMORY, Goal, Window
+from model_src.search.offspring import most_promising
 from model_src.search.pareto import crowding_distances, pareto_layers, points
 from model_src.search.report import frontier_table, history_rows, pareto_rows
 from model_src.search.rescoring import ByScore, Rescoring, merit_of
@@ -69,7 +69,7 @@ def by_the_book(parent, found, goal, known, most):
     for layer in pareto_layers(values):
         best, place = {}, {}
         for position in layer:
-            graph = found[position].swap.apply(parent.graph, "x")
+            graph = found[position].swap.value.apply(parent.graph, "x")
             identity, score = canonical_hash(graph), found[position].score
             inside = all(w.contains(w.objective.measure(graph)) for w in goal.windows)
             if inside and identity not in known and score > best.get(identity, -math.inf):
