@@ -1,7 +1,8 @@
 """Select the splits of a family that the PSC predictor learns from: for every segment, some networks that have it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import constants
@@ -48,15 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse_args(argv)
     import numpy as np
 
-    from model_src.predictor.data.psc_cache import sample_splits
-    from model_src.predictor.data.psc_files import cache_path, load_splits
+    from model_src.predictor.data.psc_cache import selections
+    from model_src.predictor.data.psc_files import cache_path, is_in_parts, iter_splits, place_for_splits, save_splits
 
     path = config.cache or cache_path(config.cache_dir, config.family, config.vocabulary)
-    output = cache_path(config.cache_dir, config.family, config.vocabulary, config.num_samples)
-    check_writable(output)
-    cache = load_splits(path, config.family, config.vocabulary)
-    selected = sample_splits(cache, config.num_samples, np.random.default_rng(config.seed))
-    selected.save(output)
+    in_parts = is_in_parts(path)
+    file = cache_path(config.cache_dir, config.family, config.vocabulary, config.num_samples)
+    output, last = place_for_splits(file, in_parts)
+    check_writable(last)
+    parts = partial(iter_splits, path, config.family, config.vocabulary)
+    selected = selections(parts(), config.num_samples, np.random.default_rng(config.seed))
+    save_splits(output, in_parts, (replace(part, selected=own) for part, own in zip(parts(), selected, strict=True)))
     tell_written(output)
     return 0
 

@@ -43,7 +43,7 @@ def parse_args(argv: Sequence[str] | None) -> Config:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     config = parse_args(argv)
-    from model_src.family_data import load_measured
+    from model_src.family_data import iter_measured, sharded
     from model_src.predictor.data.examples import network_examples
     from model_src.predictor.models import build_model
     from model_src.predictor.training.experiment import run_experiment
@@ -51,8 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = config.experiment
     build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
     check_writable(run.saved_models_dir / config.run_name(0), run.logs_dir / config.run_name(0))
-    networks = {family: load_measured(family, config.data_dir) for family in config.families}
-    examples = network_examples(networks, run.model.map_size)
+    networks = {family: iter_measured(family, config.data_dir) for family in config.families}
+    is_large = any(sharded(family, config.data_dir) for family in config.families)
+    examples = network_examples(networks, run.model.map_size, is_large)
     names = examples.split_names(run.dev_ratio, run.test_ratio, run.split_seed)
     run_experiment(PREDICTOR_TYPE, examples, names, run, config.run_name)
     return 0

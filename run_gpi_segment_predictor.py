@@ -54,15 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     config = parse_args(argv)
     from model_src.predictor.data.examples import split_examples
-    from model_src.predictor.data.psc_files import load_selected
+    from model_src.predictor.data.psc_files import is_in_parts, iter_selected, selected_paths
     from model_src.predictor.models import build_model
     from model_src.predictor.training.experiment import run_experiment
 
     run = config.experiment
     build_model(PREDICTOR_TYPE, run.model)  # refuses what it cannot build before the data is read
     check_writable(run.saved_models_dir / config.run_name(0), run.logs_dir / config.run_name(0))
-    caches = load_selected(config.cache_dir, config.num_samples, config.vocabulary)
-    examples = split_examples(caches, run.model.num_layers, run.model.map_size)
+    selected = config.cache_dir, config.num_samples, config.vocabulary
+    is_large = any(map(is_in_parts, selected_paths(*selected).values()))
+    examples = split_examples(iter_selected(*selected), run.model.num_layers, run.model.map_size, is_large)
     names = examples.split_names(run.dev_ratio, run.test_ratio, run.split_seed)
     run_experiment(PREDICTOR_TYPE, examples, names, run, config.run_name)
     return 0

@@ -54,14 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     config = parse_args(argv)
     from model_src.encoder.tokenizer import load_vocabulary
-    from model_src.family_data import cache_files
+    from model_src.family_data import cache_files, sharded
     from model_src.kept import KeptJob
-    from model_src.predictor.data.psc_files import cache_path
+    from model_src.predictor.data.psc_files import cache_path, place_for_splits, save_splits
     from model_src.predictor.data.psc_parts import cut_family
     from model_src.processes import TaskPool
 
-    path = cache_path(config.cache_dir, config.family, config.vocabulary)
-    check_writable(path)
+    in_parts = sharded(config.family, config.data_dir) is not None
+    path, last = place_for_splits(cache_path(config.cache_dir, config.family, config.vocabulary), in_parts)
+    check_writable(last)
     files = config.vocabulary.files(config.vocabulary_dir)
     paths = shipped_path(files.encoder), shipped_path(files.model)
     vocabulary = load_vocabulary(*paths, config.vocabulary.command)
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = KeptJob(path, {"data_family": config.family}, read)
     pool = TaskPool(partial(tuple, vocabulary), config.n_jobs, True, config.backend)
     with job, pool:
-        cut_family(config.family, config.data_dir, vocabulary, job, pool).save(path)
+        save_splits(path, in_parts, cut_family(config.family, config.data_dir, vocabulary, job, pool))
     tell_written(path)
     return 0
 

@@ -29,7 +29,7 @@ from model_src.family_data.reading import family_path, iter_family  # noqa: E402
 from model_src.predictor.calibration import Calibration  # noqa: E402
 from model_src.predictor.checkpoint import ALL_FAMILIES  # noqa: E402
 from model_src.predictor.data.psc_cache import PscCache  # noqa: E402
-from model_src.predictor.data.psc_files import load_selected  # noqa: E402
+from model_src.predictor.data.psc_files import iter_selected  # noqa: E402
 from model_src.predictor.ensemble import Ensemble, load_ensemble  # noqa: E402
 from model_src.predictor.training.calibration import fit_deviation, within  # noqa: E402
 from model_src.predictor.training.metrics import ranking_metrics  # noqa: E402
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     encoder, tokenizer = NetworkEncoder.load(files.encoder), Tokenizer.load(files.model)
     dev, more, test, trained_on = {}, {}, {}, []
     for family in parse_families(args.data_families):
-        (cache,) = load_selected(args.cache_dir, {family: "all"}, vocabulary)
+        (cache,) = iter_selected(args.cache_dir, {family: "all"}, vocabulary)
         names = split_names([network.name for network in cache.networks], 0.1, 0.1, args.split_seed)
         dev[family], test[family] = (scored(ensemble, cache, names[side]) for side in ("dev", "test"))
         if args.more_data_dir and family_path(family, args.more_data_dir).exists():

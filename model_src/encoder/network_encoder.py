@@ -1,7 +1,7 @@
 """A network as text: every node becomes a label, every label one character."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -73,6 +73,18 @@ class NetworkEncoder:
                     raise InputError(f"the encoder's {len(self.pool)} characters are used up; use a coarser encoding")
                 self.op2vocab[label] = self.pool[len(self.op2vocab)]
         return "".join([self.op2vocab[label] for label in labels])
+
+    def in_order_of(self, texts: Sequence[str]) -> tuple["NetworkEncoder", list[str]]:
+        """The encoder that would have learnt these texts in this order, and they as it writes them.
+
+        Args:
+            texts: All that this one has learnt from.
+        """
+        labels, met = self.vocab2op, dict.fromkeys(character for text in texts for character in text)
+        other = dict(zip(met, self.pool, strict=False))
+        table = str.maketrans(other)
+        learnt = {labels[character]: own for character, own in other.items()}
+        return replace(self, op2vocab=learnt), [text.translate(table) for text in texts]
 
     def token_labels(self, graph: "Graph", order: Iterable[NodeId] | None = None) -> list[str]:
         """Describe nodes by operation, feature and direct neighbours: `conv2d,3,in,input,,out,fusedbatchnorm,`."""

@@ -2,9 +2,10 @@
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,9 +146,34 @@ def learn_vocabulary(
         InputError: There are more labels than characters, or the texts do not allow this vocabulary size.
     """
     encoder = NetworkEncoder(tuple(families), encoding)
-    lines = tuple(f"<s>{encoder.learn(graph)}</s>" for graph in graphs)
-    if not lines:
-        raise InputError(f"no network of {', '.join(families)} to learn a vocabulary from")
+    return _trained(encoder, [encoder.learn(graph) for graph in graphs], vocab_size)
+
+
+def learn_ranked(
+    families: Mapping[str, Iterable[tuple[ComputeGraph, float]]], encoding: str, vocab_size: int
+) -> Vocabulary:
+    """The vocabulary that `learn_vocabulary` learns from families, one after the other, when each has its best first.
+
+    Args:
+        families: Name -> networks in any order, which are read once, with their ranks: higher ones are better.
+        encoding: See `learn_vocabulary`.
+        vocab_size: See `learn_vocabulary`.
+
+    Raises:
+        InputError: See `learn_vocabulary`.
+    """
+    met, texts = NetworkEncoder(tuple(families), encoding), list[str]()
+    for networks in families.values():
+        ranked = [(rank, met.learn(graph)) for graph, rank in networks]
+        texts += [text for _, text in sorted(ranked, key=itemgetter(0), reverse=True)]
+    encoder, texts = met.in_order_of(texts)
+    return _trained(encoder, texts, vocab_size)
+
+
+def _trained(encoder: NetworkEncoder, texts: Sequence[str], vocab_size: int) -> Vocabulary:
+    if not texts:
+        raise InputError(f"no network of {', '.join(encoder.families)} to learn a vocabulary from")
+    lines = tuple(f"<s>{text}</s>" for text in texts)
     return Vocabulary(encoder, lines, train(lines, vocab_size, next(iter(encoder.op2vocab.values()))))
 
 

@@ -10,8 +10,11 @@ from model_src.family_data.reading import (
     family_path,
     iter_family,
     iter_graphs,
+    iter_measured,
+    iter_ranked,
     load_family,
     load_measured,
+    sharded,
 )
 from model_src.family_data.split import split_names
 from model_src.family_data.subset import pick_subset, read_names
@@ -24,6 +27,8 @@ __all__ = [
     "iter_family",
     "iter_graphs",
     "iter_list_cache",
+    "iter_measured",
+    "iter_ranked",
     "load_family",
     "load_measured",
     "pick_subset",
@@ -31,5 +36,6 @@ __all__ = [
     "save_family",
     "save_list_cache",
     "save_state_cache",
+    "sharded",
     "split_names",
 ]

@@ -9,7 +9,7 @@ import constants
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.families import find, with_networks
 from model_src.family_data.caches import LabelledGraph, accuracy_rank, iter_list_cache, iter_state_cache
-from model_src.family_data.shards import best_first, iter_shards, shard_paths, shards_of
+from model_src.family_data.shards import iter_shards, shard_paths, shards_of
 from model_src.family_data.subset import read_names
 from model_src.files import InputError
 from model_src.runtime import made_by
@@ -66,42 +66,47 @@ def cache_files(families: Iterable[str], data_dir: str | Path) -> dict[str, Path
 
 
 def load_measured(family: str, data_dir: str | Path = constants.DATA_DIR) -> list[tuple[ComputeGraph, float]]:
+    """Read all networks of a family that have an accuracy; see `iter_measured`."""
+    return list(iter_measured(family, data_dir))
+
+
+def iter_measured(family: str, data_dir: str | Path = constants.DATA_DIR) -> Iterator[tuple[ComputeGraph, float]]:
     """Read the networks of a family that have an accuracy (a fraction), with it; see `iter_family`.
 
     Raises:
-        InputError: None of them has one, or the file cannot be read.
+        InputError: None of them has one, or the file cannot be read; it may come after the networks before the fault.
     """
-    networks = ((network.graph, network.accuracy) for network in iter_family(family, data_dir))
-    measured = [(graph, accuracy) for graph, accuracy in networks if accuracy is not None]
-    if not measured:
+    is_measured = False
+    for network in iter_family(family, data_dir):
+        if network.accuracy is not None:
+            is_measured = True
+            yield network.graph, network.accuracy
+    if not is_measured:
         raise InputError(f"{family_path(family, data_dir)}: none of the networks of {family} has an accuracy")
-    return measured
 
 
-def iter_graphs(families: Iterable[str], data_dir: str | Path, best_first: bool = False) -> Iterator[ComputeGraph]:
-    """The networks of families, one family after the other, with a progress bar for each.
+def iter_graphs(families: Iterable[str], data_dir: str | Path) -> Iterator[ComputeGraph]:
+    """The networks of families, one family after the other and in file order, with a progress bar for each.
 
     Args:
         families: Names, in order.
         data_dir: Folder of their caches.
-        best_first: The most accurate first and those without an accuracy last; otherwise in file order.
 
     Raises:
         InputError: See `iter_family`.
     """
     for family in families:
-        networks: Iterable[LabelledGraph] = iter_family(family, data_dir)
-        if best_first:
-            networks = _best_first(family, data_dir)
-        for network in tqdm(networks, family, unit="network"):
-            yield network.graph
+        yield from (graph for graph, _ in iter_ranked(family, data_dir))
 
 
-def _best_first(family: str, data_dir: str | Path) -> Iterable[LabelledGraph]:
-    if folder := sharded(family, data_dir):
-        return best_first(folder)
-    networks = iter_family(family, data_dir)
-    return sorted(networks, key=lambda network: accuracy_rank(network.accuracy), reverse=True)
+def iter_ranked(family: str, data_dir: str | Path) -> Iterator[tuple[ComputeGraph, float]]:
+    """A family's networks in file order, each with what they are sorted by: accuracy; without one they come last.
+
+    Raises:
+        InputError: See `iter_family`.
+    """
+    for network in tqdm(iter_family(family, data_dir), family, unit="network"):
+        yield network.graph, accuracy_rank(network.accuracy)
 
 
 def sharded(family: str, data_dir: str | Path) -> Path | None:

@@ -6,17 +6,16 @@ was built from and its graph. `index.json`, which is written last, names the fil
 
 import json
 import logging
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from model_src.comp_graph.node_pool import GraphPool
 from model_src.comp_graph.validate import validate
 from model_src.family_data.caches import (
     LabelledGraph,
-    accuracy_rank,
     labelled,
     usable,
     with_own_names,
@@ -29,6 +28,8 @@ INDEX = "index.json"
 COLUMNS = ("name", "accuracy", "flops", "n_params", "config", "graph")
 _KINDS = ("string", "float64", "float64", "int64", "large_string", "large_string")
 NO_ARROW = "PyArrow is not installed: pip install autogo[sharded]"
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,18 @@ def place_for(cache: Path, is_wanted: bool, number: int | None) -> tuple[Path, b
     if not (is_wanted or is_many):
         return cache, False
     _arrow()
+    return folder_for(cache, "remove it or name another -output"), True
+
+
+def folder_for(cache: Path, remedy: str = "remove it") -> Path:
+    """The folder of shards that is to stand for a cache file.
+
+    Raises:
+        InputError: The file is there.
+    """
     if cache.exists():
-        raise InputError(f"{cache}: is there and would be read instead of shards; remove it or name another -output")
-    return shards_of(cache), True
+        raise InputError(f"{cache}: is there and would be read instead of shards; {remedy}")
+    return shards_of(cache)
 
 
 def _arrow() -> Any:
@@ -72,20 +82,44 @@ def save_shards(folder: Path, networks: Iterable[LabelledGraph]) -> int:
         OSError: A file cannot be written.
     """
     _arrow()
-    (folder / INDEX).unlink(missing_ok=True)  # from now on there is nothing
-    names, number, rest = list[str](), 0, iter(networks)
+    return write_folder(folder, ".arrow", in_parts(networks), _save)
+
+
+def in_parts(networks: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of so many as a shard holds."""
+    rest = iter(networks)
     while part := list(islice(rest, PER_SHARD)):
-        names.append(f"{len(names):05}.arrow")
-        _save(folder / names[-1], part)
-        number += len(part)
+        yield part
+
+
+def write_folder(folder: Path, suffix: str, parts: Iterable[T], save: Callable[[Path, T], int]) -> int:
+    """Write a file for each part, in place of what was in the folder, and the index last.
+
+    Args:
+        folder: Where they go.
+        suffix: Of the files.
+        parts: What is to be written.
+        save: Writes a part; returns how many networks it has.
+
+    Returns:
+        The number of networks.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    (folder / INDEX).unlink(missing_ok=True)  # from now on there is nothing
+    names, number = list[str](), 0
+    for part in parts:
+        names.append(f"{len(names):05}{suffix}")
+        number += save(folder / names[-1], part)
     save_json({"shards": names, "networks": number}, folder / INDEX)
-    for path in folder.glob("*.arrow"):
+    for path in folder.glob(f"*{suffix}"):
         if path.name not in names:
             path.unlink()
     return number
 
 
-def _save(path: Path, networks: Sequence[LabelledGraph]) -> None:
+def _save(path: Path, networks: Sequence[LabelledGraph]) -> int:
     arrow = _arrow()
     schema = arrow.schema(list(zip(COLUMNS, _KINDS, strict=True)))
     options = arrow.ipc.IpcWriteOptions(compression="zstd")
@@ -93,6 +127,7 @@ def _save(path: Path, networks: Sequence[LabelledGraph]) -> None:
         for start in range(0, len(networks), PER_BATCH):
             columns = zip(*map(_row, networks[start : start + PER_BATCH]), strict=True)
             writer.write_batch(arrow.record_batch([list(column) for column in columns], schema))
+    return len(networks)
 
 
 def _row(network: LabelledGraph) -> tuple[object, ...]:
@@ -116,53 +151,31 @@ def shard_paths(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def iter_shards(paths: Sequence[Path], chosen: Container[int] | None = None) -> Iterator[LabelledGraph]:
+def iter_shards(paths: Sequence[Path]) -> Iterator[LabelledGraph]:
     """Read the networks of shards, one by one; each is checked when it is read.
-
-    Args:
-        paths: The shards.
-        chosen: Numbers of networks, from 0 on through all these shards; None for all.
 
     Raises:
         InputError: A file is missing or damaged, a network is not usable, or two share a name; or PyArrow is not
             installed.
     """
-    pool, numbers = GraphPool(), count()
+    pool = GraphPool()
 
     def network(row: dict[str, Any]) -> LabelledGraph:
         graph = pool.graph_from_state(json.loads(row["graph"]))
         validate(graph, pool.fresh)
         return labelled(graph, row["accuracy"], row["flops"], row["n_params"], json.loads(row["config"]))
 
-    rows = ((path, row) for path in paths for row in _rows(path) if chosen is None or next(numbers) in chosen)
+    rows = ((path, row) for path in paths for row in _rows(path))
     yield from with_own_names(paths[0].parent, (usable(path, row["name"], network, row) for path, row in rows))
 
 
-def best_first(folder: Path) -> Iterator[LabelledGraph]:
-    """Read the networks of a folder, the most accurate first, those without an accuracy last, equal ones in order.
-
-    So many are in memory at a time as one file would hold, and for each so many the folder is gone through once.
-
-    Raises:
-        InputError: See `iter_shards`.
-    """
-    paths = shard_paths(folder)
-    accuracies = [row["accuracy"] for path in paths for row in _rows(path, ("name", "accuracy"))]
-    order = sorted(range(len(accuracies)), key=lambda number: accuracy_rank(accuracies[number]), reverse=True)
-    for start in range(0, len(order), MOST_IN_A_FILE):
-        ranks = {number: rank for rank, number in enumerate(order[start : start + MOST_IN_A_FILE])}
-        networks = zip(sorted(ranks), iter_shards(paths, ranks), strict=True)
-        yield from (network for _, network in sorted(networks, key=lambda pair: ranks[pair[0]]))
-
-
-def _rows(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a shard; a batch of them is in memory at a time."""
     arrow = _arrow()
-    options = arrow.ipc.IpcReadOptions(included_fields=[COLUMNS.index(name) for name in columns])
     with naming(path), arrow.memory_map(str(path)) as file:
-        reader = arrow.ipc.open_file(file, options=options)
-        if tuple(reader.schema.names) != tuple(columns):
-            raise InputError(f"it has the columns {', '.join(reader.schema.names)}, not {', '.join(columns)}")
+        reader = arrow.ipc.open_file(file)
+        if tuple(reader.schema.names) != COLUMNS:
+            raise InputError(f"it has the columns {', '.join(reader.schema.names)}, not {', '.join(COLUMNS)}")
         for number in range(reader.num_record_batches):
             batch = reader.get_batch(number)
             batch.validate(full=True)

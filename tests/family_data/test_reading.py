@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from model_src.family_data import (
     family_path,
     iter_family,
     iter_graphs,
+    iter_ranked,
     load_family,
     load_measured,
     read_names,
@@ -71,8 +73,8 @@ def test_graphs_of_several_families(tmp_path, networks):
     save_family(tmp_path / NB201_FILE, networks[:1])
     names = ["HiAMLNet0", "HiAMLNet0", "HiAMLNet1", "HiAMLNet2"]
     assert [graph.name for graph in iter_graphs(["nb201", "hiaml"], tmp_path)] == names
-    names = ["HiAMLNet1", "HiAMLNet0", "HiAMLNet2"]
-    assert [graph.name for graph in iter_graphs(["hiaml"], tmp_path, best_first=True)] == names
+    ranked = [(graph.name, rank) for graph, rank in iter_ranked("hiaml", tmp_path)]
+    assert ranked == [("HiAMLNet0", 0.91), ("HiAMLNet1", 0.93), ("HiAMLNet2", -math.inf)]
 
 
 def test_a_cache_is_of_the_kind_of_its_family():

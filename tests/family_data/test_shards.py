@@ -9,6 +9,9 @@ import pytest
 import gen_DB
 import gen_families
 import gen_vocab
+import make_segment_predictor_cache_sa
+import run_cg_kgnn_predictor
+import run_gpi_segment_predictor
 import run_psc_segment
 from model_src.encoder.paths import vocabulary_files
 from model_src.encoder.segment_db import SegmentDatabase
@@ -68,8 +71,7 @@ def test_networks_are_the_same_and_in_the_same_order(folders):
     assert len(shard_paths(shards_of(family_path("hiaml", folders[1])))) == 7
 
 
-def test_the_vocabulary_is_the_same(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "MOST_IN_A_FILE", 8)  # three times through the folder
+def test_the_vocabulary_is_the_same(folders, tmp_path):
     for name, folder in zip(("one", "many"), folders, strict=True):
         flags = ["-families", "hiaml", "-vocab_size", "60", "-data_dir", str(folder), "-output_dir"]
         gen_vocab.main([*flags, str(tmp_path / name)])
@@ -153,18 +155,110 @@ def test_a_network_is_checked_when_it_is_read(folder, tmp_path):
         load_family("hiaml", tmp_path)
 
 
+def parts(folder):
+    """The splits in a folder of shards, whose only content they are."""
+    (place,) = folder.glob("*.shards")
+    return [load_cache(path) for path in shard_paths(place)]
+
+
+def records(caches):
+    """By piece, then network: text of the piece, name of the network and number of the split."""
+    return sorted(
+        (cache.pieces[network.splits[number][0]], network.name, number)
+        for cache in caches
+        for network, number in ((cache.networks[owner], number) for owner, number in cache.selected.tolist())
+    )
+
+
 def test_the_splits_are_the_same_and_do_not_depend_on_processes(folders, tmp_path):
     flags = ["-data_family", "hiaml", "-data_dir"]
     for name, folder, n_jobs in (("one", folders[0], "1"), ("many", folders[1], "1"), ("two", folders[1], "2")):
         run_psc_segment.main([*flags, str(folder), "-cache_dir", str(tmp_path / name), "-n_jobs", n_jobs])
-    one, many, two = (next((tmp_path / name).iterdir()) for name in ("one", "many", "two"))
-    assert many.read_bytes() == two.read_bytes()
-    one, many = load_cache(one).content(), load_cache(many).content()
-    a, b = ([network[1] for network in cache["networks"]] for cache in (one, many))
-    assert a == pytest.approx(b)  # a .json file holds percents
-    for cache in (one, many):
-        cache["networks"] = [(name, *rest) for name, _, *rest in cache["networks"]]
-    assert one == many
+    one = load_cache(next((tmp_path / "one").iterdir()))
+    many, two = (parts(tmp_path / name) for name in ("many", "two"))
+    assert [part.content() for part in many] == [part.content() for part in two]
+    networks = [(part, network) for part in many for network in part.networks]
+    for network, (part, own) in zip(one.networks, networks, strict=True):
+        assert own.accuracy == pytest.approx(network.accuracy)  # a .json file holds percents
+        assert own.graph(part.table).state_dict() == network.graph(one.table).state_dict()
+        pieces = [[cache.pieces[row[0]] for row in found.splits] for cache, found in ((one, network), (part, own))]
+        assert pieces[0] == pieces[1]
+        assert own.splits[:, 1:].tolist() == network.splits[:, 1:].tolist()
+
+
+@pytest.mark.parametrize("num_samples", ["all", "2", "0.4"])
+def test_the_same_splits_are_selected(folders, tmp_path, num_samples):
+    selected = {}
+    for name, folder in zip(("one", "many"), folders, strict=True):
+        flags = ["-data_family", "hiaml", "-cache_dir", str(tmp_path / name)]
+        run_psc_segment.main([*flags, "-data_dir", str(folder)])
+        make_segment_predictor_cache_sa.main([*flags, "-num_samples", num_samples])
+    (one,) = (tmp_path / "one").glob("*_s_ns*.pkl")
+    (many,) = (tmp_path / "many").glob("*_s_ns*.shards")
+    selected = records([load_cache(one)]), records(map(load_cache, shard_paths(many)))
+    assert selected[0] == selected[1]
+
+
+def test_a_file_of_splits_is_not_passed_over(folders, tmp_path):
+    flags = ["-data_family", "hiaml", "-cache_dir", str(tmp_path), "-data_dir"]
+    run_psc_segment.main([*flags, str(folders[0])])
+    with pytest.raises(InputError, match=r"_shp_2000\.pkl: is there and would be read instead of shards; remove it$"):
+        run_psc_segment.main([*flags, str(folders[1])])
+
+
+def test_no_accuracies_no_splits(folders, tmp_path):
+    place = shards_of(family_path("hiaml", tmp_path))
+    shards.save_shards(place, (replace(one, accuracy=None) for one in load_family("hiaml", folders[1])))
+    with pytest.raises(InputError, match="none of the networks of hiaml has an accuracy"):
+        run_psc_segment.main(["-data_family", "hiaml", "-data_dir", str(tmp_path), "-cache_dir", str(tmp_path)])
+
+
+TRAINING = ["-data_families", "hiaml", "-epochs", "2", "-device_str", "cpu", "-num_layers", "2", "-select", "mae"]
+
+
+def training_of(script, folder, *flags):
+    """Run a training script; its latest checkpoint and its report, as bytes."""
+    script.main([*TRAINING, "-saved_models_dir", str(folder), "-logs_dir", str(folder / "logs"), *flags])
+    (checkpoint,), (report,) = folder.glob("*_latest.pt"), folder.glob("*_test.json")
+    return checkpoint, checkpoint.read_bytes(), json.loads(report.read_text())
+
+
+@pytest.fixture(scope="module")
+def selected(folders, tmp_path_factory):
+    """A folder with the selected splits of the cache file and one with those of the shards."""
+    found = []
+    for data in folders:
+        folder = tmp_path_factory.mktemp("selected")
+        flags = ["-data_family", "hiaml", "-cache_dir", str(folder)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shards, "PER_SHARD", 3)
+            run_psc_segment.main([*flags, "-data_dir", str(data)])
+        make_segment_predictor_cache_sa.main(flags)
+        found.append(folder)
+    return found
+
+
+@pytest.mark.parametrize("script", [run_cg_kgnn_predictor, run_gpi_segment_predictor], ids=["gnn", "psc"])
+def test_a_training_on_shards(folders, selected, tmp_path, monkeypatch, script):
+    monkeypatch.setattr(shards, "PER_SHARD", 3)
+    is_gnn = script is run_cg_kgnn_predictor
+    one, many = ([f"-{'data' if is_gnn else 'cache'}_dir", str(place)] for place in (folders if is_gnn else selected))
+    _, whole, of_file = training_of(script, tmp_path / "file", *one)
+    latest, first, of_shards = training_of(script, tmp_path / "first", *many)
+    assert training_of(script, tmp_path / "again", *many)[1] == first != whole
+    assert of_shards["test"]["hiaml"]["networks"]["count"] == of_file["test"]["hiaml"]["networks"]["count"]
+    assert of_shards["target_normalisers"]["hiaml"] == pytest.approx(of_file["target_normalisers"]["hiaml"])
+    training_of(script, tmp_path / "stopped", *many, "-epochs", "1")
+    assert training_of(script, tmp_path / "stopped", *many, "-resume")[1] == first
+    latest.write_bytes(whole)  # of a training that shuffles otherwise
+    with pytest.raises(InputError, match="cannot go on from it, the hash of its networks was"):
+        training_of(script, tmp_path / "first", *many, "-resume", "-epochs", "3")
+
+
+def test_one_network_that_is_damaged_ends_a_training(folder, tmp_path):
+    (folder / "00004.arrow").write_bytes(b"ARROW1")
+    with pytest.raises(InputError, match=r"00004\.arrow: "):
+        training_of(run_cg_kgnn_predictor, tmp_path / "models", "-data_dir", str(tmp_path))
 
 
 @pytest.mark.slow
@@ -178,5 +272,5 @@ def test_ray_makes_the_same_files(folders, tmp_path):
         for name, flags in (("ray", where), ("here", [])):
             cut = ["-data_family", "hiaml", "-data_dir", str(folders[1]), "-cache_dir", str(tmp_path / name)]
             run_psc_segment.main([*cut, *flags])
-    ray, here = (next((tmp_path / name).iterdir()) for name in ("ray", "here"))
-    assert ray.read_bytes() == here.read_bytes()
+    ray, here = (parts(tmp_path / name) for name in ("ray", "here"))
+    assert [part.content() for part in ray] == [part.content() for part in here]

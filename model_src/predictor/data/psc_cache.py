@@ -42,10 +42,6 @@ class NodeTable:
         """The rows of a graph's weighted and of its regular nodes, each in the table of its kind."""
         return _rows(self._weighted, graph.weighted_nodes), _rows(self._regular, graph.regular_nodes)
 
-    def join(self, other: "NodeTable") -> tuple[np.ndarray, np.ndarray]:
-        """Add the nodes of another table; the rows here of its weighted and of its regular ones."""
-        return _rows(self._weighted, other.weighted_nodes), _rows(self._regular, other.regular_nodes)
-
     def as_graph(self, normalisers: Mapping[str, int | None]) -> ComputeGraph:
         """All nodes as a graph without edges, to get their features."""
         return ComputeGraph("nodes", (), tuple(self.weighted_nodes), tuple(self.regular_nodes), (), **normalisers)
@@ -248,16 +244,42 @@ def sample_splits(cache: PscCache, num_samples: str, rng: np.random.Generator) -
     Returns:
         The cache with `selected`, ordered by piece.
     """
-    counts = [len(network.splits) for network in cache.networks]
-    owner = np.repeat(np.arange(len(counts)), counts)
-    number = np.concatenate([np.arange(count) for count in counts])
-    piece = np.concatenate([network.splits[:, 0] for network in cache.networks])
-    records = np.stack([owner, number], axis=1)[np.argsort(piece, kind="stable")]
+    (selected,) = selections([cache], num_samples, rng)
+    return replace(cache, selected=selected)
+
+
+def selections(parts: Iterable[PscCache], num_samples: str, rng: np.random.Generator) -> list[np.ndarray]:
+    """What `sample_splits` selects of a cache that is in parts: for each of these, `selected`.
+
+    Args:
+        parts: The parts, each of which is looked at once.
+        num_samples: As of `sample_splits`.
+        rng: As of `sample_splits`.
+    """
+    pieces: dict[str, int] = {}
+    first, owner, number, piece = [0], list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
+    for cache in parts:
+        counts = [len(network.splits) for network in cache.networks]
+        owner.append(first[-1] + np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+        number += [np.arange(count, dtype=np.int32) for count in counts]
+        known = np.array([pieces.setdefault(text, len(pieces)) for text in cache.pieces], np.int32)
+        piece.append(known[np.concatenate([network.splits[:, 0] for network in cache.networks])])
+        first.append(first[-1] + len(counts))
+    by_piece = np.concatenate(piece)
+    order = np.argsort(by_piece, kind="stable")
+    records = np.stack([np.concatenate(owner), np.concatenate(number)], axis=1)[order]
     selected = []
-    for group in np.split(records, np.cumsum(np.bincount(piece, minlength=len(cache.pieces)))[:-1]):
+    for group in np.split(records, np.cumsum(np.bincount(by_piece, minlength=len(pieces)))[:-1]):
         anchors = _sample(np.unique(group[:, 0]), num_samples, rng)
         selected.append(group[np.isin(group[:, 0], anchors)])
-    return replace(cache, selected=np.concatenate(selected).astype(np.int32))
+    return _by_part(np.concatenate(selected), np.array(first, np.int32))
+
+
+def _by_part(records: np.ndarray, first: np.ndarray) -> list[np.ndarray]:
+    """The records of every part, with networks counted from its first one."""
+    part = np.searchsorted(first, records[:, 0], side="right") - 1
+    records = records[np.argsort(part, kind="stable")] - np.stack([first[np.sort(part)], np.zeros_like(part)], axis=1)
+    return np.split(records.astype(np.int32), np.cumsum(np.bincount(part, minlength=len(first) - 1))[:-1])
 
 
 def _sample(anchors: np.ndarray, num_samples: str, rng: np.random.Generator) -> np.ndarray:

@@ -1,12 +1,11 @@
-"""Splits of a family: networks of a cache file are cut here, those of every shard in a task of its own, and joined."""
+"""Splits of a family: networks of a cache file are cut here, those of every shard in a task of its own."""
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from model_src.encoder.network_encoder import NetworkEncoder
@@ -16,14 +15,14 @@ from model_src.family_data.reading import family_path, load_measured, sharded
 from model_src.family_data.shards import iter_shards, shard_paths
 from model_src.files import InputError
 from model_src.kept import KeptJob
-from model_src.predictor.data.psc_cache import CachedNetwork, NodeTable, PscCache, build_cache, cache_of
+from model_src.predictor.data.psc_cache import PscCache, build_cache, cache_of
 from model_src.processes import Task, TaskPool
 
 Vocabulary = tuple[NetworkEncoder, Tokenizer]
 
 
-def cut_family(family: str, data_dir: Path, vocabulary: Vocabulary, job: KeptJob, pool: TaskPool) -> PscCache:
-    """Cut the networks of a family that have an accuracy at every segment.
+def cut_family(family: str, data_dir: Path, vocabulary: Vocabulary, job: KeptJob, pool: TaskPool) -> Iterator[PscCache]:
+    """Cut the networks of a family that have an accuracy at every segment: all at once, or shard by shard.
 
     Args:
         family: Its name.
@@ -41,41 +40,24 @@ def cut_family(family: str, data_dir: Path, vocabulary: Vocabulary, job: KeptJob
             paths,
             lambda rest: pool.in_order(Task(f"splits of {path.name}", _cut_shard, (family, path)) for path in rest),
         )
-        cache = joined(family, map(_from_text, tqdm(texts, total=len(paths), unit="shard", disable=None)))
-        if not cache.networks:
+        is_measured = False
+        for text in filter(None, tqdm(texts, total=len(paths), unit="shard", disable=None)):
+            is_measured = True
+            yield _from_text(text)
+        if not is_measured:
             raise InputError(f"{family_path(family, data_dir)}: none of the networks of {family} has an accuracy")
-        return cache
+        return
     cuts, networks = job.of("cuts"), tqdm(load_measured(family, data_dir), unit="network", disable=None)
     cut = ((graph, acc, cuts.get(partial(segment_with_text, graph, *vocabulary))) for graph, acc in networks)
-    return build_cache(family, cut)
-
-
-def joined(family: str, parts: Iterable[PscCache]) -> PscCache:
-    """The networks of all parts, as if they had been cut one after the other; nothing may be selected yet."""
-    table, networks, pieces = NodeTable(), list[CachedNetwork](), dict[str, int]()
-    shared: dict[Hashable, dict[str, int | None]] = {}  # equal normalisers are written once
-    for part in parts:
-        weighted, regular = table.join(part.table)
-        piece = np.array([pieces.setdefault(text, len(pieces)) for text in part.pieces], np.int32)
-        for network in part.networks:
-            splits = np.column_stack([piece[network.splits[:, 0]], network.splits[:, 1:]])
-            own = network.normalisers
-            networks.append(
-                network._replace(
-                    normalisers=shared.setdefault(tuple(own.items()), own),
-                    weighted=weighted[network.weighted],
-                    regular=regular[network.regular],
-                    splits=splits,
-                )
-            )
-    return PscCache(family, networks, table, list(pieces))
+    yield build_cache(family, cut)
 
 
 def _cut_shard(vocabulary: Vocabulary, family: str, path: Path) -> str:
-    """The splits of a shard's networks, as JSON text: the same from every process."""
+    """The splits of a shard's networks, as JSON text: the same from every process; empty if none has an accuracy."""
     networks = ((network.graph, network.accuracy) for network in iter_shards([path]))
     cut = ((graph, acc, segment_with_text(graph, *vocabulary)) for graph, acc in networks if acc is not None)
-    return json.dumps(build_cache(family, cut).content(), default=lambda numbers: b64encode(numbers).decode())
+    cache = build_cache(family, cut)
+    return json.dumps(cache.content(), default=lambda numbers: b64encode(numbers).decode()) if cache.networks else ""
 
 
 def _from_text(text: str) -> PscCache:

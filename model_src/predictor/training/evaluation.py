@@ -13,6 +13,7 @@ from model_src.files import save_text
 from model_src.predictor.checkpoint import load_checkpoint
 from model_src.predictor.data.batching import Pack
 from model_src.predictor.data.examples import Examples
+from model_src.predictor.data.parts import Parts
 from model_src.predictor.models import AccuracyPredictor
 from model_src.predictor.training.metrics import family_report, network_means, ranking_metrics
 
@@ -49,12 +50,25 @@ def predict(model: AccuracyPredictor, pack: Pack, items: np.ndarray) -> np.ndarr
     return torch.cat(values).double().numpy()
 
 
+def predict_parts(model: AccuracyPredictor, parts: Parts, items: np.ndarray) -> np.ndarray:
+    """What `predict` does for ascending items, part by part."""
+    shares = parts.divide(items)
+    return np.concatenate([predict(model, parts.read(number), own - parts.first[number]) for number, own in shares])
+
+
 def dev_metrics(
     examples: Examples, targets: np.ndarray, items: np.ndarray, predictions: np.ndarray
 ) -> dict[str, float]:
-    """The metrics of the networks that the items are of, by their mean predictions, averaged over the families."""
-    network = examples.pack.network[items]
-    numbers, (truth, predicted) = network_means(network, targets[items], predictions)
+    """The metrics of the networks that the items are of, by their mean predictions, averaged over the families.
+
+    Args:
+        examples: All items.
+        targets: (networks,) see `Examples.targets`.
+        items: The items.
+        predictions: (items,) of them.
+    """
+    network = examples.network[items]
+    numbers, (truth, predicted) = network_means(network, targets[network], predictions)
     family = np.array(examples.families)[numbers]
     per_family = [ranking_metrics(truth[family == name], predicted[family == name]) for name in np.unique(family)]
     return {name: float(np.mean([metrics[name] for metrics in per_family])) for name in per_family[0]}
@@ -82,9 +96,9 @@ def run_test(
     checkpoint = load_checkpoint(files.best, predictor_type)
     model = checkpoint.build().to(device)
     normalisers = checkpoint.target_normalisers if predictor_type == "PSC_predictor" else {}
-    targets, family = examples.targets(normalisers)[items], examples.family_of_item[items]
-    predictions = predict(model, examples.pack, items)
-    owner = examples.pack.network[items]
+    owner = examples.network[items]
+    targets, family = examples.targets(normalisers)[owner], np.array(examples.families)[owner]
+    predictions = predict_parts(model, examples.parts, items)
     reports = {}
     for name in dict.fromkeys(family.tolist()):
         of_family = family == name

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from model_src.files import InputError
 from model_src.predictor.checkpoint import ALL_FAMILIES, Checkpoint, load_checkpoint
+from model_src.predictor.data.batching import Pack
 from model_src.predictor.data.examples import Examples
 from model_src.predictor.models import AccuracyPredictor, build_model
 from model_src.predictor.settings import ModelConfig, TrainingConfig
-from model_src.predictor.training.evaluation import RunFiles, dev_metrics, predict
+from model_src.predictor.training.evaluation import RunFiles, dev_metrics, predict_parts
 from model_src.predictor.training.losses import Goals, loss_of
 from model_src.runtime import torch_seed
 
@@ -156,7 +157,8 @@ class Training:
             self.epoch += 1
             if not math.isfinite(loss):
                 raise InputError(f"-initial_lr {self._config.initial_lr:g}: the loss of epoch {self.epoch} is {loss}")
-            metrics = dev_metrics(examples, targets, sides["dev"], predict(self.result, examples.pack, sides["dev"]))
+            predictions = predict_parts(self.result, examples.parts, sides["dev"])
+            metrics = dev_metrics(examples, targets, sides["dev"], predictions)
             value = metrics[self._config.select]
             better = self._is_better(value)
             if better:
@@ -174,21 +176,34 @@ class Training:
 
     def run_epoch(self, examples: Examples, goals: Goals, items: np.ndarray) -> float:
         """One pass over the training networks; the mean loss."""
-        config, pack, network = self._config, examples.pack, examples.pack.network[items]
+        config, network = self._config, examples.network
         seed = np.random.SeedSequence([config.seed, self.epoch])  # no state to save: an epoch's draws are its own
-        batches = epoch_batches(items, network, config.batch_size, config.epoch_samples, np.random.default_rng(seed))
-        n_batches = math.ceil(len(np.unique(network)) / config.batch_size)
+        batches = self._batches(examples, items, np.random.default_rng(seed))
+        n_networks = [len(np.unique(network[own])) for _, own in examples.parts.divide(items)]
+        n_batches = sum(math.ceil(count / config.batch_size) for count in n_networks)
         bar = tqdm(batches, f"epoch {self.epoch + 1}", n_batches, unit="batch", leave=False, disable=None)
         total, count = 0.0, 0
         self.model.train()
         with torch_seed(int(seed.generate_state(1)[0])):
-            for number, batch_items in enumerate(bar):
+            for number, (pack, first, batch_items) in enumerate(bar):
                 self._set_learning_rate((self.epoch + number / n_batches) / config.epochs)
-                batch = self.model.batch(pack, batch_items).to(self._device, torch.float32)
-                chosen = goals.select(batch_items).to(self._device)
+                batch = self.model.batch(pack, batch_items - first).to(self._device, torch.float32)
+                chosen = goals.select(network[batch_items]).to(self._device)
                 loss = self._step(loss_of(self.model(batch), chosen, config))
                 total, count = total + loss * len(batch_items), count + len(batch_items)
         return total / count
+
+    def _batches(
+        self, examples: Examples, items: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[tuple[Pack, int, np.ndarray]]:
+        """Part by part, in an order that is drawn: its pack, the number of its first item, and items of a batch."""
+        parts, config = examples.parts, self._config
+        shares = parts.divide(items)
+        for number, own in (shares[place] for place in rng.permutation(len(shares))):
+            pack, first = parts.read(number), int(parts.first[number])
+            network = examples.network[own]
+            for batch_items in epoch_batches(own, network, config.batch_size, config.epoch_samples, rng):
+                yield pack, first, batch_items
 
     def _step(self, loss: Tensor) -> float:
         self.optimizer.zero_grad()

@@ -15,12 +15,12 @@ RANK_MARGIN = 0.1  # deviations; a pair further apart than this costs nothing
 
 
 class Goals(NamedTuple):
-    """What is to be predicted of every item, in standard deviations of the family's accuracies.
+    """What is to be predicted of networks, or of items, in standard deviations of the family's accuracies.
 
     Attributes:
-        targets: (items,) z-scores.
-        families: (items,) number of the family.
-        mean: (items,) with `deviation`, what turns a prediction into a z-score: (prediction - mean) / deviation.
+        targets: (n,) z-scores.
+        families: (n,) number of the family.
+        mean: (n,) with `deviation`, what turns a prediction into a z-score: (prediction - mean) / deviation.
         deviation: See `mean`.
     """
 
@@ -31,17 +31,17 @@ class Goals(NamedTuple):
 
     @classmethod
     def of(cls, examples: Examples, predictor_type: str, normalisers: Mapping[str, tuple[float, float]]) -> "Goals":
-        """The goals of all items; PSC predicts z-scores, GNN accuracies."""
+        """The goals of all networks; PSC predicts z-scores, GNN accuracies."""
         names = list(dict.fromkeys(examples.families))
-        number = np.array([names.index(family) for family in examples.families])[examples.pack.network]
+        number = np.array([names.index(family) for family in examples.families])
         scale = np.array([normalisers[name] if predictor_type == "GNN" else (0.0, 1.0) for name in names])[number]
         values = examples.targets(normalisers), scale[:, 0], scale[:, 1]
         targets, mean, deviation = (torch.as_tensor(entry, dtype=torch.float32) for entry in values)
         return cls(targets, torch.from_numpy(number), mean, deviation)
 
-    def select(self, items: np.ndarray) -> "Goals":
-        """Those of some items."""
-        return Goals(*(values[torch.from_numpy(items)] for values in self))
+    def select(self, networks: np.ndarray) -> "Goals":
+        """Those of some networks, which may repeat."""
+        return Goals(*(values[torch.from_numpy(networks)] for values in self))
 
     def to(self, device: torch.device) -> "Goals":
         """The same on another device."""

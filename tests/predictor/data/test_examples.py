@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from model_src.comp_graph.graph_ops import topological_order
+from model_src.family_data import shards
 from model_src.files import InputError
 from model_src.predictor.data.examples import network_examples, split_examples
 from model_src.predictor.data.packing import pack_graphs
 from model_src.predictor.data.psc_cache import build_cache, sample_splits
 from model_src.predictor.models import build_model
 from model_src.predictor.settings import ModelConfig
+from model_src.predictor.training.evaluation import predict_parts
 from tests.predictor.helpers import parts_of, random_graph
 
 CPU = torch.device("cpu")
@@ -48,6 +50,34 @@ def test_splits_from_caches_are_those_of_the_graphs(map_size):
         assert found == pytest.approx(model(pack_graphs(parts).batch().to(CPU, torch.float64)), abs=1e-12)
     assert examples.families == ["hiaml", "hiaml", "nb201", "nb201"]
     assert examples.accuracy.tolist() == [0.8, 0.9, 0.8, 0.9]
+
+
+def in_one_and_in_parts(caches):
+    """The same splits as examples in memory, and in parts on the disk."""
+    return (split_examples(caches, hops=6, is_large=is_large) for is_large in (False, True))
+
+
+def test_parts_hold_the_same_items():
+    empty = replace(caches()[0], selected=np.empty((0, 2), np.int32))  # nothing of it was selected
+    one, many = in_one_and_in_parts([empty, *caches()])
+    assert (many.names, many.families, many.accuracy.tolist()) == (one.names, one.families, one.accuracy.tolist())
+    assert many.network.tolist() == one.network.tolist()
+    assert many.parts.first.tolist() == [0, 0, 6, 12]
+    model, items = build_model("PSC_predictor", ModelConfig()), np.array([1, 4, 7, 11])
+    assert predict_parts(model, many.parts, items) == pytest.approx(predict_parts(model, one.parts, items), abs=1e-6)
+    assert [number for number, _ in many.parts.divide(items)] == [1, 2]
+    sides = {"train": items}
+    assert many.target_normalisers(items) == one.target_normalisers(items)
+    assert many.identity(sides) != one.identity(sides)
+
+
+def test_networks_come_in_parts(monkeypatch):
+    monkeypatch.setattr(shards, "PER_SHARD", 2)
+    families = {"hiaml": [(network(seed), seed / 10) for seed in range(5)], "nb201": [(network(9), 0.9)]}
+    one, many = (network_examples(families, is_large=is_large) for is_large in (False, True))
+    assert many.parts.first.tolist() == [0, 2, 4, 5, 6]
+    model, items = build_model("GNN", ModelConfig()), np.arange(6)
+    assert predict_parts(model, many.parts, items) == pytest.approx(predict_parts(model, one.parts, items), abs=1e-6)
 
 
 def test_only_selected_splits_become_examples():
@@ -95,8 +125,8 @@ def test_targets_are_standardised_within_a_family_by_training_records():
     normalisers = examples.target_normalisers(np.arange(len(examples.pack.network)))
     assert normalisers["hiaml"] == pytest.approx((0.875, np.std([0.8, 0.9, 0.9, 0.9])))
     assert normalisers["nb201"] == pytest.approx((0.85, 0.05))
-    assert examples.targets(normalisers)[4:] == pytest.approx([-1] * 3 + [1] * 3)
-    assert examples.targets({}) == pytest.approx([0.8, 0.9, 0.9, 0.9] + [0.8] * 3 + [0.9] * 3)
+    assert examples.targets(normalisers)[examples.network][4:] == pytest.approx([-1] * 3 + [1] * 3)
+    assert examples.targets({})[examples.network] == pytest.approx([0.8, 0.9, 0.9, 0.9] + [0.8] * 3 + [0.9] * 3)
 
 
 def test_equal_accuracies_cannot_be_standardised():

@@ -11,7 +11,7 @@ from model_src.predictor.checkpoint import load_checkpoint
 from model_src.predictor.data.examples import network_examples, split_examples
 from model_src.predictor.data.psc_cache import build_cache, sample_splits
 from model_src.predictor.settings import ModelConfig, TrainingConfig
-from model_src.predictor.training.evaluation import RunFiles, predict, run_test
+from model_src.predictor.training.evaluation import RunFiles, predict, predict_parts, run_test
 from model_src.predictor.training.loop import Training, epoch_batches, run_training
 from model_src.predictor.training.losses import Goals, loss_of
 from tests.predictor.data.test_psc_cache import segments_of
@@ -28,13 +28,16 @@ def labelled(count=12):
     return [(random_graph(np.random.default_rng(i), n, f"net{i}"), 0.8 + n / 200) for i, n in enumerate(sizes.tolist())]
 
 
+def selected(networks):
+    cut = [
+        (graph, accuracy, segments_of(graph, ["aa", "bb", "c" * (graph.n_nodes - 4)])) for graph, accuracy in networks
+    ]
+    return sample_splits(build_cache("nb201", cut), "all", np.random.default_rng(0))
+
+
 @pytest.fixture(scope="module")
 def splits():
-    networks = [
-        (graph, accuracy, segments_of(graph, ["aa", "bb", "c" * (graph.n_nodes - 4)])) for graph, accuracy in labelled()
-    ]
-    cache = sample_splits(build_cache("nb201", networks), "all", np.random.default_rng(0))
-    return split_examples([cache], SMALL.num_layers)
+    return split_examples([selected(labelled())], SMALL.num_layers)
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +78,25 @@ def test_a_subset_of_every_network_is_drawn_anew():
     assert set(epochs[0]) != set(epochs[1])
 
 
+def test_a_training_on_parts(sides, tmp_path):
+    networks = labelled()
+    parts = (selected(networks[start : start + 4]) for start in (0, 4, 8))
+    examples = split_examples(parts, SMALL.num_layers, is_large=True)
+    config = replace(CONFIG, epochs=30, epoch_samples=None, lr_schedule="cosine", select="mae")
+    first = train(examples, sides, tmp_path / "first", config)
+    targets = examples.targets(first.target_normalisers)[examples.network[sides["train"]]]
+    error = np.abs(predict_parts(first.build(), examples.parts, sides["train"]) - targets).mean()
+    assert error < 0.2  # it starts at about 0.85
+    assert same_weights(first, train(examples, sides, tmp_path / "again", config))
+    train(examples, sides, tmp_path / "stopped", replace(CONFIG, epochs=2))
+    resumed = train(examples, sides, tmp_path / "stopped", resume=True)
+    assert same_weights(resumed, train(examples, sides, tmp_path / "whole"))
+
+
 def test_learning_reduces_the_error(splits, sides, tmp_path):
     config = replace(CONFIG, epochs=30, epoch_samples=None, lr_schedule="cosine", select="mae")
     checkpoint = train(splits, sides, tmp_path, config)
-    targets = splits.targets(checkpoint.target_normalisers)[sides["train"]]
+    targets = splits.targets(checkpoint.target_normalisers)[splits.network[sides["train"]]]
     error = np.abs(predict(checkpoint.build(), splits.pack, sides["train"]) - targets).mean()
     assert error < 0.2  # it starts at about 0.85
     assert checkpoint.iteration == 30
