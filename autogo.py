@@ -59,8 +59,7 @@ def report(args: argparse.Namespace, result: "SearchResult", folder: ResultFolde
 
     failures = write_results(result, folder)
     sys.stdout.write(f"{frontier_table(result, pareto_rows(result))}\n{summary(result)}\n")
-    if result.stopped_by:
-        raise result.stopped_by
+    result.whole()
     segments_of = None if args.no_drawings else segmenter(args.graph_encoder_path, args.tokenizer_path)
     failures += write_pictures(result, folder, args.export, segments_of, args.quiet)
     if failures:

@@ -138,7 +138,7 @@ def judged(source: str, seed: int, variant: Variant, judges: Judges, reference: 
         max_flops_decrease_percent=100,
         seed=seed,
     )
-    result = search(load_source(source, reference), config)
+    result = search(load_source(source, reference), config).whole()
     networks = [result.source, *result.front]
     verdicts = judges.scores([one.graph for one in networks], variant.left_out, config.model_family)
     rows = [

@@ -90,9 +90,8 @@ def draw(family: str, reference: Path) -> tuple[list[Drawn], dict[str, ComputeGr
                 _like(cg, source), origin, "random", mutant.n_swaps, float(shares[at]), mutant.prescreen_score, accepted
             )
     source = load_source(f"published {family}", reference)
-    result = search(
-        source, SearchConfig(family, epoch=10, min_flops_decrease_percent=-10, max_flops_decrease_percent=100)
-    )
+    config = SearchConfig(family, epoch=10, min_flops_decrease_percent=-10, max_flops_decrease_percent=100)
+    result = search(source, config).whole()
     rng = np.random.default_rng(len(ORIGINS))
     for one in rng.permutation(np.array(result.history, dtype=object)).tolist():
         if sum(other.kind == "history" for other in drawn) == OF_HISTORY:

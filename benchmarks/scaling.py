@@ -66,7 +66,7 @@ def search_row(backend: Backend, n_jobs: int, iterations: int) -> tuple[str, obj
         workers.prepare()
         start = time.perf_counter() - began
         watch = Stopwatch()
-        result = search(load_cg(INPUT), config, on_progress=watch, workers=workers)
+        result = search(load_cg(INPUT), config, on_progress=watch, workers=workers).whole()
     # The first iteration has one parent, and starts the second process.
     mutating, rescoring = mean(watch.mutating[1:]), mean(watch.rescoring[1:])
     parts = (mutating, rescoring, mutating + rescoring, mean(watch.here[1:]))

@@ -183,7 +183,7 @@ class Setting:
         )
         strategy = defect.strategy(size.top_k, mutator)
         with Recorder(lambda: mutator, n_jobs=1) as workers, defect.patched():
-            result = search(self.source, searched, strategy, workers=workers)
+            result = search(self.source, searched, strategy, workers=workers).whole()
         distinct.pop(canonical_hash(self.source), None)
         small = size == Size()
         accepted = [swap.apply(graph, "new") for graph, swap in distinct.values()] if small else []

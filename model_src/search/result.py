@@ -99,6 +99,16 @@ class SearchResult:
         """Whether it ended early."""
         return self.stopped_by is not None
 
+    def whole(self) -> "SearchResult":
+        """The search itself, if it came to its end.
+
+        Raises:
+            BaseException: What stopped it.
+        """
+        if self.stopped_by:
+            raise self.stopped_by
+        return self
+
     @cached_property
     def networks(self) -> list[FoundNetwork]:
         """The results, best score first; one whose sizes cannot be inferred anew stays as it was found."""

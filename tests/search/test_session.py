@@ -286,6 +286,12 @@ def test_an_interruption_keeps_what_was_found(source):
     result = run(source, on_progress=stop)
     assert result.interrupted
     assert result.front
+    with pytest.raises(KeyboardInterrupt):
+        result.whole()
+
+
+def test_a_search_that_came_to_its_end_is_whole(result):
+    assert result.whole() is result
 
 
 def test_an_empty_result_is_reported(source):
