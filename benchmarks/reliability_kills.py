@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 import psutil
+import tqdm
 from reliability_jobs import Command, Job, results
 from reliability_writes import WHEN, at_write, count_writes
 
@@ -138,6 +140,7 @@ def _be(command: Command, log: Path, fault: Callable[[], None]) -> NoReturn:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = map(_text, (1, 2))
+        tqdm.tqdm.set_lock(threading.RLock())  # the one that forks inherit is held by whoever was killed with it
         kept.MOST_PIECES = 10  # of what takes minutes, hundreds are kept at a time
         fault()
         script, flags = command
