@@ -14,20 +14,26 @@ from typing import Any, TypeVar
 
 from model_src.comp_graph.node_pool import GraphPool
 from model_src.comp_graph.validate import validate
+from model_src.family_data.arrow_files import NO_ARROW, iter_table, pyarrow, write_table
 from model_src.family_data.caches import (
     LabelledGraph,
     labelled,
     usable,
     with_own_names,
 )
-from model_src.files import InputError, atomic_write, load_json, naming, save_json
+from model_src.files import InputError, load_json, save_json
 
 MOST_IN_A_FILE = 20_000  # networks, unless shards are asked for
 PER_SHARD, PER_BATCH = 1000, 100  # networks; a batch is compressed, and unpacked as a whole
 INDEX = "index.json"
-COLUMNS = ("name", "accuracy", "flops", "n_params", "config", "graph")
-_KINDS = ("string", "float64", "float64", "int64", "large_string", "large_string")
-NO_ARROW = "PyArrow is not installed: pip install autogo[sharded]"
+KINDS = {
+    "name": "string",
+    "accuracy": "float64",
+    "flops": "float64",
+    "n_params": "int64",
+    "config": "large_string",
+    "graph": "large_string",
+}
 
 T = TypeVar("T")
 
@@ -51,7 +57,7 @@ def place_for(cache: Path, is_wanted: bool, number: int | None) -> tuple[Path, b
         return cache, False
     if not (is_wanted or is_many):
         return cache, False
-    _arrow()
+    pyarrow()
     return folder_for(cache, "remove it or name another -output"), True
 
 
@@ -66,14 +72,6 @@ def folder_for(cache: Path, remedy: str = "remove it") -> Path:
     return shards_of(cache)
 
 
-def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ModuleNotFoundError as error:
-        raise InputError(f"shards: {NO_ARROW}") from error
-    return pyarrow
-
-
 def save_shards(folder: Path, networks: Iterable[LabelledGraph]) -> int:
     """Write networks, one shard after the other, in place of what was in the folder; returns how many.
 
@@ -81,7 +79,7 @@ def save_shards(folder: Path, networks: Iterable[LabelledGraph]) -> int:
         InputError: PyArrow is not installed.
         OSError: A file cannot be written.
     """
-    _arrow()
+    pyarrow()
     return write_folder(folder, ".arrow", in_parts(networks), _save)
 
 
@@ -120,13 +118,8 @@ def write_folder(folder: Path, suffix: str, parts: Iterable[T], save: Callable[[
 
 
 def _save(path: Path, networks: Sequence[LabelledGraph]) -> int:
-    arrow = _arrow()
-    schema = arrow.schema(list(zip(COLUMNS, _KINDS, strict=True)))
-    options = arrow.ipc.IpcWriteOptions(compression="zstd")
-    with atomic_write(path) as file, arrow.ipc.new_file(file, schema, options=options) as writer:
-        for start in range(0, len(networks), PER_BATCH):
-            columns = zip(*map(_row, networks[start : start + PER_BATCH]), strict=True)
-            writer.write_batch(arrow.record_batch([list(column) for column in columns], schema))
+    parts = (networks[start : start + PER_BATCH] for start in range(0, len(networks), PER_BATCH))
+    write_table(path, KINDS, (list(zip(*map(_row, part), strict=True)) for part in parts))
     return len(networks)
 
 
@@ -165,18 +158,5 @@ def iter_shards(paths: Sequence[Path]) -> Iterator[LabelledGraph]:
         validate(graph, pool.fresh)
         return labelled(graph, row["accuracy"], row["flops"], row["n_params"], json.loads(row["config"]))
 
-    rows = ((path, row) for path in paths for row in _rows(path))
+    rows = ((path, row) for path in paths for row in iter_table(path, KINDS))
     yield from with_own_names(paths[0].parent, (usable(path, row["name"], network, row) for path, row in rows))
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a shard; a batch of them is in memory at a time."""
-    arrow = _arrow()
-    with naming(path), arrow.memory_map(str(path)) as file:
-        reader = arrow.ipc.open_file(file)
-        if tuple(reader.schema.names) != COLUMNS:
-            raise InputError(f"it has the columns {', '.join(reader.schema.names)}, not {', '.join(COLUMNS)}")
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
-            batch.validate(full=True)
-            yield from batch.to_pylist()

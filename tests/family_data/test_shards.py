@@ -141,18 +141,43 @@ def test_faults_name_the_file(folder, tmp_path):
         load_family("hiaml", tmp_path)
 
 
-def test_a_network_is_checked_when_it_is_read(folder, tmp_path):
+def written_anew(path, change):
+    """A shard with other rows."""
     import pyarrow as arrow
 
-    with arrow.memory_map(str(folder / "00003.arrow")) as file:
-        table = arrow.ipc.open_file(file).read_all().to_pylist()
-    table[1]["graph"] = table[1]["graph"].replace('"resolution": [32', '"resolution": [31', 1)
-    with arrow.OSFile(str(folder / "00003.arrow"), "wb") as file:
-        schema = arrow.schema(list(zip(shards.COLUMNS, shards._KINDS, strict=True)))
-        with arrow.ipc.new_file(file, schema) as writer:
-            writer.write_table(arrow.Table.from_pylist(table, schema))
-    with pytest.raises(InputError, match=rf"^\S*00003\.arrow: network '{table[1]['name']}' is not usable: "):
+    with arrow.memory_map(str(path)) as file:
+        table = arrow.ipc.open_file(file).read_all()
+    rows = change(table.to_pylist())
+    with arrow.OSFile(str(path), "wb") as file:
+        options = arrow.ipc.IpcWriteOptions(compression="zstd")
+        with arrow.ipc.new_file(file, table.schema, options=options) as writer:
+            writer.write_table(arrow.Table.from_pylist(rows, table.schema))
+
+
+def test_a_network_is_checked_when_it_is_read(folder, tmp_path):
+    def change(rows):
+        rows[1]["graph"] = rows[1]["graph"].replace('"resolution": [32', '"resolution": [31', 1)
+        return rows
+
+    written_anew(folder / "00003.arrow", change)
+    with pytest.raises(InputError, match=r"^\S*00003\.arrow: network '\S+' is not usable: .*resolution|becomes"):
         load_family("hiaml", tmp_path)
+
+
+def test_what_would_become_much_larger_is_refused_before_it_does(folder, tmp_path):
+    written_anew(folder / "00003.arrow", lambda rows: [{**rows[0], "graph": '"' + " " * (1 << 25) + '"'}])
+    with pytest.raises(InputError, match=r"^\S*00003\.arrow: [\d,]+ bytes of it would become 33,554,\d\d\d"):
+        load_family("hiaml", tmp_path)
+
+
+def test_a_shard_that_ends_between_two_batches_is_not_a_shorter_one(folder, tmp_path):
+    content = (folder / "00003.arrow").read_bytes()
+    cuts = [at for at in range(8, len(content), 8) if content[at : at + 4] == b"\xff\xff\xff\xff"]
+    assert len(cuts) > 2
+    for cut in cuts:
+        (folder / "00003.arrow").write_bytes(content[:cut])
+        with pytest.raises(InputError, match=r"00003\.arrow: not an Arrow file, or cut short"):
+            load_family("hiaml", tmp_path)
 
 
 def parts(folder):

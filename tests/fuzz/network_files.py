@@ -1,15 +1,18 @@
 """Graphs, families, databases and splits: well-formed files as data, their loaders, what must hold."""
 
+import json
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
+from model_src.family_data.shards import KINDS
 from tests.comp_graph.twins import everything
 from tests.fuzz.judge import judge
 from tests.fuzz.target import Target, as_gzip, as_json, as_pickle, filled, plain
@@ -66,6 +69,33 @@ def all_of(read: Callable[[Path], Iterator[Any]]) -> Callable[[Path], list[Compu
 def judge_all(graphs: list[ComputeGraph]) -> None:
     for graph in graphs[:3]:
         judge(graph)
+
+
+def shard_trees() -> list[Any]:
+    entries = [(str(number), 0.9, 2.0, 10, None, state) for number, state in enumerate(graph_trees()[:2])]
+    return [[dict(zip(KINDS, entry, strict=True)) for entry in entries]]
+
+
+def as_shard(tree: Any) -> bytes:
+    """Rows as an Arrow file; what a type cannot hold is left out."""
+    import pyarrow as arrow
+
+    schema = arrow.schema(list(KINDS.items()))
+    rows = [{**row, **{name: json.dumps(row.get(name)) for name in ("config", "graph")}} for row in tree]
+    try:
+        table = arrow.Table.from_pylist(rows, schema)
+    except (arrow.ArrowException, OverflowError):
+        table = arrow.Table.from_pylist([{name: row[name] for name in ("config", "graph")} for row in rows], schema)
+    file = BytesIO()
+    with arrow.ipc.new_file(file, schema, options=arrow.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return file.getvalue()
+
+
+def load_shard(path: Path) -> list[ComputeGraph]:
+    from model_src.family_data.shards import iter_shards
+
+    return [network.graph for network in iter_shards([path])]
 
 
 def database_trees() -> list[Any]:
@@ -143,6 +173,7 @@ def targets() -> dict[str, Target]:
         "graph_pickle": Target(".pkl", graph_trees, lambda state: as_pickle(graph_object(state)), **graph),
         "family_json": Target(".json", family_trees, as_json, all_of(iter_state_cache), judge_all),
         "family_pickle": Target(".pkl", list_trees, as_list_cache, all_of(iter_list_cache), judge_all),
+        "shard": Target(".arrow", shard_trees, as_shard, load_shard, judge_all),
         "database": Target(".pkl", database_trees, as_database, load_database, judge_database),
         "splits": Target(".pkl", splits_trees, as_splits, load_splits, judge_splits),
     }
