@@ -110,8 +110,8 @@ def load_part(
     """Read the part of a network from its input to a tensor, and what comes behind, which may have several outputs.
 
     Args:
-        path: An `.onnx` model, or a `.keras` or `.h5` file.
-        output_node: The tensor, or the operation that gives it; of a Keras model the layer.
+        path: An `.onnx` model, a `.keras` or `.h5` file, a frozen TensorFlow `.pb`, or a SavedModel folder.
+        output_node: The tensor, or the operation that gives it; of a Keras file the layer.
         input_h: As for `load_network`; likewise all others.
         input_w: Input width in pixels.
         input_c: Input channels.
@@ -121,11 +121,10 @@ def load_part(
         InputError: As for `load_network`; or the file is of another kind, or the network cannot be cut there.
     """
     path = Path(path)
-    if path.is_dir() or (reader := _PART_READERS.get(regular_file(path).suffix)) is None:
-        kinds = ", ".join(_PART_READERS)
-        raise InputError(
-            f"{path}: -output_node is for {kinds} files; PyTorch modules: from_torch(..., output_node=...)"
-        )
+    reader = _saved_model_reader if path.is_dir() else _PART_READERS.get(regular_file(path).suffix)
+    if reader is None:
+        kinds = f"{', '.join(_PART_READERS)} files and SavedModel folders"
+        raise InputError(f"{path}: -output_node is for {kinds}; PyTorch modules: from_torch(..., output_node=...)")
     found = reader()(path, input_h, input_w, input_c, check=check, output_node=output_node)
     with naming(path):
         validate(found.graph)
@@ -158,12 +157,12 @@ def _load_json(path: Path, *_: Any) -> WeightedGraph:
 
 
 def _load_pb(path: Path, size: Size, choices: Choices) -> WeightedGraph:
-    from model_src.comp_graph.importers.tensorflow import frozen, load_pb
+    from model_src.comp_graph.importers.tensorflow import frozen
 
     if choices.lenient_pb:
         logger.warning("%s: read as published: weights are missing, and what a graph cannot hold may be", path)
         return WeightedGraph(frozen.load_pb(path, *size))
-    return _weighted(path, load_pb(path, *size, check=choices.check))
+    return _weighted(path, _pb_reader()(path, *size, check=choices.check))
 
 
 def _load_keras(path: Path, size: Size, choices: Choices) -> WeightedGraph:
@@ -171,9 +170,7 @@ def _load_keras(path: Path, size: Size, choices: Choices) -> WeightedGraph:
 
 
 def _load_saved_model(path: Path, size: Size, choices: Choices) -> WeightedGraph:
-    from model_src.comp_graph.importers.tensorflow import load_saved_model
-
-    return _weighted(path, load_saved_model(path, *size, check=choices.check))
+    return _weighted(path, _saved_model_reader()(path, *size, check=choices.check))
 
 
 def _load_onnx(path: Path, size: Size, choices: Choices) -> WeightedGraph:
@@ -200,7 +197,19 @@ def _keras_reader() -> Callable[..., Any]:
     return load_keras
 
 
-_PART_READERS = {".onnx": _onnx_reader, ".keras": _keras_reader, ".h5": _keras_reader}
+def _pb_reader() -> Callable[..., Any]:
+    from model_src.comp_graph.importers.tensorflow import load_pb
+
+    return load_pb
+
+
+def _saved_model_reader() -> Callable[..., Any]:
+    from model_src.comp_graph.importers.tensorflow import load_saved_model
+
+    return load_saved_model
+
+
+_PART_READERS = {".onnx": _onnx_reader, ".keras": _keras_reader, ".h5": _keras_reader, ".pb": _pb_reader}
 _READERS: dict[str, Reader] = {
     ".pkl": _load_pkl,
     ".json": _load_json,

@@ -26,6 +26,8 @@ def read_input(args: argparse.Namespace, folder: ResultFolder | None, size: Shap
     """
     path, check = folder.input_path if folder else Path(args.model_path), not args.no_check
     if args.output_node and not folder:
+        if args.lenient_pb:
+            raise InputError("-lenient_pb reads whole files only; leave it out or -output_node")
         return load_part(path, args.output_node, *size, check=check)
     found = load_network(path, *size, check=check, lenient_pb=args.lenient_pb)
     rest = load_rest(path) if path.suffix in (".pkl", ".json") else None

@@ -9,7 +9,10 @@ import autogo
 import constants
 from model_src.comp_graph.exporters.files import export_network, network_of
 from model_src.comp_graph.importers.onnx.runtime import OnnxRun
-from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.importers.tensorflow.graph_def import run
+from model_src.comp_graph.inheritance import all_of
+from model_src.comp_graph.load import load_cg, load_network
+from model_src.comp_graph.rest import load_rest
 from model_src.files import InputError
 from tests.test_autogo import arguments, result_folder, table_of
 
@@ -55,3 +58,41 @@ def check(folder, path, tensor):
         results = OnnxRun(model, (32, 32, 3)).results(images)
         assert [one.shape for one in results] == [one.shape for one in wanted]
         assert all(np.isfinite(one).all() for one in results)
+
+
+@pytest.fixture
+def two_heads_of_tensorflow(tmp_path):
+    """The same as a frozen graph, whose head ends in what no graph can hold, and the tensor in front of it."""
+    tf = pytest.importorskip("tensorflow")
+    cg = load_cg(constants.ROOT / "architectures" / "hiaml_best.pkl")
+    path, *_ = export_network(cg, tmp_path / "network", ["tf"], network_of(cg))
+    graph_def = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    tensor = next(node.input[0] for node in graph_def.node if node.op == "Mean")
+    with tf.Graph().as_default() as graph:
+        ends = [f"{tensor}:0", f"{graph_def.node[-1].name}:0"]
+        features, classes = tf.import_graph_def(graph_def, name="", return_elements=ends)
+        tf.identity(features, name="features")
+        tf.math.top_k(classes, 3, name="best")
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path, tensor, graph
+
+
+@pytest.mark.slow
+def test_results_of_a_frozen_graph_have_its_heads(two_heads_of_tensorflow, tmp_path):
+    path, tensor, graph = two_heads_of_tensorflow
+    image, names = "input", ["features", "best", "best:1"]
+    given = {"model_path": path, "model_family": "hiaml", "epoch": 1}
+    assert autogo.main([*arguments(tmp_path, **given), "-output_node", tensor, "-export", "onnx"]) == 0
+    folder = result_folder(tmp_path)
+    own, weights = load_network(folder / "input.pkl")
+    network, behind = network_of(own, inherited=all_of(weights)), load_rest(folder / "input.pkl")
+    (same,) = export_network(own, tmp_path / "same", ["onnx"], network, behind)
+    images = np.random.default_rng(0).standard_normal((1, 3, 32, 32), np.float32)  # so many as the file says
+    for file, fed in ((same, image), (folder / "rank_0.onnx", tensor)):  # from the image, and from the part's result on
+        model = onnx.load(file)
+        onnx.checker.check_model(model, full_check=True)
+        assert [value.name for value in model.graph.output] == names
+        found = OnnxRun(model, (32, 32, 3)).results(images)
+        value = images.transpose(0, 2, 3, 1) if fed == image else found[0]
+        for one, wanted in zip(found, run(graph.as_graph_def(), names, [(fed, value)]), strict=True):
+            np.testing.assert_allclose(one, wanted, rtol=1e-4, atol=1e-5)

@@ -193,9 +193,11 @@ def test_what_a_file_cannot_be_cut_at_is_refused(file):
 
 
 def test_what_a_file_of_another_kind_says(tmp_path):
-    (tmp_path / "net.pb").touch()
-    with pytest.raises(InputError, match=r"-output_node is for \.onnx, \.keras, \.h5 files"):
-        load_part(tmp_path / "net.pb", "x")
+    (tmp_path / "net.pkl").touch()
+    with pytest.raises(
+        InputError, match=r"-output_node is for \.onnx, \.keras, \.h5, \.pb files and SavedModel folders"
+    ):
+        load_part(tmp_path / "net.pkl", "x")
 
 
 def old_model(tmp_path):

@@ -20,12 +20,17 @@ def producer(tensor: str) -> str:
     return tensor.lstrip("^").split(":")[0]
 
 
+def data_inputs(node: "tf.compat.v1.NodeDef") -> list[str]:
+    """The tensors that a node reads: `name` for the first of a node, `name:1` for the second."""
+    return [source.removesuffix(":0") for source in node.input if not source.startswith("^")]
+
+
 def part_feeding(graph_def: "tf.compat.v1.GraphDef", *names: str) -> "tf.compat.v1.GraphDef":
     """The part of a graph that the values of nodes depend on, the nodes included."""
-    inputs = {node.name: [producer(source) for source in node.input if source[0] != "^"] for node in graph_def.node}
+    inputs = {node.name: [producer(source) for source in data_inputs(node)] for node in graph_def.node}
     needed, waiting = set(names), list(names)
     while waiting:
-        new = set(inputs[waiting.pop()]) - needed
+        new = set(inputs.get(waiting.pop(), ())) - needed
         needed |= new
         waiting.extend(new)
     kept = [node for node in graph_def.node if node.name in needed]
@@ -47,8 +52,8 @@ def freeze(
     return convert_variables_to_constants_v2(concrete).graph.as_graph_def()
 
 
-def inlined(graph_def: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.v1.GraphDef":
-    """The part of a graph that a node depends on, with function bodies in the place of their calls.
+def inlined(graph_def: "tf.compat.v1.GraphDef", *ends: str) -> "tf.compat.v1.GraphDef":
+    """The part of a graph that nodes depend on, with function bodies in the place of their calls.
 
     Raises:
         ValueError: TensorFlow does not accept the graph.
@@ -59,7 +64,7 @@ def inlined(graph_def: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.v1.Gr
 
     check_functions(graph_def)
     task = meta_graph_pb2.MetaGraphDef(graph_def=graph_def)
-    task.collection_def["train_op"].node_list.value.append(output)  # what grappler must keep
+    task.collection_def["train_op"].node_list.value.extend(ends)  # what grappler must keep
     functions = task.graph_def.library.function
     for one in (*functions, *task.graph_def.node, *(node for function in functions for node in function.node_def)):
         for attribute in _IN_ONE_PIECE:
@@ -70,7 +75,7 @@ def inlined(graph_def: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.v1.Gr
     rewrite.min_graph_nodes = -1
     rewrite.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
     try:
-        return part_feeding(_without_borders(tf_optimizer.OptimizeGraph(config, task), output), "output")
+        return part_feeding(_without_borders(tf_optimizer.OptimizeGraph(config, task), ends), *ends)
     except OpError as error:
         raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
 
@@ -79,8 +84,8 @@ _IN_ONE_PIECE = ("_XlaMustCompile", "_noinline")  # marks of functions that are 
 _BORDER = re.compile(r"Func/.*/(input|output)/_\d+")
 
 
-def _without_borders(graph: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.v1.GraphDef":
-    """The graph without the identities that inlining leaves around a function, and with one called `output` at the end.
+def _without_borders(graph: "tf.compat.v1.GraphDef", ends: Sequence[str]) -> "tf.compat.v1.GraphDef":
+    """The graph without the identities that inlining leaves around a function.
 
     They are `Func/{call}/input/_{n}` and `.../output/_{n}`, the identities that the latter read (what the function
     returned), and an IdentityN in the place of a call.
@@ -92,7 +97,7 @@ def _without_borders(graph: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.
     returned = [source for name, source in borders.items() if "/output/_" in name]
     borders |= {name: nodes[name].input[0] for name in returned if name in nodes and nodes[name].op == "Identity"}
     calls = {re.sub(r"Func/(.*)/output/_\d+", r"\1", name) for name in borders if "/output/_" in name}
-    calls = {name for name in (*calls, output) if name in nodes and nodes[name].op == "IdentityN"}
+    calls = {name for name in calls - set(ends) if name in nodes and nodes[name].op == "IdentityN"}
     borders |= {name: nodes[name].input[0] for name in calls if len(nodes[name].input) == 1}
 
     def origin(name: str) -> str:
@@ -103,13 +108,11 @@ def _without_borders(graph: "tf.compat.v1.GraphDef", output: str) -> "tf.compat.
     result = type(graph)(versions=graph.versions)
     for node in graph.node:
         if node.name not in borders:
-            data = [origin(name) for name in node.input if not name.startswith("^")]
+            data = [origin(name) for name in data_inputs(node)]
             del node.input[:]
             node.input.extend(data)
             node.attr.pop("_class", None)  # where it should run: beside a node that may be gone
             result.node.append(node)
-    end = result.node.add(name="output", op="Identity", input=[origin(output)])
-    end.attr["T"].type = import_tensorflow().float32.as_datatype_enum
     return result
 
 
@@ -140,14 +143,13 @@ def declared_shape(node: "tf.compat.v1.NodeDef") -> list[int]:
     return [dim.size for dim in node.attr["shape"].shape.dim] if "shape" in node.attr else []
 
 
-def reached_from(graph_def: "tf.compat.v1.GraphDef", start: str) -> set[str]:
-    """The nodes whose values depend on a node, itself included."""
+def reached_from(graph_def: "tf.compat.v1.GraphDef", *starts: str) -> set[str]:
+    """The nodes whose values depend on some nodes, these included."""
     readers: dict[str, list[str]] = {}
     for node in graph_def.node:
-        for source in node.input:
-            if source[0] != "^":
-                readers.setdefault(producer(source), []).append(node.name)
-    reached, waiting = {start}, [start]
+        for source in data_inputs(node):
+            readers.setdefault(producer(source), []).append(node.name)
+    reached, waiting = set(starts), list(starts)
     while waiting:
         new = set(readers.get(waiting.pop(), ())) - reached
         reached |= new
@@ -158,7 +160,7 @@ def reached_from(graph_def: "tf.compat.v1.GraphDef", start: str) -> set[str]:
 def with_constants(graph_def: "tf.compat.v1.GraphDef", reached: set[str]) -> "tf.compat.v1.GraphDef":
     """The nodes that depend on the image, which read constants where they read other nodes before."""
     dynamic = [node for node in graph_def.node if node.name in reached]
-    borders = [name for node in dynamic for name in node.input if producer(name) not in reached and name[0] != "^"]
+    borders = [name for node in dynamic for name in data_inputs(node) if producer(name) not in reached]
     borders = list(dict.fromkeys(borders))
     result = type(graph_def)(versions=graph_def.versions)
     names = {border: border.replace(":", "__") for border in borders}
@@ -167,7 +169,7 @@ def with_constants(graph_def: "tf.compat.v1.GraphDef", reached: set[str]) -> "tf
     for node in dynamic:
         copy = result.node.add()
         copy.CopyFrom(node)
-        data = [names.get(name, name) for name in node.input if name[0] != "^"]
+        data = [names.get(name, name) for name in data_inputs(node)]
         del copy.input[:]
         copy.input.extend(data)
         copy.attr.pop("_class", None)  # where it should run: beside a node that may be gone
@@ -183,6 +185,27 @@ def constant(name: str, value: np.ndarray | np.generic) -> "tf.compat.v1.NodeDef
     return node
 
 
+def placeholder(name: str, shape: Sequence[int | None]) -> "tf.compat.v1.NodeDef":
+    """A node for float32 tensors, of a shape whose sizes may be open."""
+    tf = import_tensorflow()
+    node = tf.compat.v1.NodeDef(name=name, op="Placeholder")
+    node.attr["dtype"].type = tf.float32.as_datatype_enum
+    node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
+    return node
+
+
+def identity(name: str, tensor: str, kind: "tf.DType") -> "tf.compat.v1.NodeDef":
+    """A node that hands a tensor on."""
+    node = import_tensorflow().compat.v1.NodeDef(name=name, op="Identity", input=[tensor])
+    node.attr["T"].type = kind.as_datatype_enum
+    return node
+
+
+def tensor_of(graph: "tf.Graph", name: str) -> "tf.Tensor":
+    """A tensor of an imported graph, by `name` or `name:1`."""
+    return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
+
+
 def run(
     graph_def: "tf.compat.v1.GraphDef", tensors: Iterable[str], feeds: Sequence[tuple[str, np.ndarray]] = ()
 ) -> list[np.ndarray]:
@@ -195,13 +218,27 @@ def run(
     names = [name if ":" in name else f"{name}:0" for name in tensors]
     if not names:
         return []
-    part = part_feeding(graph_def, *map(producer, names))
-    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+    graph = imported(part_feeding(graph_def, *map(producer, names)))
+    if not feeds:
+        check_constants(graph)
+    with tf.compat.v1.Session(graph=graph) as session:
         try:
-            tf.import_graph_def(part, name="")
-            if not feeds:
-                check_constants(graph)
             results: list[np.ndarray] = session.run(names, {f"{name}:0": value for name, value in feeds})
         except (ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
+            raise ValueError(f"TensorFlow cannot run the graph: {' '.join(str(error).split())}") from error
     return results
+
+
+def imported(graph_def: "tf.compat.v1.GraphDef") -> "tf.Graph":
+    """The graph as TensorFlow sees it, with the sizes of its tensors. Nothing is run.
+
+    Raises:
+        ValueError: TensorFlow does not accept it.
+    """
+    tf = import_tensorflow()
+    with tf.Graph().as_default() as graph:
+        try:
+            tf.import_graph_def(graph_def, name="")
+        except (ValueError, tf.errors.OpError) as error:
+            raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
+    return graph

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model_src.comp_graph.importers.tensorflow.graph_def import freeze
-from model_src.comp_graph.importers.tensorflow.strict import OPSET
+from model_src.comp_graph.importers.tensorflow.rest import rest_in_onnx
 from model_src.comp_graph.importers.wording import close_to, listed
 from model_src.runtime import import_tensorflow
 
@@ -70,24 +70,6 @@ def to_onnx(rest: Any) -> "onnx.ModelProto":
         ValueError: tf2onnx cannot convert it.
     """
     tf = import_tensorflow()
-    from tf2onnx import tfonnx
-
-    shape, outputs = tuple(rest.input_shape[1:]), list(rest.output_names)
-    frozen = freeze(lambda part: tf.nest.flatten(rest(part, training=False)), shape, batch=None)
-    ends = ["Identity:0", *(f"Identity_{number}:0" for number in range(1, len(outputs)))]
-    try:
-        with tf.Graph().as_default() as graph:
-            tf.import_graph_def(frozen, name="")
-            converted = tfonnx.process_tf_graph(graph, opset=OPSET, input_names=["input:0"], output_names=ends)
-        model = converted.make_model("rest")
-    except Exception as error:  # of any kind
-        raise ValueError(f"what comes behind cannot be converted to ONNX: {' '.join(str(error).split())}") from error
-    names = dict(zip(ends, outputs, strict=True))
-    for node in model.graph.node:
-        for field in (node.input, node.output):
-            renamed = [names.get(name, name) for name in field]
-            del field[:]
-            field.extend(renamed)
-    for value in model.graph.output:
-        value.name = names[value.name]
-    return model
+    frozen = freeze(lambda part: tf.nest.flatten(rest(part, training=False)), tuple(rest.input_shape[1:]), batch=None)
+    ends = {name: f"Identity_{place}" if place else "Identity" for place, name in enumerate(rest.output_names)}
+    return rest_in_onnx(frozen, "input", ends)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MOST_LAYERS, MOST_NODES = 20_000, 100_000  # once models and functions are in the place of their calls
 DEEPEST = 100  # models in models, calls in calls
 MOST_NUMBERS = 1 << 24  # of all constants that are computed; besides, so many as the graph brings along
+MOST_BEHIND = 1 << 29  # of all results behind an `-output_node`
 _TEXT, _GROWTH, _ALLOWANCE = (
     1 << 24,
     4,

@@ -15,7 +15,9 @@ from model_src.comp_graph.graph_ops import bypass, isomorphism, same_topology
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.op import Refusal
 from model_src.comp_graph.importers.options import given_size
+from model_src.comp_graph.importers.tensorflow.cut import cut_graph
 from model_src.comp_graph.importers.tensorflow.frozen import from_graph_def, parse
+from model_src.comp_graph.importers.tensorflow.rest import with_rest
 from model_src.comp_graph.importers.tensorflow.strict import read_frozen
 from model_src.comp_graph.tf_comp_graph import Node, Shape
 from model_src.files import naming, read_bytes
@@ -31,6 +33,7 @@ def load_pb(
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
     check: bool = True,
+    output_node: str | None = None,
 ) -> ImportedNetwork:
     """Read a frozen GraphDef with its weights; the graph is named after the file.
 
@@ -41,28 +44,43 @@ def load_pb(
         input_c: Input channels.
         normalisers: Feature normalisers by name; a missing one is derived from the graph, None derives all.
         check: Whether to compare what was read with the original on random images.
+        output_node: A tensor (`split:1`), or the operation that gives it, at which the graph ends; what comes behind it
+            becomes the `rest`. The network may have several outputs then.
 
     Raises:
-        InputError: The file is missing, is no GraphDef, has an operation that a graph cannot hold, or the graph does
-            not compute what it does.
+        InputError: The file is missing, is no GraphDef, has an operation that a graph cannot hold, the graph does not
+            compute what it does, or the network cannot be cut there.
     """
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
     with naming(path):
         graph_def = parse(read_bytes(path))
+        if output_node is not None:
+            halves = cut_graph(graph_def, output_node, size)
+            return with_rest(_read(halves.front, path.stem, size, normalisers, check), halves, check)
         try:
-            network = read_frozen(graph_def, path.stem, size, normalisers)
+            return _read(graph_def, path.stem, size, normalisers, check)
         except Refusal as error:
             raise ValueError(f"{error}; -lenient_pb reads the graph alone, as published") from error
-        published = _published(graph_def, path.stem, size, normalisers, network.found)
-        if not check:
-            return published if published and same_topology(published.graph, network.found.graph) else network.found
-        try:
-            return network.checked(published or network.found)
-        except ValueError:
-            if published is None:
-                raise
-            return network.checked(network.found)
+
+
+def _read(
+    graph_def: "tf.compat.v1.GraphDef",
+    name: str,
+    size: Shape | None,
+    normalisers: Mapping[str, int | None] | None,
+    check: bool,
+) -> ImportedNetwork:
+    network = read_frozen(graph_def, name, size, normalisers)
+    published = _published(graph_def, name, size, normalisers, network.found)
+    if not check:
+        return published if published and same_topology(published.graph, network.found.graph) else network.found
+    try:
+        return network.checked(published or network.found)
+    except ValueError:
+        if published is None:
+            raise
+        return network.checked(network.found)
 
 
 def _published(

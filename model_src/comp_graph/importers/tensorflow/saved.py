@@ -10,8 +10,10 @@ import numpy as np
 from constants import DOMAIN_NORMALISERS
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.options import given_size
-from model_src.comp_graph.importers.tensorflow.graph_def import constant, inlined, producer
+from model_src.comp_graph.importers.tensorflow.cut import cut_graph
+from model_src.comp_graph.importers.tensorflow.graph_def import constant, data_inputs, inlined, producer
 from model_src.comp_graph.importers.tensorflow.limits import check_variables
+from model_src.comp_graph.importers.tensorflow.rest import with_rest
 from model_src.comp_graph.importers.tensorflow.strict import read_frozen
 from model_src.files import InputError, naming, read_bytes, regular_file
 from model_src.runtime import import_tensorflow
@@ -32,25 +34,32 @@ def load_saved_model(
     input_c: int | None = None,
     normalisers: Mapping[str, int | None] | None = DOMAIN_NORMALISERS,
     check: bool = True,
+    output_node: str | None = None,
 ) -> ImportedNetwork:
     """Read the signature `serving_default` of a SavedModel folder; arguments as for `load_pb`.
 
     Raises:
-        InputError: The folder holds no SavedModel with that signature, it has an operation that a graph cannot hold, or
-            the graph does not compute what it does.
+        InputError: The folder holds no SavedModel with that signature, it has an operation that a graph cannot hold,
+            the graph does not compute what it does, or the network cannot be cut there.
     """
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
     if not (path / "saved_model.pb").is_file():
         raise InputError(f"{path}: holds no saved_model.pb")
     with naming(path):
-        graph_def = _signature_graph(path)
-        network = read_frozen(graph_def, path.name, size, normalisers, lambda name: _CALLS.sub("", name))
-        return network.checked(network.found) if check else network.found
+        graph_def, results = _signature_graph(path, one_result=output_node is None)
+        halves = None if output_node is None else cut_graph(graph_def, output_node, size, _own_name, results)
+        network = read_frozen(halves.front if halves else graph_def, path.name, size, normalisers, _own_name)
+        found = network.checked(network.found) if check else network.found
+        return with_rest(found, halves, check) if halves else found
 
 
-def _signature_graph(folder: Path) -> "tf.compat.v1.GraphDef":
-    """The signature's graph in one piece, from its input to its output, with constants for its variables."""
+def _own_name(name: str) -> str:
+    return _CALLS.sub("", name)
+
+
+def _signature_graph(folder: Path, one_result: bool) -> tuple["tf.compat.v1.GraphDef", dict[str, str]]:
+    """The signature's graph in one piece, with constants for its variables, and per name of a result its tensor."""
     import_tensorflow()
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -64,10 +73,20 @@ def _signature_graph(folder: Path) -> "tf.compat.v1.GraphDef":
         raise ValueError(f"no signature {SIGNATURE!r}")
     signature = graphs[0].signature_def[SIGNATURE]
     for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
-        if len(tensors) != 1:
+        if len(tensors) != 1 and (one_result or kind == "input"):
             raise ValueError(f"expected one {kind}, found {', '.join(map(repr, sorted(tensors))) or 'none'}")
-    (output,) = (producer(tensor.name) for tensor in signature.outputs.values())
-    return _without_variables(inlined(graphs[0].graph_def, output), _variables(folder, graphs[0]))
+    tensors = {name: signature.outputs[name].name for name in sorted(signature.outputs)}
+    graph_def = inlined(graphs[0].graph_def, *map(producer, tensors.values()))
+    results = {name: _result(graph_def, tensor) for name, tensor in tensors.items()}
+    return _without_variables(graph_def, _variables(folder, graphs[0])), results
+
+
+def _result(graph_def: "tf.compat.v1.GraphDef", tensor: str) -> str:
+    """A tensor, or what an IdentityN in the place of a call hands on as that."""
+    (node,) = (node for node in graph_def.node if node.name == producer(tensor))
+    return (
+        data_inputs(node)[int(tensor.partition(":")[2] or 0)] if node.op == "IdentityN" else tensor.removesuffix(":0")
+    )
 
 
 def _without_variables(graph_def: "tf.compat.v1.GraphDef", values: Mapping[str, np.ndarray]) -> "tf.compat.v1.GraphDef":

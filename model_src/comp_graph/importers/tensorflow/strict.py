@@ -17,17 +17,19 @@ from model_src.comp_graph.importers.onnx.op import Blocker, Refusal
 from model_src.comp_graph.importers.onnx.reader import from_onnx
 from model_src.comp_graph.importers.tensorflow.graph_def import (
     constant,
+    data_inputs,
     declared_shape,
+    imported,
     inlined,
     input_node,
     part_feeding,
+    placeholder,
     producer,
     reached_from,
     run,
     with_constants,
 )
 from model_src.comp_graph.tf_comp_graph import Shape
-from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import onnx
@@ -91,19 +93,24 @@ def read_frozen(
     Raises:
         ValueError: There is not one input and one output, a size is unknown, or an operation cannot be represented.
     """
-    image, plain = _image_and_rest(graph_def, input_size)
+    image, plain = with_placeholder(graph_def, input_size)
     output = _output(plain, image)
     plain = inlined(plain, output) if plain.library.function else part_feeding(plain, output)
     output = _output(plain, image)
-    _check_operations(plain, own_name)
-    plain = _without_erfc(with_constants(plain, reached_from(plain, image)))
-    model = _converted(plain, image, output, own_name)
+    check_operations(plain, own_name)
+    plain = with_constants(plain, reached_from(plain, image))
+    model = converted(plain, [f"{image}:0"], [f"{output}:0"], own_name, channels_first=True)
+    _end_early(model.graph)
+    _name(model.graph.node, own_name)
     return FrozenNetwork(from_onnx(model, name, None, normalisers), plain, image, output)
 
 
-def _image_and_rest(graph_def: "tf.compat.v1.GraphDef", size: Shape | None) -> tuple[str, "tf.compat.v1.GraphDef"]:
-    """The name of the input, and the graph with a placeholder of known size there."""
-    tf = import_tensorflow()
+def with_placeholder(graph_def: "tf.compat.v1.GraphDef", size: Shape | None) -> tuple[str, "tf.compat.v1.GraphDef"]:
+    """The name of the input, and the graph with a placeholder of known size there, at the end.
+
+    Raises:
+        ValueError: There is not one input, or its size is unknown.
+    """
     node = input_node(graph_def)
     batch, *declared = declared_shape(node) or (1, *_size_of_identity(graph_def, node))
     shape = (batch if batch > 0 else _BATCH, *(size or declared))
@@ -113,9 +120,7 @@ def _image_and_rest(graph_def: "tf.compat.v1.GraphDef", size: Shape | None) -> t
     for other in graph_def.node:
         if other.name != node.name:
             result.node.add().CopyFrom(other)
-    placeholder = result.node.add(name=node.name, op="Placeholder")
-    placeholder.attr["dtype"].type = tf.float32.as_datatype_enum
-    placeholder.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
+    result.node.append(placeholder(node.name, shape))
     return node.name, result
 
 
@@ -123,16 +128,14 @@ def _size_of_identity(graph_def: "tf.compat.v1.GraphDef", node: "tf.compat.v1.No
     """(H, W, C) of what an identity reads."""
     if node.op != "Identity":
         return -1, -1, -1
-    _check_operations(part_feeding(graph_def, node.name), str)
+    check_operations(part_feeding(graph_def, node.name), str)
     (value,) = run(graph_def, [node.name])
     return value.shape[1:]
 
 
 def _output(graph_def: "tf.compat.v1.GraphDef", image: str) -> str:
     """The node that gives the result, in front of the identities that only name it."""
-    reached = reached_from(graph_def, image)
-    read = {producer(source) for node in graph_def.node for source in node.input if source[0] != "^"}
-    ends = [node.name for node in graph_def.node if node.name in reached and node.name not in read]
+    ends = ends_of(graph_def, image)
     if len(ends) != 1:
         raise ValueError(f"expected one output node, found {len(ends)}: {', '.join(map(repr, ends))}")
     nodes, (end,) = {node.name: node for node in graph_def.node}, ends
@@ -141,8 +144,23 @@ def _output(graph_def: "tf.compat.v1.GraphDef", image: str) -> str:
     return end
 
 
-def _check_operations(graph_def: "tf.compat.v1.GraphDef", own_name: Callable[[str], str]) -> None:
-    """Refuse what tf2onnx does not know, which includes all that acts on files or runs code."""
+def ends_of(graph_def: "tf.compat.v1.GraphDef", image: str) -> list[str]:
+    """The nodes that depend on the image and that no other node reads."""
+    from tensorflow.python.framework import op_def_registry
+
+    read = {producer(source) for node in graph_def.node for source in data_inputs(node)}
+    found = reached_from(graph_def, image) - read
+    definitions = {node.op: op_def_registry.get(node.op) for node in graph_def.node if node.name in found}
+    empty = {op for op, definition in definitions.items() if definition and not definition.output_arg}
+    return [node.name for node in graph_def.node if node.name in found and node.op not in empty]
+
+
+def check_operations(graph_def: "tf.compat.v1.GraphDef", own_name: Callable[[str], str]) -> None:
+    """Refuse what tf2onnx does not know, which includes all that acts on files or runs code, and what calls functions.
+
+    Raises:
+        Refusal: There is such an operation.
+    """
     from tensorflow.python.framework import op_def_registry
     from tf2onnx import handler, tfonnx
 
@@ -151,7 +169,8 @@ def _check_operations(graph_def: "tf.compat.v1.GraphDef", own_name: Callable[[st
     refused = []
     for node in graph_def.node:
         definition = op_def_registry.get(node.op)
-        if definition is None or definition.is_stateful or node.op not in known:
+        calls = any(value.HasField("func") for value in node.attr.values())
+        if definition is None or definition.is_stateful or calls or node.op not in known:
             refused.append(Blocker(own_name(node.name), node.op, _UNKNOWN))
     if refused:
         raise Refusal(refused)
@@ -171,33 +190,45 @@ def _without_erfc(graph_def: "tf.compat.v1.GraphDef") -> "tf.compat.v1.GraphDef"
     return result
 
 
-def _converted(
-    graph_def: "tf.compat.v1.GraphDef", image: str, output: str, own_name: Callable[[str], str]
+def converted(
+    graph_def: "tf.compat.v1.GraphDef",
+    inputs: list[str],
+    outputs: list[str],
+    own_name: Callable[[str], str] = str,
+    channels_first: bool = False,
 ) -> "onnx.ModelProto":
-    """The graph in ONNX, on (N, C, H, W)."""
-    tf = import_tensorflow()
+    """A graph in ONNX, from some tensors to others.
+
+    Args:
+        graph_def: The graph.
+        inputs: Tensors, such as `name:0`.
+        outputs: Tensors.
+        own_name: What the owner of the network calls a node.
+        channels_first: Whether the inputs are to be (N, C, H, W).
+
+    Raises:
+        ValueError: tf2onnx cannot convert it.
+    """
     from tf2onnx import tfonnx
 
-    names = [f"{image}:0"], [f"{output}:0"]
-    with tf.Graph().as_default() as graph, _failures() as failures:
+    graph_def = _without_erfc(graph_def)
+    graph = imported(graph_def)
+    with graph.as_default(), _failures() as failures:
         try:
-            tf.import_graph_def(graph_def, name="")
-        except (ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
-        converted = tfonnx.process_tf_graph(
-            graph,
-            continue_on_error=True,
-            opset=OPSET,
-            input_names=names[0],
-            output_names=names[1],
-            inputs_as_nchw=names[0],
-        )
-        if failures:
-            types = {node.name: node.op for node in graph_def.node}
-            raise Refusal([Blocker(own_name(name), types.get(name, "?"), _UNKNOWN) for name in failures])
-        model = converted.make_model("converted")
-    _end_early(model.graph)
-    _name(model.graph.node, own_name)
+            model = tfonnx.process_tf_graph(
+                graph,
+                continue_on_error=True,
+                opset=OPSET,
+                input_names=inputs,
+                output_names=outputs,
+                inputs_as_nchw=inputs if channels_first else None,
+            ).make_model("converted")
+        except Exception as error:  # of any kind
+            if not failures:
+                raise ValueError(f"it cannot be converted to ONNX: {' '.join(str(error).split())}") from error
+    if failures:
+        types = {node.name: node.op for node in graph_def.node}
+        raise Refusal([Blocker(own_name(name), types.get(name, "?"), _UNKNOWN) for name in failures])
     return model
 
 
