@@ -102,3 +102,15 @@ def test_what_is_rebuilt_has_the_shape_of_the_original(end, shape):
         ours, theirs = rebuild(from_torch(module, IMAGE))(images), module(images)
     assert ours.shape == theirs.shape == shape
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("others", "is_same"), [(1, True), (2, False)])
+def test_whole_numbers_behind_a_part_may_differ_where_rounding_decides(others, is_same):
+    wanted = np.zeros(10_000, np.int64)
+    found = np.where(np.arange(wanted.size) < others, 7, wanted)
+    imported = from_torch(network(), IMAGE)
+    if is_same:
+        check.check_rest(imported, lambda part: [found], lambda images: [wanted])
+        return
+    with pytest.raises(ValueError, match="result 0 is another than the original's"):
+        check.check_rest(imported, lambda part: [found], lambda images: [wanted])
