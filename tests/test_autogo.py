@@ -32,7 +32,7 @@ GNN = str(ROOT / "saved_models" / "gnn_chkpt.pt")
 
 
 def arguments(tmp_path, **changes):
-    """A short search on the shipped network; None leaves a flag out, True makes it a switch."""
+    """A short search on the shipped network; None leaves a flag out, True makes it a switch, a list several words."""
     flags = {
         "model_path": ROOT / "architectures" / "nb201_best.pkl",
         "model_family": "nb201",
@@ -53,8 +53,10 @@ def arguments(tmp_path, **changes):
         "no_drawings": True,
         **changes,
     }
-    given = [(f"-{name}", value) for name, value in flags.items() if value is not None]
-    return [str(part) for flag, value in given for part in ((flag,) if value is True else (flag, value))]
+    words = {
+        name: [] if value is True else value if isinstance(value, list) else [value] for name, value in flags.items()
+    }
+    return [str(part) for name, values in words.items() if values != [None] for part in (f"-{name}", *values)]
 
 
 def table_of(folder: Path) -> list[dict]:
@@ -279,6 +281,17 @@ BAD_INPUT = {
     "negative size": ({"input_h": -32}, "-input_h"),
     "other channels": ({"input_c": 1}, "is 32x32x3; its channels cannot be changed"),
     "unknown objective": ({"objective": "speed"}, "-objective: unknown objective 'speed'"),
+    "objective twice": ({"objective": ["params", "params"]}, "-objective: params and params are one cost; give one"),
+    "two programs": ({"objective": ["command:a", "command:b"]}, "-objective: command:a and command:b are one cost"),
+    "too many windows": (
+        {"objective": ["params", "peak_memory"], "min_decrease_percent": [0, 1, 2]},
+        "-min_decrease_percent: 3 numbers for 2 objectives; give one, or one for each",
+    ),
+    "window of one objective": ({"objective": ["params", "peak_memory"], "max_decrease_percent": [9, -1]}, "0 and -1"),
+    "windows of FLOPs twice": (
+        {"objective": ["params", "flops"], "max_decrease_percent": 9},
+        "give one pair for FLOPs",
+    ),
     "empty window": ({"min_flops_decrease_percent": 20, "max_flops_decrease_percent": 20}, "-min_flops"),
     "unwritable": ({"output_dir": "{tmp}/text.pkl"}, "-output_dir"),
     "missing flag": ({"model_family": None}, "-model_family"),

@@ -44,13 +44,26 @@ def killed(tmp_path, number, when, **changes):
 SLOW = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=[pytest.param(0, id="plain"), pytest.param(10, id="rescored", marks=SLOW)])
+RESCORED = {"rescore_per_iter": 10, "predictor_path": ENSEMBLE}
+SEVERAL = {
+    "objective": ["flops", "params"], "min_decrease_percent": [-10, -50], "max_decrease_percent": 100,
+    "min_flops_decrease_percent": None, "max_flops_decrease_percent": None,
+}  # fmt: skip
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param({"rescore_per_iter": 0, "predictor_path": PSC}, id="plain"),
+        pytest.param(RESCORED, id="rescored", marks=SLOW),
+        pytest.param({**RESCORED, **SEVERAL}, id="several objectives", marks=SLOW),
+    ],
+)
 def whole(request, tmp_path_factory):
     """Changes of the flags, and the folder of the search."""
     tmp_path = tmp_path_factory.mktemp("whole")
-    changes = {"rescore_per_iter": request.param, "predictor_path": ENSEMBLE if request.param else PSC}
-    assert autogo.main(flags(tmp_path, **changes)) == 0
-    return changes, result_folder(tmp_path)
+    assert autogo.main(flags(tmp_path, **request.param)) == 0
+    return request.param, result_folder(tmp_path)
 
 
 def same_results(folder: Path, other: Path) -> bool:

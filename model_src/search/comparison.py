@@ -7,9 +7,9 @@ from statistics import fmean, stdev
 
 from model_src.files import InputError, save_text
 from model_src.search import charts
-from model_src.search.page import points_chart, progress_charts, render
+from model_src.search.page import chart_width, points_chart, progress_charts, render
 from model_src.search.page_tables import Cell, Column
-from model_src.search.points import ACCURACY, SCORE, Progress, View, objective_in, progress, value_column, view_of
+from model_src.search.points import ACCURACY, SCORE, Point, Progress, View, progress, value_column, views_of
 from model_src.search.repeating import OF_THE_RUN, as_text
 from model_src.search.stored import StoredSearch
 
@@ -29,19 +29,20 @@ def write_comparison(searches: Sequence[StoredSearch], path: Path) -> None:
     """Write a page that compares searches.
 
     Args:
-        searches: The searches, for the same objective.
+        searches: The searches, for the same objectives.
         path: Of the page.
 
     Raises:
         InputError: Their objectives differ, or a file of a folder is damaged.
         OSError: The page cannot be written.
     """
-    objectives = sorted({objective_in(search.flags).name for search in searches})
+    objectives = sorted({" ".join(one.name for one in search.objectives) for search in searches})
     if len(objectives) > 1:
         raise InputError(f"-report: these searches have different objectives: {', '.join(objectives)}")
     column = ACCURACY if all(value_column(search) == ACCURACY for search in searches) else SCORE
-    views = [view_of(search, column) for search in searches]
-    steps = [progress(*pair) for pair in zip(searches, views, strict=True)]
+    found = [views_of(search, column) for search in searches]
+    steps = [progress(*pair) for pair in zip(searches, found, strict=True)]
+    views, width = [one[0] for one in found], chart_width(len(found[0]))
     names = [search.folder.path.resolve().name for search in searches]
     groups = _alike(searches)
     differences = _differences(searches)
@@ -53,8 +54,7 @@ def write_comparison(searches: Sequence[StoredSearch], path: Path) -> None:
             (name, COLOURS[at % len(COLOURS)], os.path.relpath(searches[at].folder.report_path, path.parent))
             for at, name in enumerate(names)
         ],
-        views=views,
-        chart=points_chart([point for view in views for point in (view.source, *view.results)], views[0]),
+        panels=[(points_chart(_shown(over), over[0], width), over) for over in zip(*found, strict=True)],
         volumes=volumes,
         bands=[_band(volumes[0], [steps[at] for at in group]) for group in groups if len(group) > 1],
         best=best,
@@ -64,6 +64,10 @@ def write_comparison(searches: Sequence[StoredSearch], path: Path) -> None:
         notes=[note for word, note in _NOTES.items() if any(word in name for name, _ in differences)],
     )
     save_text(page, path)
+
+
+def _shown(views: Sequence[View]) -> list[Point]:
+    return [point for view in views for point in (view.source, *view.results)]
 
 
 def _alike(searches: Sequence[StoredSearch]) -> list[list[int]]:

@@ -1,6 +1,7 @@
 """What a search is asked for, and what it loads."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from constants import CACHE_DIR, SHIPPED_DIR
@@ -8,7 +9,7 @@ from model_src.encoder.paths import vocabulary_files
 from model_src.files import InputError
 from model_src.processes import LOCAL, Backend
 from model_src.search.mutator import MutationConfig, Mutator
-from model_src.search.objectives import FLOPS, UNIT, Objective, objective_of
+from model_src.search.objectives import FLOPS, UNIT, Objective, objectives_of
 from model_src.search.workers import Workers
 
 _FILES = vocabulary_files(root=SHIPPED_DIR / "cache_sentence_piece")
@@ -59,13 +60,14 @@ class SearchConfig:
         max_score_drop: Results may rank so far below the input: in the unit of the score, or as `0.5pt` in points of
             accuracy.
         objective: What is made smaller: a name of `objectives.OBJECTIVES`, `command:` and a program that tells a cost
-            (`{onnx}` among its arguments stands for the network's file), or an objective.
+            (`{onnx}` among its arguments stands for the network's file), or an objective; or several of these.
         objective_unit: Unit of what such a program tells.
         command_timeout: Seconds that it may take.
         command_attempts: Times that it is tried for a network.
         command_jobs: Networks that it is asked for at a time.
-        min_decrease_percent: Results are smaller in the objective by more than this; None means 0.
-        max_decrease_percent: Results are smaller in the objective by less than this; None means 20.
+        min_decrease_percent: Results are smaller in the objective by more than this; None means 0. With several
+            objectives it holds for each, or is one number for each.
+        max_decrease_percent: Likewise, by less than this; None means 20.
         min_flops_decrease_percent: The same for FLOPs, whatever the objective is; both None: no limit on FLOPs.
         max_flops_decrease_percent: See `min_flops_decrease_percent`.
         seed: The same seed gives the same result, whatever the number of workers.
@@ -106,13 +108,13 @@ class SearchConfig:
     caution: float = 0.5
     max_swaps: int | None = None
     max_score_drop: str | float = 0.0
-    objective: str | Objective = FLOPS.name
+    objective: str | Objective | Sequence[str | Objective] = FLOPS.name
     objective_unit: str = UNIT
     command_timeout: float = 600.0
     command_attempts: int = 2
     command_jobs: int = 1
-    min_decrease_percent: float | None = None
-    max_decrease_percent: float | None = None
+    min_decrease_percent: float | Sequence[float] | None = None
+    max_decrease_percent: float | Sequence[float] | None = None
     min_flops_decrease_percent: float | None = None
     max_flops_decrease_percent: float | None = None
     seed: int = 0
@@ -166,24 +168,40 @@ class SearchConfig:
         """Seconds after which a process that mutates a network hangs: one per child, where 800 nodes take 0.004."""
         return 600.0 + self.max_candidate_per_iter * self.max_target_per_iter
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is made smaller.
+
+        Raises:
+            InputError: See `objectives_of`.
+        """
+        return objectives_of(self.objective, self.objective_unit)
+
     def limits(self) -> list[tuple[Objective, float, float]]:
-        """What is measured, with the least and the greatest decrease in percent; FLOPs are always among it.
+        """What is measured, with the least and the greatest decrease in percent: objectives, and FLOPs in any case.
 
         Raises:
             InputError: The objective is unknown, or a window is empty or given twice.
         """
-        objective = objective_of(self.objective, self.objective_unit)
-        own = (self.min_decrease_percent, self.max_decrease_percent)
+        objectives = self.objectives
+        lows, highs = (
+            _for_each(f"-{name}_decrease_percent", getattr(self, f"{name}_decrease_percent"), len(objectives))
+            for name in ("min", "max")
+        )
+        limits = [(one, *_window("decrease", *pair)) for one, *pair in zip(objectives, lows, highs, strict=True)]
         flops = (self.min_flops_decrease_percent, self.max_flops_decrease_percent)
-        own_given, flops_given = own != (None, None), flops != (None, None)
-        if objective.name == FLOPS.name:
-            if own_given and flops_given:
+        on_flops = (-math.inf, math.inf) if flops == (None, None) else _window("flops_decrease", *flops)
+        names = [one.name for one in objectives]
+        if FLOPS.name not in names:
+            return [*limits, (FLOPS, *on_flops)]
+        if flops != (None, None):
+            if any(value is not None for value in (*lows, *highs)):
                 raise InputError(
                     "-min/max_decrease_percent and -min/max_flops_decrease_percent: give one pair for FLOPs"
                 )
-            return [(objective, *(_window("decrease", *own) if own_given else _window("flops_decrease", *flops)))]
-        on_flops = _window("flops_decrease", *flops) if flops_given else (-math.inf, math.inf)
-        return [(objective, *_window("decrease", *own)), (FLOPS, *on_flops)]
+            at = names.index(FLOPS.name)
+            limits[at] = (objectives[at], *on_flops)
+        return limits
 
 
 def parse_drop(text: str | float) -> tuple[float, bool]:
@@ -201,6 +219,14 @@ def parse_drop(text: str | float) -> tuple[float, bool]:
     if not 0 <= value < math.inf:
         raise InputError(f"-max_score_drop: {text!r} is no number from 0 on, with or without `pt` behind it")
     return value, in_points
+
+
+def _for_each(flag: str, given: float | Sequence[float] | None, count: int) -> tuple[float | None, ...]:
+    """The numbers of a flag, one per objective; one alone holds for all."""
+    values = tuple(given) if isinstance(given, Sequence) else (given,)
+    if len(values) not in (1, count):
+        raise InputError(f"{flag}: {len(values)} numbers for {count} objectives; give one, or one for each")
+    return values * (count // len(values))
 
 
 def _window(name: str, low: float | None, high: float | None) -> tuple[float, float]:

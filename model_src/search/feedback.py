@@ -138,11 +138,11 @@ def _facts(one: Individual) -> Facts:
 
 
 def spread(front: Sequence[Individual], count: int) -> list[Individual]:
-    """The best network, then those that are farthest from all chosen ones in cost and in the members' disagreement."""
+    """The best network, then those that are farthest from all chosen ones in costs and in the members' disagreement."""
     if not front:
         return []
     deviations = [one.rating.sd if one.rating and not math.isnan(one.rating.sd) else 0.0 for one in front]
-    places = np.array([[one.cost for one in front], deviations]).T
+    places = np.array([(*one.costs, deviation) for one, deviation in zip(front, deviations, strict=True)])
     places = (places - places.min(axis=0)) / np.where(np.ptp(places, axis=0) > 0, np.ptp(places, axis=0), 1.0)
     chosen = [0]
     while len(chosen) < min(count, len(front)):

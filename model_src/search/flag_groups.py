@@ -1,6 +1,7 @@
 """The flags of autogo.py in groups, with their types, defaults and help; imports nothing heavy."""
 
 import argparse
+from typing import Any
 
 import constants
 from model_src.cli import (
@@ -34,6 +35,13 @@ EXAMPLES = """examples:
   A search of your own network that was stopped, and trainings of its five best results:
     python autogo.py -resume outputs/FOLDER -num_train_cgs 5 -train_dataset folder:IMAGES
 """
+
+
+class _OneOrSeveral(argparse.Action):
+    """Keeps one value as it is, and several as a list."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, flag: object = None) -> None:
+        setattr(namespace, self.dest, values if values[1:] else values[0])
 
 
 def add_flags(parser: FlagParser) -> None:
@@ -100,13 +108,12 @@ def _add_search_flags(parser: FlagParser) -> None:
 
 def _add_objective_flags(parser: FlagParser) -> None:
     add = parser.add_argument_group("objective", "what results may cost, and how accurate they must be").add_argument
-    add(
-        "-objective",
-        default="flops",
-        help="what results have less of: flops, params, peak_memory, latency, command:'...'",
-    )
-    add("-min_decrease_percent", type=percent, help="in the objective, results are below the input by more; 0")
-    add("-max_decrease_percent", type=percent, help="in the objective, results are below the input by less; 20")
+    several: Any = {"nargs": "+", "action": _OneOrSeveral}
+    text = "what results have less of, one or several: flops, params, peak_memory, latency, command:'...'"
+    add("-objective", **several, metavar="NAME", default="flops", help=text)
+    percents = {**several, "type": percent, "metavar": "PERCENT"}
+    add("-min_decrease_percent", **percents, help="results are below the input by more, in all of them or in each; 0")
+    add("-max_decrease_percent", **percents, help="results are below the input by less, in all of them or in each; 20")
     add("-min_flops_decrease_percent", type=percent, help="the same for FLOPs, whatever the objective is; < 0: growth")
     add("-max_flops_decrease_percent", type=percent, help="likewise")
     add("-max_score_drop", default="0", help="results may be so far below the input; `0.5pt`: points of accuracy")

@@ -48,4 +48,5 @@ def _wrong_with(one: FoundNetwork, result: SearchResult) -> Iterator[str]:
 
 
 def _dominates(other: Individual, one: Individual) -> bool:
-    return other.merit >= one.merit and other.cost <= one.cost and (other.merit, other.cost) != (one.merit, one.cost)
+    pairs = list(zip((-other.merit, *other.costs), (-one.merit, *one.costs), strict=True))
+    return all(theirs <= own for theirs, own in pairs) and any(theirs < own for theirs, own in pairs)

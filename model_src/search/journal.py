@@ -34,14 +34,14 @@ class Brought:
         n_scored: Children scored.
         n_outside: See `Mutation`.
         propagation: Counts and times of the resolution propagation.
-        visited: (score, cost) of every accepted child, repeats included.
+        visited: (score, cost for each objective) of every accepted child, repeats included.
         children: The accepted children that were not met before.
     """
 
     n_scored: int
     n_outside: int
     propagation: Statistics
-    visited: list[tuple[float, float]] = field(default_factory=list)
+    visited: list[tuple[float, ...]] = field(default_factory=list)
     children: list[Individual] = field(default_factory=list)
 
 
@@ -100,6 +100,7 @@ class Journal:
         for iteration, (path, content) in enumerate(self._folder.iterations(), start=1):
             try:
                 turn = _turn(content, iteration, known, path)
+                _check_costs(turn, len(source.costs))
             except _MISFITS as error:
                 raise _refusal(path, error) from error
             yield turn
@@ -115,7 +116,7 @@ def _turn(content: Content, iteration: int, known: dict[str, Individual], path: 
             int(one["n_scored"]),
             int(one.get("n_outside", 0)),  # which journals once did not have
             _statistics(one["propagation"]),
-            [(float(score), float(cost)) for score, cost in one["visited"]],
+            [tuple(map(float, found)) for found in one["visited"]],
             [_individual(state, iteration, known, path) for state in one["children"]],
         )
         for one in content["mutations"]
@@ -123,6 +124,19 @@ def _turn(content: Content, iteration: int, known: dict[str, Individual], path: 
     rescored = [_individual(state, iteration, known, path) for state in content["rescored"]]
     times = float(content["seconds"]), float(content.get("rescoring_seconds", 0))
     return Turn(iteration, mutations, rescored, *times)
+
+
+def _check_costs(turn: Turn, count: int) -> None:
+    """Every network has so many costs.
+
+    Raises:
+        ValueError: One has more or fewer.
+    """
+    children = [one for brought in turn.mutations for one in brought.children]
+    found = [len(one.costs) for one in (*children, *turn.rescored)]
+    found += [len(one) - 1 for brought in turn.mutations for one in brought.visited]
+    if wrong := set(found) - {count}:
+        raise ValueError(f"{wrong.pop()} costs of a network, not {count}")
 
 
 def _statistics(content: Content) -> Statistics:

@@ -13,7 +13,7 @@ from model_src.comp_graph.drawing import Drawing, Row, in_groups
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.search.change_drawings import changed_regions, whole_network
 from model_src.search.changes import Changes, changes_of
-from model_src.search.objectives import LATENCY
+from model_src.search.objectives import LATENCY, PEAK_MEMORY
 from model_src.search.stored import Cells, StoredSearch
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,10 @@ def header(row: Cells, source: Cells) -> list[str]:
         score += f", predicted accuracy {float(row['accuracy']):.2f}{_deviation(row, 'accuracy_sd', 2)} %"
     if row.get("measured"):
         score += f", measured {float(row['measured']):.2f} %"
-    columns = (("mflops", " MFLOPs", 1), ("params", " parameters", 0), (LATENCY.column, " ms", 3))
+    columns = (
+        ("mflops", " MFLOPs", 1), ("params", " parameters", 0), (PEAK_MEMORY.column, " MB", 2),
+        (LATENCY.column, " ms", 3), ("cost", " cost", 3),
+    )  # fmt: skip
     costs = [
         f"{float(row[name]):,.{digits}f}{unit}{'' if is_source else change(row[name], source.get(name, ''))}"
         for name, unit, digits in columns

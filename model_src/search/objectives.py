@@ -47,6 +47,16 @@ class Objective:
         """The cost of a network, in `unit`."""
         return self.of_graph(cg) / self.scale
 
+    @property
+    def label(self) -> str:
+        """Its name with its unit."""
+        return self.title if self.title == self.unit else f"{self.title} ({self.unit})"
+
+
+def digits(value: float, count: int) -> str:
+    """A number with so many digits at least, never with an exponent for being large."""
+    return f"{value:,.{count}g}" if abs(value) < 10**count else f"{value:,.0f}"
+
 
 def graph_flops(cg: ComputeGraph) -> int:
     """FLOPs (2 x MACs, raw) of a network."""
@@ -62,10 +72,13 @@ def segment_flops(segment: Segment) -> int:
     return 2 * sum([node_macs(node, count) for node, count in zip(segment.graph.nodes, n_inputs, strict=True)])
 
 
+def segment_parameters(segment: Segment) -> int:
+    """Parameters of a segment."""
+    return parameter_count(segment.graph)
+
+
 FLOPS = Objective("flops", "FLOPs", "MFLOPs", "mflops", graph_flops, segment_flops, 1e6)
-PARAMS = Objective(
-    "params", "parameters", "parameters", "params", parameter_count, lambda segment: parameter_count(segment.graph)
-)
+PARAMS = Objective("params", "parameters", "parameters", "params", parameter_count, segment_parameters)
 PEAK_MEMORY = Objective(
     "peak_memory", "peak activation memory", "MB", "peak_memory_mb", peak_activation_bytes, scale=1e6
 )
@@ -93,6 +106,21 @@ def objective_of(name: str | Objective, unit: str = UNIT) -> Objective:
     return OBJECTIVES[name]
 
 
+def objectives_of(names: str | Objective | Sequence[str | Objective], unit: str = UNIT) -> tuple[Objective, ...]:
+    """The objectives of one name or several; see `objective_of`.
+
+    Raises:
+        InputError: There is none of a name, or no name, or two objectives have one column.
+    """
+    found = [objective_of(name, unit) for name in ((names,) if isinstance(names, str | Objective) else names)]
+    columns = [one.column for one in found]
+    if twice := [one.name for one in found if columns.count(one.column) > 1]:
+        raise InputError(f"-objective: {twice[0]} and {twice[1]} are one cost; give one of them")
+    if not found:
+        raise InputError("-objective: give at least one")
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Window:
     """The range that an objective of an accepted network lies in, as a decrease against the input's.
@@ -118,10 +146,11 @@ class Window:
         return self.min_decrease < self.decrease(value) < self.max_decrease
 
     def __str__(self) -> str:
-        low, high = (self.source * (1 - percent / 100) for percent in (self.max_decrease, self.min_decrease))
+        ends = (self.source * (1 - percent / 100) for percent in (self.max_decrease, self.min_decrease))
+        source, low, high = (digits(max(value, 0), 6) for value in (self.source, *ends))
         return (
-            f"{self.objective.title}: the input has {self.source:,.6g} {self.objective.unit}, results lie between "
-            f"{max(low, 0):,.6g} and {high:,.6g} (decrease of {self.min_decrease:g} to {self.max_decrease:g} %)"
+            f"{self.objective.title}: the input has {source} {self.objective.unit}, results lie between "
+            f"{low} and {high} (decrease of {self.min_decrease:g} to {self.max_decrease:g} %)"
         )
 
 

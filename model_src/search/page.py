@@ -14,7 +14,7 @@ from model_src.search.children import Swap
 from model_src.search.genealogy import Step
 from model_src.search.network_pictures import header
 from model_src.search.page_tables import counted, iteration_table, propagation_table, results_table
-from model_src.search.points import Point, Progress, View, progress, view_of
+from model_src.search.points import Point, Progress, View, progress, views_of
 from model_src.search.repeating import repeating_command, settings
 from model_src.search.stored import StoredNetwork, StoredSearch
 
@@ -46,19 +46,16 @@ def write_report(search: StoredSearch, drawings: Mapping[int, str]) -> None:
         InputError: A file of the folder is damaged.
         OSError: The page cannot be written.
     """
-    view = view_of(search)
+    views = views_of(search)
+    view, steps = views[0], progress(search, views)
     points = [view.source, *view.points]
-    steps = progress(search, view)
     page = render(
         "report.html",
         name=search.folder.path.resolve().name,
         summary=_summary(search, view),
         details=search.details,
-        view=view,
-        points=sorted(enumerate(points), key=lambda pair: pair[1].rank is not None),  # results on top
+        panels=[_panel(one, chart_width(len(views))) for one in views],
         facts=_facts(search, points),
-        chart=points_chart(points, view),
-        measured=_measured_chart(view),
         colours=charts.colours(1 + max(point.iteration for point in points)),
         results=results_table(search),
         networks=_networks(search, drawings),
@@ -92,7 +89,23 @@ def _summary(search: StoredSearch, view: View) -> list[str]:
     return told
 
 
-def points_chart(shown: Sequence[Point], view: View) -> charts.Canvas:
+def chart_width(count: int) -> int:
+    """Of a chart of networks, where so many stand beside each other."""
+    return 760 if count == 1 else 560
+
+
+def _panel(view: View, width: int) -> dict[str, Any]:
+    """The networks over an objective: where they lie, and the measured ones of them."""
+    points = [view.source, *view.points]
+    return {
+        "view": view,
+        "points": sorted(enumerate(points), key=lambda pair: pair[1].rank is not None),  # results on top
+        "chart": points_chart(points, view, width),
+        "measured": _measured_chart(view, width),
+    }
+
+
+def points_chart(shown: Sequence[Point], view: View, width: int) -> charts.Canvas:
     """Where points lie, with the deviations of results, and with the ends of a window that is not much wider."""
     costs = [point.cost for point in shown]
     room = 0.5 * (max(costs) - min(costs)) or 1.0
@@ -100,16 +113,16 @@ def points_chart(shown: Sequence[Point], view: View) -> charts.Canvas:
     costs += [min(max(end, low), high) for end in view.window or ()]
     values = [point.value for point in shown]
     values += [point.value + sign * point.deviation for point in shown if point.rank is not None for sign in (-1, 1)]
-    return charts.canvas((view.cost_label, costs), (view.label, values), 760, 440)
+    return charts.canvas((view.objective.label, costs), (view.label, values), width, 440)
 
 
-def _measured_chart(view: View) -> charts.Canvas | None:
+def _measured_chart(view: View, width: int) -> charts.Canvas | None:
     """Where measured accuracies lie; None where there are none."""
     shown = [point for point in (view.source, *view.points) if not isnan(point.measured)]
     if not shown:
         return None
     costs, values = [point.cost for point in shown], [point.measured for point in shown]
-    return charts.canvas((view.cost_label, costs), ("measured accuracy (%)", values), 760, 300)
+    return charts.canvas((view.objective.label, costs), ("measured accuracy (%)", values), width, 300)
 
 
 def progress_charts(searches: Sequence[Sequence[Progress]], label: str) -> list[tuple[charts.Canvas, list[str]]]:

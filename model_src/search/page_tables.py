@@ -9,7 +9,7 @@ from typing import NamedTuple
 from model_src.files import InputError
 from model_src.propagation.milp import Statistics
 from model_src.search.objectives import OBJECTIVES, Objective
-from model_src.search.points import Progress, View, objective_in
+from model_src.search.points import Progress, View
 from model_src.search.stored import Cells, StoredSearch
 
 
@@ -35,7 +35,7 @@ def results_table(search: StoredSearch) -> list[Column]:
     """
     rows = [search.source_row, *(one.row for one in search.results)]
     ranks = [Cell(row["rank"], -1 if row["rank"] == "input" else int(row["rank"])) for row in rows]
-    objectives = {one.column: one for one in (*OBJECTIVES.values(), objective_in(search.flags))}
+    objectives = {one.column: one for one in (*OBJECTIVES.values(), *search.objectives)}
     costs = [(one.unit, one.column, "", _digits(one)) for one in objectives.values()]
     wanted = [
         ("accuracy (%)", "accuracy", "accuracy_sd", 2), ("measured (%)", "measured", "", 2),

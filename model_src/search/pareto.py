@@ -1,9 +1,9 @@
-"""The Pareto set over score and cost, and the choice of parents from it."""
+"""The Pareto set over score and costs, and the choice of parents from it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isqrt
+from math import inf, isqrt
 
 import moocore
 import numpy as np
@@ -93,24 +93,33 @@ def crowding_distances(values: np.ndarray) -> np.ndarray:
 
 
 def pareto_front(individuals: Iterable[Individual]) -> list[Individual]:
-    """The individuals that no other dominates, best merit first; of equal (merit, cost) only the earliest stays."""
-    front: list[Individual] = []
-    for individual in sorted(individuals, key=lambda one: (-one.merit, one.cost)):
-        if not front or individual.cost < front[-1].cost:
-            front.append(individual)
-    return front
+    """The individuals that no other dominates, best merit first; of equal merit and costs only the earliest stays."""
+    found = sorted(individuals, key=lambda one: (-one.merit, *one.costs))
+    values = points([one.merit for one in found], [one.costs for one in found])
+    return [found[position] for position in np.flatnonzero(moocore.is_nondominated(values))] if found else []
 
 
-def hypervolume(gains: Sequence[float], shares: Sequence[float], most: float) -> float:
-    """What networks dominate: the area between no gain and theirs, up to the highest cost that counts.
+def stairs(values: Sequence[float], costs: Sequence[float]) -> list[int]:
+    """Positions of those that none beats in a value at the same cost or less, by cost: the front over these two."""
+    order, best, found = sorted(range(len(costs)), key=lambda at: (costs[at], -values[at])), -inf, []
+    for position in order:
+        if values[position] > best:
+            best = values[position]
+            found.append(position)
+    return found
+
+
+def hypervolume(gains: Sequence[float], shares: Sequence[Sequence[float]], most: Sequence[float]) -> float:
+    """What networks dominate: the volume between no gain and theirs, up to the highest costs that count.
 
     Args:
         gains: Over the input, of each; those without one count nothing.
-        shares: Costs, as shares of the input's.
-        most: The highest share that counts.
+        shares: Costs of each, as shares of the input's, one per objective.
+        most: The highest share that counts, of each objective.
     """
-    values = np.array([(-gain, share) for gain, share in zip(gains, shares, strict=True) if gain > 0 and share < most])
-    return float(moocore.hypervolume(values, ref=(0, most))) if len(values) else 0.0
+    values = points(gains, shares)
+    values = values[(values < (0, *most)).all(axis=1)] if len(values) else values
+    return float(moocore.hypervolume(values, ref=(0, *most))) if len(values) else 0.0
 
 
 def select_parents(
@@ -118,8 +127,9 @@ def select_parents(
 ) -> list[Individual]:
     """Draw distinct parents that spread over the front, then the best of the latest accepted children.
 
-    One random member of each cell of a grid of isqrt(count) x isqrt(count) equal cells over the front's merit and
-    cost, then random further members, then the latest children by rank sum (merit descending, cost ascending).
+    One random member of each cell of a grid over the front's merit and costs, which divides each into isqrt(count)
+    equal parts, or of `count` random cells of it; then random further members, then the latest children by rank sum
+    (merit descending, costs ascending).
 
     Args:
         front: The Pareto set, the input among it while nothing dominates it.
@@ -131,7 +141,7 @@ def select_parents(
     if len(front) < side * side:
         parents = list(front)
     else:
-        parents = _one_per_cell(front, side, rng)
+        parents = _one_per_cell(front, side, count, rng)
         rest = [member for member in front if member not in parents]
         parents += [rest[i] for i in rng.permutation(len(rest))[: count - len(parents)]]
     known = {parent.identity for parent in parents}
@@ -139,21 +149,22 @@ def select_parents(
     return parents + _by_rank_sum(fillers)[: count - len(parents)]
 
 
-def _one_per_cell(front: Sequence[Individual], side: int, rng: np.random.Generator) -> list[Individual]:
-    cells: dict[tuple[int, int], list[Individual]] = {}
-    values = np.array([(one.merit, one.cost) for one in front])
+def _one_per_cell(front: Sequence[Individual], side: int, most: int, rng: np.random.Generator) -> list[Individual]:
+    cells: dict[tuple[int, ...], list[Individual]] = {}
+    values = np.array([(one.merit, *one.costs) for one in front])
     low, span = values.min(axis=0), np.ptp(values, axis=0)
     places = np.floor(side * (values - low) / np.where(span > 0, span, 1)).clip(0, side - 1).astype(int)
     for member, place in zip(front, places.tolist(), strict=True):
         cells.setdefault(tuple(place), []).append(member)
-    return [cells[place][rng.integers(len(cells[place]))] for place in sorted(cells)]
+    chosen = sorted(cells)
+    if len(chosen) > most:  # only over several costs
+        chosen = [chosen[i] for i in rng.permutation(len(chosen))[:most]]
+    return [cells[place][rng.integers(len(cells[place]))] for place in chosen]
 
 
 def _by_rank_sum(individuals: Sequence[Individual]) -> list[Individual]:
     if not individuals:
         return []
-    ranks = sum(
-        np.searchsorted(np.sort(values), values)
-        for values in (np.array([-one.merit for one in individuals]), np.array([one.cost for one in individuals]))
-    )
+    columns = points([one.merit for one in individuals], [one.costs for one in individuals]).T
+    ranks = sum(np.searchsorted(np.sort(values), values) for values in columns)
     return [individuals[i] for i in np.argsort(ranks, kind="stable")]

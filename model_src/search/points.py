@@ -1,4 +1,4 @@
-"""Networks of a search as points over their cost, and how far the search had come after every iteration."""
+"""Networks of a search as points over their costs, and how far the search had come after every iteration."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 from model_src.files import InputError
 from model_src.search.config import SearchConfig
-from model_src.search.objectives import FLOPS, UNIT, Objective, objective_of
-from model_src.search.pareto import hypervolume
+from model_src.search.objectives import Objective
+from model_src.search.pareto import hypervolume, stairs
 from model_src.search.stored import Cells, StoredSearch
 
 ACCURACY, SCORE = "accuracy", "score"
@@ -62,28 +62,21 @@ class View:
     window: tuple[float, float] | None
 
     @property
-    def cost_label(self) -> str:
-        """What the costs are."""
-        return f"{self.objective.title} ({self.objective.unit})"
-
-    @property
     def results(self) -> list[Point]:
         """The results, best rank first."""
         found = [point for point in self.points if point.rank is not None]
         return sorted(found, key=lambda point: point.rank or 0)
 
     @property
+    def front(self) -> list[Point]:
+        """The results that none beats over value and cost, by cost."""
+        results = self.results
+        return [results[at] for at in stairs([one.value for one in results], [one.cost for one in results])]
+
+    @property
     def most(self) -> float:
         """The highest cost that counts for the hypervolume: the window's end, or the highest cost of all."""
         return self.window[1] if self.window else max(point.cost for point in (self.source, *self.points))
-
-
-def objective_in(flags: Mapping[str, Any]) -> Objective:
-    """The objective of a search; FLOPs in flags that do not say."""
-    try:
-        return objective_of(str(flags.get("objective")), str(flags.get("objective_unit", UNIT)))
-    except InputError:  # of another version
-        return FLOPS
 
 
 def value_column(search: StoredSearch) -> str:
@@ -92,8 +85,8 @@ def value_column(search: StoredSearch) -> str:
     return ACCURACY if search.history and all(row.get(ACCURACY) for row in rows) else SCORE
 
 
-def view_of(search: StoredSearch, column: str | None = None) -> View:
-    """The networks of a search: those of its history, and results that are not in it.
+def views_of(search: StoredSearch, column: str | None = None) -> list[View]:
+    """The networks of a search over each of its objectives: those of its history, and results that are not in it.
 
     Args:
         search: The search.
@@ -102,15 +95,14 @@ def view_of(search: StoredSearch, column: str | None = None) -> View:
     Raises:
         InputError: A table has no number where one belongs.
     """
-    objective = objective_in(search.flags)
     column = column or value_column(search)
     results = {one.row["hash"]: one for one in search.results}
     source, *history = search.history or [search.source_row]
     known = {row["hash"] for row in history}
     rows = [*history, *(one.row for key, one in results.items() if key not in known)]
-    rows = [row for row in rows if row.get(objective.column) != ""]  # whose cost was not measured
+    rows = [row for row in rows if all(row.get(one.column) != "" for one in search.objectives)]  # "": not measured
 
-    def point(row: Cells) -> Point:
+    def point(row: Cells, objective: Objective) -> Point:
         found = results.get(row["hash"])
         told = found.row if found else search.source_row if row is source else {}
         rank = found.rank if found else -1 if row is source else None
@@ -118,12 +110,16 @@ def view_of(search: StoredSearch, column: str | None = None) -> View:
         return Point(row, cost, value, _number(row, f"{column}_sd"), iteration, rank, _number(told, "measured"))
 
     try:
-        start, points = point(source), [point(row) for row in rows]
+        starts = [point(source, one) for one in search.objectives]
+        points = [[point(row, one) for row in rows] for one in search.objectives]
     except (ValueError, KeyError) as error:
         raise InputError(
             f"{search.folder.path}: not the tables of a search ({type(error).__name__}: {error})"
         ) from error
-    return View(objective, _LABELS[column], start, points, _window(search.flags, objective, start.cost))
+    return [
+        View(objective, _LABELS[column], start, found, _window(search.flags, objective, start.cost))
+        for objective, start, found in zip(search.objectives, starts, points, strict=True)
+    ]
 
 
 def _number(row: Cells, name: str) -> float:
@@ -147,8 +143,8 @@ class Progress:
     Attributes:
         iteration: From 1.
         best: The highest value so far, the input's included.
-        hypervolume: What the accepted networks so far dominate between the input's value and the highest cost that
-            counts: gain x share of the input's cost.
+        hypervolume: What the accepted networks so far dominate between the input's value and the highest costs that
+            count: gain x share of the input's cost, of each objective.
     """
 
     iteration: int
@@ -156,23 +152,25 @@ class Progress:
     hypervolume: float
 
 
-def progress(search: StoredSearch, view: View) -> list[Progress]:
-    """How far the search had come after each of its iterations."""
-    found: list[tuple[int, float, float]] = [
-        (one.iteration, one.value, one.cost) for one in view.points if one.is_accepted
+def progress(search: StoredSearch, views: Sequence[View]) -> list[Progress]:
+    """How far the search had come after each of its iterations, over all its objectives together."""
+    start, starts = views[0].source, [view.source.cost for view in views]
+    found = [
+        (point.iteration, point.value, [one.cost for one in points])
+        for points in zip(*(view.points for view in views), strict=True)
+        if (point := points[0]).is_accepted
     ]
-    if not search.history:  # as published: all that was accepted is known by score and cost alone
+    if not search.history:  # as published: all that was accepted is known by score and costs alone
         found += [
-            (number, value, cost)
+            (number, value, costs)
             for number, turn in enumerate(search.turns, start=1)
             for brought in turn.mutations
-            for value, cost in brought.visited
+            for value, *costs in brought.visited
         ]
-    start, most, steps = view.source, view.most / view.source.cost, []
+    most, steps = [view.most / view.source.cost for view in views], []
     for iteration in range(1, max([len(search.turns), *(number for number, _, _ in found)], default=0) + 1):
-        reached = [(value - start.value, cost / start.cost) for at, value, cost in found if at <= iteration]
-        gains, shares = zip(*reached, strict=True) if reached else ((), ())
-        volume = hypervolume(gains, shares, most)
-        best = max([start.value, *(value for at, value, _ in found if at <= iteration)])
-        steps.append(Progress(iteration, best, volume))
+        reached = [(value, costs) for at, value, costs in found if at <= iteration]
+        shares = [[cost / first for cost, first in zip(costs, starts, strict=True)] for _, costs in reached]
+        volume = hypervolume([value - start.value for value, _ in reached], shares, most)
+        steps.append(Progress(iteration, max([start.value, *(value for value, _ in reached)]), volume))
     return steps

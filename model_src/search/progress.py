@@ -62,8 +62,12 @@ def _text(now: Progress, result: SearchResult) -> str:
 
 
 def _gains(found: Sequence[Individual], result: SearchResult) -> str:
-    source, scale, window = result.source, result.scorer.accuracy_scale, result.goal.windows[0]
+    source, scale, goal = result.source, result.scorer.accuracy_scale, result.goal
     values = [accuracy(one.score, scale) if scale else one.score for one in (source, *found)]
-    gains, shares = [value - values[0] for value in values[1:]], [one.cost / window.source for one in found]
-    volume = hypervolume(gains, shares, min(1 - window.min_decrease / 100, max(1.0, *shares)))
+    windows = goal.windows[: goal.n_objectives]
+    gains = [value - values[0] for value in values[1:]]
+    shares = [[cost / window.source for cost, window in zip(one.costs, windows, strict=True)] for one in found]
+    ends = zip(windows, zip(*shares, strict=True), strict=True)
+    most = [min(1 - window.min_decrease / 100, max(1.0, *column)) for window, column in ends]
+    volume = hypervolume(gains, shares, most)
     return f"best {max(gains):+.2f}{' points' if scale else ''}, hypervolume {volume:.3f}"

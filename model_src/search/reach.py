@@ -7,7 +7,7 @@ import numpy as np
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.search.mutator import Mutator
-from model_src.search.objectives import Goal, SwapCosts, Window
+from model_src.search.objectives import Goal, SwapCosts, Window, digits
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Reach:
     def told(self, window: Window) -> str:
         """The range in words, and whether it misses the window of results."""
         ends = sorted(-window.decrease(value) for value in (self.low, self.high))
-        costs = f"{self.low:,.4g} to {self.high:,.4g} {window.objective.unit}"
+        costs = f"{digits(self.low, 4)} to {digits(self.high, 4)} {window.objective.unit}"
         text = f"single swaps of equal sizes reach {costs} ({ends[0]:+.1f} to {ends[1]:+.1f} %)"
         if ends[1] <= -window.max_decrease or ends[0] >= -window.min_decrease:
             return f"{text}, which is outside of the window: results need several swaps, or segments made to fit"

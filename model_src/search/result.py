@@ -60,7 +60,7 @@ class SearchResult:
         source: The input, as iteration 0.
         goal: The limits that children were held against.
         front: The Pareto set without the input, best score first; before it what was measured, best accuracy first.
-        visited: (merit, cost, iteration) of the input and of every accepted network, repeats included.
+        visited: (merit, cost for each objective, iteration) of the input and of every accepted network, with repeats.
         n_distinct: Distinct networks among them.
         n_scored: Networks scored.
         n_outside: Those of them outside the windows, see `Mutation`.
@@ -79,7 +79,7 @@ class SearchResult:
     source: Individual
     goal: Goal
     front: list[Individual] = field(default_factory=list)
-    visited: list[tuple[float, float, int]] = field(default_factory=list)
+    visited: list[tuple[float, ...]] = field(default_factory=list)
     n_distinct: int = 1
     n_scored: int = 0
     n_outside: int = 0

@@ -96,7 +96,7 @@ class SearchRun:
             self._scorer = replace(self._scorer, accuracy_scale=(0.0, 1.0))  # a GNN's own predictions are accuracies
         self.result = SearchResult(*self._input(cg, windows, prescreen), scorer=self._scorer)
         source = self.result.source
-        self.result.visited.append((source.merit, source.cost, 0))
+        self.result.visited.append((source.merit, *source.costs, 0))
         reached = workers.reach(cg, self.result.goal, (config.seed, 0, 1))
         for window, one in zip(windows, reached, strict=True):
             logger.info("%s%s", window, f"; {one.told(window)}" if one else "")
@@ -107,7 +107,7 @@ class SearchRun:
         """The input as an individual, and the goal that it sets."""
         rating = self._workers.rate([cg])[0] if self._rescoring else None
         score, merit = (rating.score, merit_of(rating, self._config.caution)) if rating else (prescreen, prescreen)
-        goal = Goal(score, windows, threshold=merit - self._drop())
+        goal = Goal(score, windows, len(self._config.objectives), merit - self._drop())
         identity, flops = canonical_hash(cg), windows[goal.flops].source
         front_costs = tuple(window.source for window in windows[: goal.n_objectives])
         return Individual(lambda: cg, identity, score, merit, front_costs, flops, 0, prescreen, rating=rating), goal
@@ -198,7 +198,7 @@ class SearchRun:
         self._known.update(one.identity for one in rescored)
         result.history += rescored
         accepted = [one for one in rescored if result.goal.keeps(one.merit, one.costs)]
-        result.visited += [(one.merit, one.cost, iteration) for one in accepted]
+        result.visited += [(one.merit, *one.costs, iteration) for one in accepted]
         result.n_distinct += len(accepted)
         if self._rescoring:
             self._strategy.take_in(accepted)
@@ -254,7 +254,7 @@ class SearchRun:
         result.goal = replace(result.goal, threshold=result.source.merit - self._drop())
         result.history = self._costing.measured(ranked, result.goal)
         accepted = [one for one in result.history if result.goal.keeps(one.merit, one.costs)]
-        result.visited = [(one.merit, one.cost, one.iteration) for one in (result.source, *accepted)]
+        result.visited = [(one.merit, *one.costs, one.iteration) for one in (result.source, *accepted)]
         result.n_distinct = 1 + len(accepted)
         self._strategy.start(result.source)
         self._strategy.take_in(accepted)
@@ -293,5 +293,5 @@ class SearchRun:
             found[child.identity] = Individual(
                 build, child.identity, score, score, costs, flops, iteration, score, origin, None, goal.estimates
             )
-        visited = [(child.score, child.costs[0]) for child in mutation.accepted]
+        visited = [(child.score, *child.costs[: goal.n_objectives]) for child in mutation.accepted]
         return Brought(mutation.n_scored, mutation.n_outside, mutation.propagation, visited, list(found.values()))

@@ -14,6 +14,7 @@ from model_src.files import InputError
 from model_src.search.children import Swap
 from model_src.search.genealogy import Step
 from model_src.search.journal import Journal, Turn
+from model_src.search.objectives import FLOPS, UNIT, Objective, objective_of
 from model_src.search.pareto import Individual
 from model_src.search.result_folder import ResultFolder, rank_name
 
@@ -96,6 +97,13 @@ class StoredSearch:
     trainings: Any
 
     @cached_property
+    def objectives(self) -> list[Objective]:
+        """What the search made smaller; FLOPs where flags do not say, or are of another version."""
+        named, unit = self.flags.get("objective"), str(self.flags.get("objective_unit", UNIT))
+        names = named if isinstance(named, list | tuple) and named else [named]
+        return [_objective(str(name), unit) for name in names]
+
+    @cached_property
     def turns(self) -> list[Turn]:
         """What every iteration brought; nothing in folders of version 0.1.
 
@@ -106,8 +114,16 @@ class StoredSearch:
             return []
         row, graph = self.source_row, self.source
         score, mflops = float(row["score"]), float(row["mflops"])
-        source = Individual(lambda: graph, row["hash"], score, score, (mflops,), mflops, 0, score)
+        costs = (mflops,) * len(self.objectives)  # so many, which nobody asks for
+        source = Individual(lambda: graph, row["hash"], score, score, costs, mflops, 0, score)
         return list(Journal(self.folder).turns(source))
+
+
+def _objective(name: str, unit: str) -> Objective:
+    try:
+        return objective_of(name, unit)
+    except InputError:
+        return FLOPS
 
 
 def read_search(folder: ResultFolder) -> StoredSearch:

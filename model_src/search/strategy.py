@@ -36,7 +36,7 @@ class Strategy(Protocol):
 
 
 class ParetoStrategy:
-    """The published strategy: a Pareto set over score and cost, parents spread over it.
+    """The published strategy: a Pareto set over score and costs, parents spread over it.
 
     Args:
         top_k: Most parents of an iteration.

@@ -22,7 +22,7 @@ from model_src.search.journal import Journal
 from model_src.search.output import write_results
 from model_src.search.page import write_report
 from model_src.search.page_tables import counted, results_table
-from model_src.search.points import progress, view_of
+from model_src.search.points import progress, views_of
 from model_src.search.provenance import provenance
 from model_src.search.repeating import repeating_command, settings
 from model_src.search.reporting import report_anew, report_on
@@ -171,14 +171,15 @@ def test_all_results_without_a_history(published):
     rows = rows_of(published, "pareto.csv")
     assert not (published.path / "history.csv").exists()
     assert len(page_of(published).classed("point")) == len(rows) > 1
-    steps = progress(*(lambda one: (one, view_of(one)))(read_search(published)))
+    steps = progress(*(lambda one: (one, views_of(one)))(read_search(published)))
     assert [step.iteration for step in steps] == [1, 2]
     assert steps[-1].best == pytest.approx(max(float(row["score"]) for row in rows))
 
 
 def test_the_hypervolume_is_that_of_the_accepted_networks(folder):
     one = read_search(folder)
-    view, (first, last) = view_of(one), progress(one, view_of(one))
+    (view,) = views_of(one)
+    first, last = progress(one, [view])
     assert view.window == pytest.approx((0.4 * view.source.cost, 1.1 * view.source.cost))
     found = sorted((point.cost, point.value) for point in view.points if point.is_accepted)
     area, best = 0.0, view.source.value
@@ -305,7 +306,7 @@ def test_searches_are_compared_on_one_page(folder, published, tmp_path):
     spread = next(row for row in found.rows if row[0] == "1, 2")  # they differ in nothing but the seed
     assert re.fullmatch(r"\d\.\d{4} ± \d\.\d{4}", spread[1])
     volumes = [
-        progress(*(lambda one: (one, view_of(one)))(read_search(one)))[-1].hypervolume for one in (folder, other)
+        progress(*(lambda one: (one, views_of(one)))(read_search(one)))[-1].hypervolume for one in (folder, other)
     ]
     assert float(spread[2]) == pytest.approx(min(volumes), abs=1e-4)
     links = [attributes["href"] for tag, attributes in found.tags if tag == "a"]

@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 
-from model_src.search.pareto import Individual, pareto_front, select_parents
+from model_src.search.pareto import Individual, pareto_front, select_parents, stairs
 
 
 def individual(score, mflops, iteration=1, identity=None):
     return Individual(
         lambda: None, identity or f"{score}/{mflops}/{iteration}", score, score, (mflops,), mflops, iteration, score
     )
+
+
+def several(merit, *costs, identity=None):
+    return Individual(lambda: None, identity or f"{merit}/{costs}", 0.0, merit, costs, 0.0, 1, 0.0)
 
 
 def values(individuals):
@@ -32,6 +36,47 @@ def test_front_against_the_definition():
 
     expected = {p for p in values(points) if not any(dominates(q, p) for q in values(points))}
     assert set(values(pareto_front(points))) == expected
+
+
+@pytest.mark.parametrize("n_costs", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(20))
+def test_front_over_several_costs_against_the_definition(n_costs, seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 5, (40, 1 + n_costs)).tolist()  # so few values that many are equal
+    found = [several(merit, *costs, identity=str(at)) for at, (merit, *costs) in enumerate(rows)]
+
+    def dominates(a, b):
+        return a[0] >= b[0] and all(x <= y for x, y in zip(a[1:], b[1:], strict=True)) and a != b
+
+    first = {tuple(row): str(at) for at, row in reversed(list(enumerate(rows)))}  # the earliest of equal ones
+    expected = {first[tuple(row)] for row in rows if not any(dominates(other, row) for other in rows)}
+    front = pareto_front(found)
+    assert {one.identity for one in front} == expected
+    assert len(front) == len(expected)
+    assert [one.merit for one in front] == sorted((one.merit for one in front), reverse=True)
+
+
+def test_stairs_are_the_front_over_a_value_and_a_cost():
+    assert stairs([1, 2, 1.5, 2, 0.5], [10, 20, 25, 20, 5]) == [4, 0, 1]
+    assert stairs([], []) == []
+
+
+def test_parents_over_several_costs_come_from_different_cells():
+    """For 4 parents each value is halved: 8 members in as many cells, 3 more in the last of them."""
+    corners = [several(0, *(10 * bit for bit in bits)) for bits in np.ndindex(2, 2, 2)]
+    front = [*corners, *(several(0, 9.0, 9.0, 9 + i / 10) for i in range(3))]
+    for seed in range(30):
+        parents = select_parents(front, [], 4, np.random.default_rng(seed))
+        assert len({tuple(cost > 5 for cost in one.costs) for one in parents}) == len(parents) == 4
+    drawn = {one.identity for seed in range(99) for one in select_parents(front, [], 4, np.random.default_rng(seed))}
+    assert drawn == {one.identity for one in front}
+
+
+def test_the_latest_fill_up_by_the_ranks_of_all_costs():
+    latest = [several(3, 3, 3), several(2, 1, 9), several(1, 2, 1), several(1, 1, 1)]
+    parents = select_parents([], latest, 3, np.random.default_rng(0))
+    # rank sums: 0 + 3 + 2, 1 + 0 + 3, 2 + 2 + 0, 2 + 0 + 0; equal sums keep their order
+    assert [one.costs for one in parents] == [(1, 1), (1, 9), (2, 1)]
 
 
 def test_a_small_front_is_taken_whole_and_filled_up_by_rank_sum():

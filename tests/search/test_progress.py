@@ -78,4 +78,10 @@ def test_a_folder_that_cannot_be_written_to_stops_no_search(source, tmp_path, ca
     ],
 )
 def test_hypervolume(gains, shares, area):
-    assert hypervolume(gains, shares, 1.0) == pytest.approx(area)
+    assert hypervolume(gains, [[share] for share in shares], [1.0]) == pytest.approx(area)
+
+
+def test_hypervolume_over_two_costs_is_that_of_the_boxes_together():
+    """Two boxes of 1 x 0.5 x 0.25 that share 1 x 0.25 x 0.25; a third network is beyond the second cost that counts."""
+    shares = [[0.5, 0.75], [0.75, 0.5], [0.1, 1.0]]
+    assert hypervolume([1.0, 1.0, 1.0], shares, [1.0, 1.0]) == pytest.approx(0.25 - 0.0625)

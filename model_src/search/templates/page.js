@@ -56,7 +56,10 @@
       event.preventDefault();
       show(fact);
     });
+    const mark = (on) => document.querySelectorAll(`.point[data-at="${point.dataset.at}"]`)
+      .forEach((same) => same.classList.toggle("same", on));
     point.addEventListener("pointermove", (event) => {
+      mark(true);
       fill(tip, fact);
       tip.hidden = false;
       const right = event.clientX > window.innerWidth / 2;
@@ -64,7 +67,10 @@
       tip.style.right = right ? `${window.innerWidth - event.clientX + 14}px` : "";
       tip.style.top = `${Math.min(event.clientY + 14, window.innerHeight - tip.offsetHeight - 8)}px`;
     });
-    point.addEventListener("pointerleave", () => { tip.hidden = true; });
+    point.addEventListener("pointerleave", () => {
+      mark(false);
+      tip.hidden = true;
+    });
   });
 
   const last = document.getElementById("until");
