@@ -56,6 +56,7 @@ TESTED: dict[tuple[str, str], str | dict[str, str]] = {
     (KNOWN, "benchmarks/known_networks.py"): PARSED,
     (KNOWN, "resnet50.pkl"): {"-epoch 5": "-epoch 1 -max_target_per_iter 10"},
     ("docs/measured.md", "-rounds 2 -measure 4"): PARSED,
+    ("docs/objectives.md", "-objective flops params"): PARSED,
     ("docs/paper.md", "autogo.py"): {"-epoch 10": "-epoch 1 -max_target_per_iter 20"},
     ("docs/real_networks.md", "pip install '.[zoo,onnx]'"): PARSED,
 }  # fmt: skip

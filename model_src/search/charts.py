@@ -66,8 +66,11 @@ def axis(label: str, values: Iterable[float], begin: float, end: float, integer:
         for value in MaxNLocator(5, integer=integer, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high)
         if low <= value <= high
     ]
-    digits = next(n for n in range(12) if n == 11 or all(abs(round(value, n) - value) < 1e-9 for value in ticks))
-    return Axis(label, low, high, begin, end, tuple((float(value), f"{value:,.{digits}f}") for value in ticks))
+    scale, sign = (1e6, " M") if max(map(abs, ticks), default=0) >= 1e6 else (1, "")
+    told = [float(value) / scale for value in ticks]
+    digits = next(n for n in range(12) if n == 11 or all(abs(round(value, n) - value) < 1e-9 for value in told))
+    texts = (f"{value:,.{digits}f}{sign}" for value in told)
+    return Axis(label, low, high, begin, end, tuple(zip(map(float, ticks), texts, strict=True)))
 
 
 def canvas(

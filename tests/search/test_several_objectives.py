@@ -11,6 +11,7 @@ from model_src.files import InputError
 from model_src.profiling.meter import Meter
 from model_src.profiling.remembered import Remembered
 from model_src.search import flags
+from model_src.search.charts import axis
 from model_src.search.comparison import write_comparison
 from model_src.search.config import SearchConfig
 from model_src.search.journal import Journal
@@ -216,3 +217,8 @@ def test_other_objectives_are_refused_when_a_search_goes_on(found):
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_objectives_reach_worker_processes(objective):
     assert pickle.loads(pickle.dumps(objective)) == objective
+
+
+def test_axes_write_millions():
+    assert [text for _, text in axis("parameters", [1.2e6, 2.9e6], 0, 100).ticks] == ["1.5 M", "2.0 M", "2.5 M"]
+    assert [text for _, text in axis("FLOPs", [0, 12345], 0, 100).ticks] == ["0", "5,000", "10,000"]
