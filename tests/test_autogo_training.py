@@ -73,11 +73,11 @@ def test_flags_become_a_configuration(tmp_path):
     flags = {
         "epoch": 10, "num_train_cgs": 4, "num_runs_cg": 5, "train_input_cg": True, "train_epochs": 6,
         "train_batch_size": 7, "train_images": 8, "train_type": "TensorFlow", "train_dataset": "CIFAR10",
-        "train_compile": True, "iteration_min_percent": 0.25, "device_str": "cpu",
+        "train_compile": True, "iteration_min_percent": 0.25, "device_str": "cpu", "n_jobs": 3,
     }  # fmt: skip
     args = autogo.parse_args(arguments(tmp_path, **flags))
     recipe = TrainConfig(epochs=6, batch_size=7, train_images=8, framework="TensorFlow")
-    assert frontier_config(args) == FrontierConfig(recipe, 4, 5, True, first_iteration=3)
+    assert frontier_config(args) == FrontierConfig(recipe, 4, 5, True, first_iteration=3, n_jobs=3)
     assert execution(args) == Execution("cpu", compile=True)
     fast = autogo.parse_args(arguments(tmp_path, train_recipe="fast", train_batch_size=7))
     assert frontier_config(fast).recipe == FastConfig(epochs=8, batch_size=7)

@@ -127,6 +127,8 @@ def frontier_config(args: argparse.Namespace) -> "FrontierConfig":
         math.ceil(
             round(args.rounds * args.epoch * args.iteration_min_percent, 9)
         ),  # 100 * 0.07 is a little more than 7
+        backend_of(args),
+        args.n_jobs,
     )
 
 

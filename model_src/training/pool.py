@@ -97,7 +97,7 @@ def train_apart(
     Raises:
         InputError: There is no such device or framework, which other trainings would meet, too.
     """
-    with TaskPool(partial(_given, images), 1, reuse=False) as pool:
+    with TaskPool(partial(given, images), 1, reuse=False) as pool:
         task = _task(_train, title, job, config, how, progress)
         (outcome,) = pool.as_finished([task], patience([job.graph], config, images))
     return _result(outcome)
@@ -115,7 +115,8 @@ def _with_folder(job: Job) -> Job:
     return job._replace(state=job.state and job.state.resolve())
 
 
-def _given(images: ImageData) -> ImageData:
+def given(images: ImageData) -> ImageData:
+    """Images that are there already; with `partial` it makes an `ImageSource` of them."""
     return images
 
 

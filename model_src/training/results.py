@@ -111,6 +111,10 @@ class KeptRuns:
                 return RunResult(**entry["run"])
         return None
 
+    def add(self, graph_hash: str, run: RunResult) -> None:
+        """Take in a run, which `save` keeps whether or not its network's turn has come."""
+        self._earlier.append({"graph_hash": graph_hash, "recipe": self._recipe, "run": asdict(run)})
+
     def state_path(self, graph_hash: str, seed: int) -> Path:
         """Where a training is kept after every epoch, and in the end its weights."""
         return self._store.state_path(graph_hash, self._recipe, seed)

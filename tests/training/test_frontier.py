@@ -7,12 +7,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from model_src.files import InputError  # noqa: E402
+from model_src.processes import backend  # noqa: E402
 from model_src.search.result_folder import ResultFolder  # noqa: E402
 from model_src.training import frontier, loop, pool  # noqa: E402
 from model_src.training.cifar10_data import load_cifar10  # noqa: E402
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier  # noqa: E402
 from model_src.training.image_data import CIFAR10  # noqa: E402
 from model_src.training.recipe import Execution, RunResult, TrainConfig, TrainingError  # noqa: E402
+from tests.ray_cluster import two_nodes  # noqa: E402
 from tests.tasks import train_or_die  # noqa: E402
 from tests.training.conftest import classifier, of_classes  # noqa: E402
 
@@ -105,6 +107,79 @@ def test_finished_runs_are_not_repeated_and_failed_ones_are(calls, tmp_path):
     calls.clear()
     train_frontier(NETWORKS[1:2], SOURCE, replace(FAIRLY_SHORT, n_runs=3), IMAGES, ResultFolder(tmp_path))
     assert calls == [["hidden8"], ("hidden8", 2, "rank 0")]
+
+
+@pytest.fixture
+def on_ray(monkeypatch, calls):
+    """Trainings that end in the opposite order; returns how many were begun side by side, each time."""
+    waves = []
+
+    def train_jobs(jobs, recipe, images, how, n_jobs, limit, backend):
+        assert (n_jobs, backend.name, images()) == (4, "ray", IMAGES)
+        waves.append([(job.graph.name, job.seed) for job in jobs])
+        for job in reversed(jobs):
+            yield job, loop.try_to_train(job.graph, recipe, job.seed, IMAGES, how, False, "", job.state, None)
+
+    monkeypatch.setattr(frontier, "train_jobs", train_jobs)
+    monkeypatch.setattr(backend, "find_spec", lambda name: name)
+    return waves
+
+
+def by_ray(config):
+    return replace(config, backend=backend.Backend("ray"), n_jobs=4)
+
+
+def test_on_ray_trainings_are_done_side_by_side_to_the_same_result(calls, on_ray, tmp_path):
+    config = replace(FAIRLY_SHORT, train_input=True, n_networks=2)
+    for name, where in (("here", config), ("ray", by_ray(config))):
+        train_frontier(NETWORKS, SOURCE, where, IMAGES, ResultFolder(tmp_path / name))
+    first = [(name, seed) for seed in range(2) for name in ("hidden16", "hidden8", "hidden4")]
+    assert on_ray == [first, [("hidden12", 0), ("hidden12", 1)]]  # hidden12 takes the place of hidden4
+    for name in ("train_result.txt", "train_result.json"):
+        assert (tmp_path / "ray" / name).read_text() == (tmp_path / "here" / name).read_text()
+    train_frontier(NETWORKS, SOURCE, by_ray(replace(config, n_runs=3)), IMAGES, ResultFolder(tmp_path / "ray"))
+    again = [("hidden16", 2), ("hidden8", 2), ("hidden4", 2)]
+    assert on_ray[2:] == [[("hidden4", 1), *again], [("hidden12", 2)]]
+
+
+def test_what_ended_out_of_turn_is_kept_where_a_job_is_stopped(calls, on_ray, tmp_path, monkeypatch):
+    train = loop.train_network
+
+    def stopped(cg, config, seed, *rest):
+        if (cg.name, seed) == ("hidden8", 1):
+            raise KeyboardInterrupt
+        return train(cg, config, seed, *rest)
+
+    config, folder = by_ray(replace(FAIRLY_SHORT, train_input=True)), ResultFolder(tmp_path)
+    monkeypatch.setattr(loop, "train_network", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train_frontier([NETWORKS[0], NETWORKS[1]], SOURCE, config, IMAGES, folder)
+    monkeypatch.setattr(loop, "train_network", train)
+    train_frontier([NETWORKS[0], NETWORKS[1]], SOURCE, config, IMAGES, folder)
+    assert on_ray[1] == [(name, 0) for name in ("hidden16", "hidden8", "hidden12")] + [("hidden16", 1), ("hidden8", 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # those of Ray
+def test_trainings_on_two_nodes_that_become_one_give_the_same_result(cifar_folder, tmp_path):
+    data, short = load_cifar10(cifar_folder), replace(FAIRLY_SHORT, train_input=True)
+    networks = [FrontierNetwork(rank, classifier(size), 1) for rank, size in enumerate((4, 8, 12))]
+    here = train_frontier(networks, SOURCE, short, data, ResultFolder(tmp_path / "here"), CPU, progress=False)
+
+    class Folder(ResultFolder):
+        def save_trainings(self, *content):
+            super().save_trainings(*content)
+            if len(saved) < 1:
+                nodes.kill_the_second()
+            saved.append(content)
+
+    saved = []
+    with two_nodes() as nodes:
+        where = replace(short, backend=backend.Backend("ray", nodes.address), n_jobs=2)
+        ray = train_frontier(networks, SOURCE, where, data, Folder(tmp_path / "ray"), CPU, progress=False)
+    runs = [[[replace(run, seconds=0) for run in one.runs] for one in found.trained] for found in (here, ray)]
+    assert runs[0] == runs[1]
+    assert [len(one) for one in runs[0]] == [2, 2, 2, 2]
 
 
 def test_another_recipe_starts_anew_and_loses_nothing(calls, tmp_path):
