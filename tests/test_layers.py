@@ -51,7 +51,7 @@ def test_imports_go_one_way(path):
     ("module", "heavy"),
     [
         ("model_src.comp_graph.tf_comp_graph", ("torch", "tensorflow", "networkx", "pandas", "pyomo")),
-        ("model_src.search.session", ("torch", "tensorflow")),
+        ("model_src.search.running", ("torch", "tensorflow", "sklearn", "networkx", "matplotlib")),
         ("autogo", ("torch", "tensorflow", "networkx", "pandas", "numpy")),
     ],
 )

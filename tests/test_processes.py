@@ -54,6 +54,17 @@ def test_values_come_in_order_and_the_state_is_made_once_per_process(log, n_jobs
     assert not workers()
 
 
+def test_processes_may_start_before_there_is_a_task(log):
+    with TaskPool(State(log), 2) as pool:
+        pool.start()
+        assert wait_for(lambda: log.exists() and len(log.read_text().split()) == 2)
+        assert next(pool.in_order([Task("one", value, (1,))])) == ("state", 1)
+    with TaskPool(State(log), 1) as pool:
+        pool.start()
+        assert not workers()
+    assert len(log.read_text().split()) == 2
+
+
 def test_outcomes_come_as_tasks_end():
     tasks = [Task("slow", value, (0, 3)), Task("fast", value, (1,)), Task("bad", fail), Task("fast", value, (3,))]
     with TaskPool(State(), 2) as pool:

@@ -5,13 +5,15 @@ import pickle
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from model_src.files import InputError, atomic_write, read_bytes
 from model_src.pickles import check_pickle
@@ -105,12 +107,23 @@ def load_checkpoint(path: str | Path, predictor_type: str | None = None) -> Chec
     if predictor_type not in (None, found):
         raise InputError(f"{path}: holds a {found} predictor, not {predictor_type}")
     try:
-        with torch.device("meta"):  # no memory for what may not fit
+        with torch.device("meta"), _Undrawn():  # no memory for what may not fit
             checkpoint.build(only_shapes=True)
         checkpoint.build()
     except (ValueError, RuntimeError, TypeError) as error:
         raise InputError(f"{path}: its weights do not fit: {str(error).splitlines()[-1].strip()}") from error
     return checkpoint
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as they are: on `meta` there is nothing to draw, and trying it imports a compiler for a second."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a function, except for one."""
+        given = kwargs or {}
+        return given["tensor"] if func is nn.init.normal_ else func(*args, **given)
 
 
 def _scales(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:

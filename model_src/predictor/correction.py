@@ -6,13 +6,13 @@ learnt, in points of accuracy, from what predictors say of a network and of the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sklearn.base import RegressorMixin
-from sklearn.decomposition import PCA
-from sklearn.linear_model import BayesianRidge, LinearRegression
-from sklearn.model_selection import LeaveOneOut, cross_val_predict
+
+if TYPE_CHECKING:
+    from sklearn.base import RegressorMixin
+    from sklearn.linear_model import BayesianRidge
 
 MIN_MEASURED = 4  # networks besides the input; fewer say nothing about an error that is left out
 N_COMPONENTS = 8  # of the embeddings
@@ -45,6 +45,8 @@ class Features:
     """
 
     def __init__(self, source: Facts, known: Sequence[Facts]):
+        from sklearn.decomposition import PCA  # a second to import, and few searches measure
+
         self._source = source
         differences = np.array([one.embedding - source.embedding for one in known])
         count = min(N_COMPONENTS, *differences.shape)
@@ -76,7 +78,7 @@ class Correction:
     """
 
     features: Features
-    model: BayesianRidge
+    model: "BayesianRidge"
 
     def predict(self, networks: Sequence[Facts]) -> tuple[np.ndarray, np.ndarray]:
         """(networks,) gains over the input in points of accuracy, and their deviations."""
@@ -119,6 +121,8 @@ def learn(source: Facts, measured: Sequence[Facts], gains: Sequence[float], othe
         gains: Their accuracies minus the input's, in points.
         others: Further networks, which only show what embeddings are like.
     """
+    from sklearn.linear_model import BayesianRidge, LinearRegression
+
     if len(measured) < MIN_MEASURED:
         return Lesson(None, len(measured))
     features, targets = Features(source, [*measured, *others]), np.array(gains, dtype=float)
@@ -130,6 +134,8 @@ def learn(source: Facts, measured: Sequence[Facts], gains: Sequence[float], othe
     return Lesson(correction, len(measured), error, plain_error)
 
 
-def _left_out_error(model: RegressorMixin, rows: np.ndarray, targets: np.ndarray) -> float:
+def _left_out_error(model: "RegressorMixin", rows: np.ndarray, targets: np.ndarray) -> float:
+    from sklearn.model_selection import LeaveOneOut, cross_val_predict
+
     predicted = cross_val_predict(model, rows, targets, cv=LeaveOneOut())
     return float(np.sqrt(np.mean((predicted - targets) ** 2)))

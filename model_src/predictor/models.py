@@ -217,6 +217,27 @@ class AccuracyPredictor(nn.Module):
         return self.head(self.embed(batch))
 
 
+def merge_linear_layers(model: AccuracyPredictor) -> None:
+    """Put one linear layer in the place of those that follow each other in the head, which computes the same."""
+    first, second, relu, third, fourth = model.post_proj
+    layers, last = [_product(first, second), relu], _product(third, fourth)
+    if isinstance(model.reg_activ, nn.Identity):
+        model.regressor = _product(last, model.regressor)
+    else:
+        layers.append(last)
+    model.post_proj = nn.Sequential(*layers)
+
+
+@torch.no_grad()
+def _product(first: nn.Module, second: nn.Module) -> nn.Linear:
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
+    merged = nn.Linear(first.in_features, second.out_features, dtype=first.weight.dtype, device="meta")
+    merged.weight = nn.Parameter(second.weight @ first.weight)
+    merged.bias = nn.Parameter(second.weight @ first.bias + second.bias)
+    return merged
+
+
 def build_model(predictor_type: str, config: ModelConfig) -> AccuracyPredictor:
     """Make a predictor with fresh weights.
 

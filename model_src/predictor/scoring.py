@@ -17,7 +17,7 @@ from model_src.predictor.checkpoint import Checkpoint, load_checkpoint
 from model_src.predictor.data.batching import GraphBatch
 from model_src.predictor.data.folding import FoldedBatch
 from model_src.predictor.data.packing import SegmentedGraph, pack_graphs, pack_segmented
-from model_src.predictor.models import AccuracyPredictor
+from model_src.predictor.models import AccuracyPredictor, merge_linear_layers
 from model_src.predictor.settings import with_map_size
 from model_src.runtime import choose_device, one_thread
 
@@ -57,6 +57,8 @@ class Predictor:
         self.predictor_type = checkpoint.predictor_type
         self.target_normalisers: Mapping[str, tuple[float, float]] = checkpoint.target_normalisers
         self._model = checkpoint.build().double().eval().to(device)
+        with one_thread():
+            merge_linear_layers(self._model)
         self._map_size = checkpoint.config.get("map_size")
         self.device = device
         self._embeddings: WeakKeyDictionary[ComputeGraph, Tensor] = WeakKeyDictionary()

@@ -1,6 +1,7 @@
 """Processes of this machine that do tasks."""
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -125,9 +126,18 @@ def _serve(parent: connection.Connection) -> None:
     _end_with_parent()
     with suppress(EOFError, OSError):
         factory = parent.recv_bytes()
-        state = cache(lambda: pickle.loads(factory)())
+        state = cache(lambda: _kept(pickle.loads(factory)()))
+        with suppress(Exception):  # which the first task will raise again
+            state()
         while True:
             parent.send_bytes(do(parent.recv_bytes(), state))
+
+
+def _kept(state: Any) -> Any:
+    """The same; what lives as long as the process is never looked at again in the search for cyclic garbage."""
+    gc.collect()
+    gc.freeze()
+    return state
 
 
 def _end_with_parent() -> None:

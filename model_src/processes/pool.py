@@ -55,6 +55,12 @@ class TaskPool:
             self._crew.close()
         self._crew = None
 
+    def start(self) -> None:
+        """Start all processes now, which otherwise start with their first tasks; wait for none."""
+        if self._n_jobs > 1 or self._backend.is_ray:
+            self._crew = self._crew or self._new_crew()
+            self._crew.free((), self._n_jobs)
+
     def in_order(self, tasks: Iterable[Task], timeout: float | None = None) -> Iterator[Any]:
         """Yield the values of tasks in their order, whatever the number of processes.
 

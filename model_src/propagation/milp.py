@@ -9,9 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import sqrt
-from typing import Any, Self
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any, Self
 
 from model_src.comp_graph.segment import Segment
 from model_src.comp_graph.tf_comp_graph import Shape
@@ -37,14 +35,17 @@ from model_src.propagation.problem import (
     resolution_kind,
 )
 
+if TYPE_CHECKING:
+    import networkx as nx
+
 FORWARD_FAILED = "forward failed"
 
 Call = tuple[Segment, tuple[Shape, ...], tuple[Shape, ...]]  # a segment, its input and its output (H, W, C)
 
 
 def resolution_propagate(
-    segment: nx.DiGraph, target_outputs: Mapping[Any, Shape], solver: Any = None
-) -> tuple[str, nx.DiGraph | None, float | None]:
+    segment: "nx.DiGraph", target_outputs: Mapping[Any, Shape], solver: Any = None
+) -> tuple[str, "nx.DiGraph | None", float | None]:
     """Find the resolutions of least cost with which a forward-propagated segment gives the required outputs.
 
     Args:

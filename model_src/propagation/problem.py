@@ -7,9 +7,7 @@ of every node; what each node reads, its strides and the objective follow from t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from model_src.comp_graph.ops import OPERATIONS, Channels, Kind, Operation
 from model_src.comp_graph.segment import Segment
@@ -19,6 +17,9 @@ from model_src.propagation.forward import (
     concat_input_channels,
     integer_strides,
 )
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 H, W, C = AXES = (0, 1, 2)
 SMALLEST, LARGEST = 2, 10_000  # what a size may be
@@ -191,7 +192,7 @@ def problem_of_segment(
     )
 
 
-def problem_of_graph(graph: nx.DiGraph, required: Mapping[object, Shape]) -> ResolutionProblem:
+def problem_of_graph(graph: "nx.DiGraph", required: Mapping[object, Shape]) -> ResolutionProblem:
     """The problem of a networkx segment after forward propagation; nodes are numbered in the graph's order.
 
     What a node without predecessors reads is in its resolution, and no other node reads from outside.
@@ -200,6 +201,8 @@ def problem_of_graph(graph: nx.DiGraph, required: Mapping[object, Shape]) -> Res
         PropagationError: A padding is not `same`, or strides are not positive integers.
         ValueError: The segment is cyclic, or `required` does not name its sinks.
     """
+    import networkx as nx
+
     ids = list(graph.nodes)
     index = {node_id: position for position, node_id in enumerate(ids)}
     sinks = {node_id for node_id in ids if not graph.out_degree(node_id)}

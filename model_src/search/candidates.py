@@ -10,7 +10,7 @@ from model_src.comp_graph.graph_ops import part_of
 from model_src.comp_graph.ops import OPERATIONS, Channels
 from model_src.comp_graph.segment import Cut, cut
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.tf_comp_graph_utils import graph_macs
+from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
 from model_src.families import find
 from model_src.files import InputError
 
@@ -69,7 +69,15 @@ class Candidate:
 
     def macs(self) -> int:
         """Multiply-accumulates of the segment on its own (merges with one inner input are not counted)."""
-        return graph_macs(part_of(self.parent, self.indices))
+        passed_on: dict[int, int] = {}  # a node inside -> the one whose result it is, which differs for idle merges
+        macs = 0
+        for index in self.indices:
+            node = self.parent.nodes[index]
+            sources = {passed_on[source] for source in self.parent.predecessors[index] if source in passed_on}
+            is_idle = len(sources) == 1 and node.operation.is_idle(1)
+            passed_on[index] = sources.pop() if is_idle else index
+            macs += 0 if is_idle else node_macs(node, len(sources))
+        return macs
 
 
 def find_candidates(

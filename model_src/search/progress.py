@@ -1,7 +1,6 @@
 """What a search tells while it runs: a line on the terminal, one per iteration in its log, and its tables."""
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -17,7 +16,7 @@ from model_src.search.run import Progress
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_PICTURES = 10.0  # drawing one takes half a second
+SECONDS_BETWEEN_PICTURES = 30.0  # drawing one takes half a second, the first one a second
 _LINE = "{desc} {percentage:3.0f}% |{bar:10}| {elapsed} gone, {remaining} left{postfix}"
 
 
@@ -31,7 +30,7 @@ class ProgressLine:
     """
 
     def __init__(self, n_iterations: int, folder: ResultFolder, quiet: bool):
-        self._n_iterations, self._folder, self._drawn = n_iterations, folder, -math.inf
+        self._n_iterations, self._folder, self._drawn = n_iterations, folder, time.monotonic()
         self._bar = tqdm(total=n_iterations, desc="search", bar_format=_LINE, disable=quiet)
 
     def __enter__(self) -> "ProgressLine":

@@ -1,13 +1,12 @@
 """A search by flags: what it begins with, read and checked before any work is done, and the search in its folder."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from model_src.comp_graph.exporters.files import check_formats
 from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.search import flags
@@ -63,9 +62,16 @@ def prepare(args: argparse.Namespace) -> Start:
     settings = measured_by(config)
     folder = reopened_folder(args, settings) if args.resume else None
     source, rest = read_input(args, folder, flags.input_size(args))
-    check_formats(args.export)
+    _check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
     return Start(config, folder, source, rest, data, flags.calibration_images(args), settings)
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    if formats:
+        from model_src.comp_graph.exporters.files import check_formats  # loads PyTorch
+
+        check_formats(formats)
 
 
 def search_into(folder: ResultFolder, args: argparse.Namespace, start: Start, workers: Workers) -> SearchResult:

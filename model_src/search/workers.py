@@ -104,6 +104,7 @@ class Workers:
 
     def prepare(self) -> None:
         """Load what the mutator needs, so that errors in its files show before anything is done."""
+        self._pool.start()
         next(self._run([Task("files of the search", _prepare)]))
 
     def baseline(self, cg: ComputeGraph, seed: tuple[int, ...]) -> float:

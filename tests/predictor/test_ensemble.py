@@ -1,9 +1,12 @@
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from constants import ROOT
 from model_src.encoder.known_pieces import KnownPieces
 from model_src.files import InputError
 from model_src.predictor.ensemble import load_ensemble
@@ -165,3 +168,12 @@ def test_what_cannot_be_an_ensemble_is_named(save, tmp_path):
         (tmp_path / "all" / "ensemble.json").write_text(content)
         with pytest.raises(InputError, match=r"ensemble\.json: not the calibration"):
             load_ensemble(tmp_path / "all")
+
+
+def test_no_compiler_is_loaded_with_a_predictor(tmp_path):
+    """Embeddings that are drawn on `meta` would import one, which takes as long as PyTorch itself."""
+    make_checkpoint("GNN").save(tmp_path / "gnn.pt")
+    code = f"import sys; from model_src.predictor.ensemble import *; load_ensemble({str(tmp_path)!r}); "
+    code += "print([name for name in ('torch._dynamo', 'sklearn', 'networkx') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -4,7 +4,7 @@ import torch
 
 from model_src.files import InputError
 from model_src.predictor.data.packing import pack_graphs
-from model_src.predictor.models import ACTIVATIONS, build_model, current_names
+from model_src.predictor.models import ACTIVATIONS, build_model, current_names, merge_linear_layers
 from model_src.predictor.settings import ModelConfig
 from tests.predictor.helpers import packed, random_graph
 
@@ -110,6 +110,21 @@ def test_an_activation_before_the_regressor_is_applied_once(tiny_graph):
     with torch.no_grad():
         hidden = plain.post_proj(plain.embed(batch)).relu()
         assert torch.equal(active(batch), plain.regressor(hidden).squeeze(-1))
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("predictor_type", ["GNN", "PSC_predictor"])
+def test_a_head_with_merged_layers_computes_the_same(predictor_type, activation):
+    model = build_model(predictor_type, ModelConfig(reg_activ=activation)).double()
+    parts = torch.randn(
+        3 * 7, ModelConfig().out_channels, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        before = model.head(parts)
+        merge_linear_layers(model)
+        assert model.head(parts) == pytest.approx(before, rel=1e-12)
+    n_linear = sum(isinstance(layer, torch.nn.Linear) for layer in (*model.post_proj, model.regressor))
+    assert n_linear == (2 if activation is None else 3)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from constants import ROOT
+from model_src.comp_graph.graph_ops import part_of, topological_order
+from model_src.comp_graph.load import load_cg
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph_utils import graph_macs
 from model_src.files import InputError
 from model_src.search.candidates import allowed_ops, find_candidates, select_candidates
 from tests.conftest import conv, regular
@@ -64,6 +68,18 @@ def test_the_cheapest_half_is_always_taken(network):
         costs = [c.macs() for c in kept]
         assert len(kept) == 3
         assert costs[:2] == sorted(c.macs() for c in found)[:2]
+
+
+@pytest.mark.parametrize("family", ["inception", "nb101"])
+def test_the_cost_of_a_candidate_is_that_of_its_part(family):
+    """Also where merges are left with one input, or two branches meet again."""
+    cg = load_cg(ROOT / "architectures" / f"{family}_best.pkl")
+    order = topological_order(cg)
+    bounds = list(zip(range(0, len(order), 4), range(4, len(order), 4), strict=False))
+    found = find_candidates(cg, [order[start:stop] for start, stop in bounds], 3, allowed_ops("generic"))
+    parts = [part_of(cg, candidate.indices) for candidate in found]
+    assert [candidate.macs() for candidate in found] == [graph_macs(part) for part in parts]
+    assert any(part.n_nodes < len(candidate.indices) for part, candidate in zip(parts, found, strict=True))
 
 
 def test_allowed_operations_of_families():

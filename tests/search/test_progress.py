@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from model_src.runtime import log_to
+from model_src.search import progress
 from model_src.search.pareto import hypervolume
 from model_src.search.progress import ProgressLine
 from model_src.search.report import pareto_rows
@@ -43,14 +44,16 @@ def test_a_line_per_iteration_in_the_log_and_one_on_the_terminal(source, tmp_pat
     assert "e+" not in shown
 
 
-def test_tables_and_picture_are_there_while_it_runs(source, tmp_path):
+@pytest.mark.parametrize("seconds", [0, 1000])
+def test_tables_are_there_while_it_runs_and_a_picture_from_time_to_time(source, tmp_path, monkeypatch, seconds):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_PICTURES", seconds)
     folder = ResultFolder(tmp_path)
     result = run(source, folder, quiet=True)
     rows = pareto_rows(result)
     assert [row["hash"] for row in folder.load_rows()] == [row["hash"] for row in rows]
     assert len(folder.load_history()) == 1 + len(result.history)
-    assert folder.front_picture.stat().st_size > 1000
-    assert folder.front_picture.with_suffix(".svg").exists()
+    pictures = [folder.front_picture, folder.front_picture.with_suffix(".svg")]
+    assert [picture.exists() for picture in pictures] == [seconds == 0] * 2
 
 
 def test_quiet_shows_no_line(source, tmp_path, capsys):
