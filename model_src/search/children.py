@@ -1,14 +1,14 @@
 """Children of a network: one segment replaced by another."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from model_src.comp_graph.segment import Cut, Segment, cut, replace_segment
-from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.comp_graph.tf_comp_graph import ComputeGraph, Shape
 from model_src.comp_graph.validate import validate_edges, validate_node
 from model_src.processes import Parcel
 from model_src.propagation.milp import Statistics
@@ -69,6 +69,14 @@ class Swap:
     def bypasses_merges(self, parent: ComputeGraph, child: ComputeGraph) -> bool:
         """Whether merges outside of the swap disappeared when it was applied."""
         return child.n_nodes != parent.n_nodes - len(self.indices) + self.segment.graph.n_nodes
+
+
+def pair_ports(wanted: Sequence[Shape], offered: Sequence[Shape], rng: np.random.Generator) -> tuple[int, ...]:
+    """For every wanted shape the position of an offered one that equals it, each used once, ties at random."""
+    free: dict[Shape, list[int]] = {}
+    for position in rng.permutation(len(offered)).tolist():
+        free.setdefault(offered[position], []).append(position)
+    return tuple(free[shape].pop() for shape in wanted)
 
 
 @dataclass(frozen=True)

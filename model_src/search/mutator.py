@@ -20,7 +20,7 @@ from model_src.files import InputError
 from model_src.processes import Parcel
 from model_src.propagation.milp import Propagator, Statistics
 from model_src.search.candidates import Candidate, allowed_ops, find_candidates, select_candidates
-from model_src.search.children import Child, Mutation, Rating, Screened, Swap
+from model_src.search.children import Child, Mutation, Rating, Screened, Swap, pair_ports
 from model_src.search.objectives import Goal, SwapCosts
 from model_src.search.offspring import Offspring, most_promising
 from model_src.search.predictors import NetworkScorer, Predictor
@@ -107,8 +107,7 @@ class Mutator:
         if not found:
             family = self.config.model_family
             raise InputError(f"-model_family {family}: no segment of {cg.name} holds only operations of this family")
-        triples = [(c.predecessor, self.part(c.place.segment, cg), c.successor) for c in found]
-        return float(np.mean(self.predictor.score_psc(triples)))
+        return float(np.mean(self.score_places(found)))
 
     def mutate(self, cg: ComputeGraph, goal: Goal, rng: np.random.Generator) -> Mutation:
         """Score swaps of up to `max_candidate_per_iter` segments with up to `max_target_per_iter` targets each."""
@@ -142,7 +141,10 @@ class Mutator:
         """Swaps of the chosen candidates with their scores and what tells their costs; statistics begin anew."""
         self._propagator.statistics = Statistics()
         costs, found = SwapCosts(goal, cg), self.candidates(cg, rng)
-        for candidate in select_candidates(found, self.config.max_candidate_per_iter, rng):
+        chosen = select_candidates(found, self.config.max_candidate_per_iter, rng)
+        if self.uses_parts:  # the predictor keeps what it sees of their ends, which are quicker seen together
+            self.score_places(chosen)
+        for candidate in chosen:
             swaps, costs_of = self.swaps(candidate, rng), costs.at(candidate.place.segment)
             for swap, score in zip(swaps, self.score(candidate, swaps), strict=True):
                 yield candidate, swap, score, costs_of
@@ -249,8 +251,8 @@ class Mutator:
         return Swap(
             candidate.place.indices,
             target,
-            _pair(target.input_shapes, source.input_shapes, rng),
-            _pair(target.output_shapes, source.output_shapes, rng),
+            pair_ports(target.input_shapes, source.input_shapes, rng),
+            pair_ports(target.output_shapes, source.output_shapes, rng),
         )
 
     def resolve(self, candidate: Candidate, target: Segment, rng: np.random.Generator) -> Swap | None:
@@ -272,6 +274,11 @@ class Mutator:
         place = candidate.place
         return self.predictor.score_graphs([swap.apply(candidate.parent, "new", place) for swap in swaps])
 
+    def score_places(self, candidates: Sequence[Candidate]) -> list[float]:
+        """The predictions of a network from the splits at these segments of it."""
+        triples = [(c.predecessor, self.part(c.place.segment, c.parent), c.successor) for c in candidates]
+        return self.predictor.score_psc(triples)
+
     def score_parts(self, candidate: Candidate, targets: Sequence[Segment]) -> list[float]:
         """The predictions of (predecessor, target, successor) triples, in order."""
         before, after = candidate.predecessor, candidate.successor
@@ -289,11 +296,3 @@ class Mutator:
             same = part.normalisers == parent.normalisers
             self._parts[target] = part if same else part.with_normalisers(parent.normalisers)
         return self._parts[target]
-
-
-def _pair(wanted: Sequence[Shape], offered: Sequence[Shape], rng: np.random.Generator) -> tuple[int, ...]:
-    """For every wanted shape the position of an offered one that equals it, each used once, ties at random."""
-    free: dict[Shape, list[int]] = {}
-    for position in rng.permutation(len(offered)).tolist():
-        free.setdefault(offered[position], []).append(position)
-    return tuple(free[shape].pop() for shape in wanted)
