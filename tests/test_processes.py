@@ -210,6 +210,19 @@ def test_a_reader_that_stops_ends_what_runs():
     assert not workers()
 
 
+def test_tasks_of_a_reader_that_stopped_answer_no_other():
+    """It may still be held, as by a loop that was left."""
+    with TaskPool(State(), 2) as pool:
+        left = pool.in_order(Task("left", value, (n, n / 2)) for n in range(4))
+        assert next(left) == ("state", 0)
+        for _ in range(2):
+            assert list(pool.in_order([Task("next", value, (n,)) for n in (7, 8, 9)])) == [
+                ("state", n) for n in (7, 8, 9)
+            ]
+        with pytest.raises(RuntimeError, match="another reader"):
+            list(left)
+
+
 def test_a_machine_without_room_for_a_process_is_one_line(monkeypatch):
     def full():
         raise OSError(24, "Too many open files")

@@ -42,6 +42,7 @@ class TaskPool:
         self._backend, self._device = backend, device
         self._state = cache(factory)  # of this process
         self._crew: Crew | None = None
+        self._outcomes: Generator[Outcome] | None = None  # of the last reader
 
     def __enter__(self) -> "TaskPool":
         return self
@@ -83,7 +84,7 @@ class TaskPool:
                     n_yielded += 1
 
     def as_finished(self, tasks: Iterable[Task], timeout: float | None = None) -> Generator[Outcome]:
-        """Yield the outcomes of tasks as they end; a reader that stops ends those that are running.
+        """Yield the outcomes of tasks as they end; a reader that stops, or after whom another begins, ends those running.
 
         Args:
             tasks: As of `in_order`.
@@ -91,10 +92,16 @@ class TaskPool:
 
         Raises:
             InputError: No process can be started, or Ray cannot be used.
+            RuntimeError: Another reader has begun.
         """
         if self._n_jobs > 1 or not self._reuse or self._backend.is_ray:
+            if self._outcomes:
+                self._outcomes.close()  # or its tasks would answer this reader
             self._crew = self._crew or self._new_crew()
-            yield from self._by_crew(self._crew, _Queue(tasks), timeout)
+            self._outcomes = outcomes = self._by_crew(self._crew, _Queue(tasks), timeout)
+            yield from outcomes
+            if outcomes is not self._outcomes:
+                raise RuntimeError("the processes do the tasks of another reader")
             return
         for position, task in enumerate(tasks):
             try:
@@ -110,7 +117,7 @@ class TaskPool:
 
         return RayCrew(self._factory, self._n_jobs, self._backend.address, self._device)
 
-    def _by_crew(self, crew: Crew, queue: "_Queue", timeout: float | None) -> Iterator[Outcome]:
+    def _by_crew(self, crew: Crew, queue: "_Queue", timeout: float | None) -> Generator[Outcome]:
         busy: dict[Worker, _Place] = {}
         finished: list[Outcome] = []
         try:
