@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _NAMED = 5  # names in an error
+SEVERAL_OUTPUTS = "name a tensor that they all come from with -output_node"
 
 
 def listed(names: Iterable[str]) -> str:

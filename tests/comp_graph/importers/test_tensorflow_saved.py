@@ -63,7 +63,7 @@ def test_models_with_several_outputs_are_refused(tmp_path):
     image = keras.Input((8, 8, 3))
     x = keras.layers.ReLU()(image)
     save(keras.Model(image, [x, keras.layers.Activation("tanh")(x)]), tmp_path / "exported")
-    with pytest.raises(InputError, match="exported: expected one output, found 'output_0', 'output_1'"):
+    with pytest.raises(InputError, match=r"exported: expected one output, found 'output_0', .*-output_node"):
         load_cg(tmp_path / "exported")
 
 

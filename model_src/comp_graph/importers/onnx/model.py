@@ -17,6 +17,7 @@ from model_src.comp_graph.importers.onnx.limits import FOLDED, Budget, array, ch
 from model_src.comp_graph.importers.onnx.neighbours import with_lrn
 from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, without_splits
 from model_src.comp_graph.importers.onnx.sequences import without_sequences
+from model_src.comp_graph.importers.wording import SEVERAL_OUTPUTS, listed
 from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.comp_graph.validate import LARGEST
 
@@ -124,8 +125,8 @@ def image_of(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
 
 def _output(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
     if len(graph.output) != 1:
-        names = ", ".join(repr(value.name) for value in graph.output) or "none"
-        raise ValueError(f"expected one output, found {names}; bring a model that gives only one of them")
+        names = listed(value.name for value in graph.output) or "none"
+        raise ValueError(f"expected one output, found {names}; bring a model that gives only one, or {SEVERAL_OUTPUTS}")
     return graph.output[0]
 
 

@@ -15,6 +15,7 @@ from model_src.comp_graph.importers.tensorflow.graph_def import constant, data_i
 from model_src.comp_graph.importers.tensorflow.limits import check_variables
 from model_src.comp_graph.importers.tensorflow.rest import with_rest
 from model_src.comp_graph.importers.tensorflow.strict import read_frozen
+from model_src.comp_graph.importers.wording import SEVERAL_OUTPUTS, listed
 from model_src.files import InputError, naming, read_bytes, regular_file
 from model_src.runtime import import_tensorflow
 
@@ -74,7 +75,8 @@ def _signature_graph(folder: Path, one_result: bool) -> tuple["tf.compat.v1.Grap
     signature = graphs[0].signature_def[SIGNATURE]
     for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
         if len(tensors) != 1 and (one_result or kind == "input"):
-            raise ValueError(f"expected one {kind}, found {', '.join(map(repr, sorted(tensors))) or 'none'}")
+            remedy = f"; {SEVERAL_OUTPUTS}" if kind == "output" and tensors else ""
+            raise ValueError(f"expected one {kind}, found {listed(sorted(tensors)) or 'none'}{remedy}")
     tensors = {name: signature.outputs[name].name for name in sorted(signature.outputs)}
     graph_def = inlined(graphs[0].graph_def, *map(producer, tensors.values()))
     results = {name: _result(graph_def, tensor) for name, tensor in tensors.items()}

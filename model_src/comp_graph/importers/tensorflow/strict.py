@@ -29,6 +29,7 @@ from model_src.comp_graph.importers.tensorflow.graph_def import (
     run,
     with_constants,
 )
+from model_src.comp_graph.importers.wording import SEVERAL_OUTPUTS, listed
 from model_src.comp_graph.tf_comp_graph import Shape
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def _output(graph_def: "tf.compat.v1.GraphDef", image: str) -> str:
     """The node that gives the result, in front of the identities that only name it."""
     ends = ends_of(graph_def, image)
     if len(ends) != 1:
-        raise ValueError(f"expected one output node, found {len(ends)}: {', '.join(map(repr, ends))}")
+        remedy = f": {listed(ends)}; {SEVERAL_OUTPUTS}" if ends else ""
+        raise ValueError(f"expected one output node, found {len(ends)}{remedy}")
     nodes, (end,) = {node.name: node for node in graph_def.node}, ends
     while nodes[end].op == "Identity" and ":" not in nodes[end].input[0].removesuffix(":0"):
         end = producer(nodes[end].input[0])
