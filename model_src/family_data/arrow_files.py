@@ -74,8 +74,11 @@ def _batches(arrow: Any, file: Any, wanted: Any) -> Iterator[Any]:
     if file.read_at(len(_MAGIC), 0) != _MAGIC or file.read_at(len(_MAGIC), file.size() - len(_MAGIC)) != _MAGIC:
         raise ValueError("not an Arrow file, or cut short")
     file.seek(_FIRST)
-    messages = arrow.ipc.MessageReader.open_stream(file)
-    schema = arrow.ipc.read_schema(messages.read_next_message())
+    messages = iter(arrow.ipc.MessageReader.open_stream(file))
+    first = next(messages, None)
+    if first is None or first.type != "schema":
+        raise ValueError("it does not begin with its columns")
+    schema = arrow.ipc.read_schema(first)
     if not schema.equals(wanted):
         raise ValueError(f"it has the columns {_named(schema)}, not {_named(wanted)}")
     for message in messages:
