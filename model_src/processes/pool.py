@@ -84,7 +84,7 @@ class TaskPool:
                     n_yielded += 1
 
     def as_finished(self, tasks: Iterable[Task], timeout: float | None = None) -> Generator[Outcome]:
-        """Yield the outcomes of tasks as they end; a reader that stops ends those that are running, as does the next one.
+        """Yield the outcomes of tasks as they end; a reader that stops, or the next one, ends those that run.
 
         Args:
             tasks: As of `in_order`.
