@@ -35,7 +35,7 @@ def draw_pareto(result: SearchResult, path: Path) -> None:
     dots = [_draw_panel(axes, result, at, scale, shows_means) for at, axes in enumerate(panels)]
     label = "predicted score" if scale is None else "predicted accuracy (%)"
     if corrected:
-        label = "gain that measured networks let expect (points) - caution × deviation"
+        label = "gain that measured networks let expect\n(points) - caution × deviation"
     elif shows_means:
         label += " - caution × deviation"
     panels[0].set_ylabel(label)

@@ -60,7 +60,7 @@ def dominates(one, other):
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
-def test_the_front_is_what_no_accepted_network_dominates(found, caplog):
+def test_the_front_is_what_no_accepted_network_dominates(found):
     result, _ = found
     accepted = [one for one in result.history if result.goal.keeps(one.merit, one.costs)]
     best = {one.identity for one in accepted if not any(dominates(other, one) for other in accepted)}
