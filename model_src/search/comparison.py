@@ -89,13 +89,13 @@ def _band(canvas: charts.Canvas, runs: Runs) -> str:
 
 def _outcomes(views: Sequence[View], steps: Runs) -> list[Column]:
     """What every search found."""
-    best = [run[-1].best if run else view.source.value for run, view in zip(steps, views, strict=True)]
+    best = [max((point.value for point in view.results), default=view.source.value) for view in views]
     volumes = [run[-1].hypervolume if run else 0.0 for run in steps]
     gains = [value - view.source.value for value, view in zip(best, views, strict=True)]
     return [
         Column("search", [Cell(str(at), at) for at in range(1, len(views) + 1)]),
         Column("results", [Cell(str(len(view.results)), len(view.results)) for view in views]),
-        Column(f"best {views[0].label}", [Cell(f"{value:.3f}", value) for value in best]),
+        Column(f"best {views[0].label} of a result", [Cell(f"{value:.3f}", value) for value in best]),
         Column("gain over the input", [Cell(f"{value:+.3f}", value) for value in gains]),
         Column("hypervolume", [Cell(f"{value:.4f}", value) for value in volumes]),
         Column("iterations", [Cell(str(len(run)), len(run)) for run in steps]),

@@ -303,6 +303,8 @@ def test_searches_are_compared_on_one_page(folder, published, tmp_path):
     assert ["-rescore_per_iter", "200", "200", "0"] in found.rows
     assert not any(row and row[0] == "-epoch" for row in found.rows)
     assert "different networks" not in path.read_text()
+    told = next(row for row in found.rows if row[:2] == ["2", str(len(results[1]))])
+    assert told[2] == f"{max(float(one.row['score']) for one in results[1]):.3f}"  # which may be below the input
     spread = next(row for row in found.rows if row[0] == "1, 2")  # they differ in nothing but the seed
     assert re.fullmatch(r"\d\.\d{4} ± \d\.\d{4}", spread[1])
     volumes = [
