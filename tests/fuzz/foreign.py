@@ -10,12 +10,12 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.load import load_cg, load_part
 from tests.fuzz.judge import judge
 from tests.fuzz.small import small
 from tests.fuzz.target import Target, as_json, as_raw
 
-NAMES = ("pb", "keras", "h5")  # they need TensorFlow
+NAMES = ("pb", "pb_part", "keras", "h5")  # they need TensorFlow
 
 
 def as_onnx(tree: Any) -> bytes:
@@ -69,6 +69,23 @@ def pb_trees() -> list[Any]:
     return [MessageToDict(freeze(lambda images: network(images, training=False), (16, 16, 3)))]
 
 
+def pb_part_trees() -> list[Any]:
+    """A part with heads behind it that no graph can hold."""
+    import tensorflow as tf
+
+    from tests.comp_graph.importers.test_tensorflow_output_node import frozen, heads
+
+    with tempfile.TemporaryDirectory() as folder:
+        content = frozen(Path(folder) / "a.pb", heads).read_bytes()
+    return [MessageToDict(tf.compat.v1.GraphDef.FromString(content))]
+
+
+def part(path: Path) -> Any:
+    (graph, _), rest = load_part(path, "features")
+    assert rest.model.graph.output
+    return graph
+
+
 @cache
 def _keras_file(suffix: str) -> bytes:
     from tests.comp_graph.importers.keras_models import small as model
@@ -106,6 +123,7 @@ def targets() -> dict[str, Target]:
     return {
         "onnx": Target(".onnx", onnx_trees, as_onnx, **graph),
         "pb": Target(".pb", pb_trees, as_pb, **graph, share=1),
+        "pb_part": Target(".pb", pb_part_trees, as_pb, part, judge, share=1),
         "keras": Target(".keras", keras_trees, as_keras, **graph, share=1),
         "h5": Target(".h5", h5_trees, as_raw, **graph, share=1),
     }

@@ -5,7 +5,7 @@ Weights, shapes and other values that do not depend on the image are no part of 
 
 from typing import TYPE_CHECKING
 
-from model_src.comp_graph.importers.tensorflow.graph_def import PLACEHOLDERS, declared_shape, input_node
+from model_src.comp_graph.importers.tensorflow.graph_def import PLACEHOLDERS, declared_shape, declared_type, input_node
 from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.runtime import import_tensorflow
 
@@ -59,8 +59,9 @@ class DataFlow:
         with tf.Graph().as_default() as graph:
             given, replaced = None, {}
             if input_shape is not None:
-                dtype = tf.dtypes.as_dtype(node.attr["dtype" if is_placeholder else "T"].type)
-                given = tf.compat.v1.placeholder(dtype, (_batch_size(node), *input_shape), name="given_image")
+                given = tf.compat.v1.placeholder(
+                    declared_type(node), (_batch_size(node), *input_shape), name="given_image"
+                )
                 replaced[node.name if is_placeholder else node.input[0].split(":")[0]] = given
             try:
                 tf.import_graph_def(graph_def, {f"{name}:0": tensor for name, tensor in replaced.items()}, name="")

@@ -133,9 +133,20 @@ def input_node(graph_def: "tf.compat.v1.GraphDef") -> "tf.compat.v1.NodeDef":
 
 def _may_hold_images(node: "tf.compat.v1.NodeDef") -> bool:
     shape = node.attr["shape"].shape
-    return import_tensorflow().dtypes.as_dtype(node.attr["dtype"].type).is_floating and (
-        len(shape.dim) == 4 or "shape" not in node.attr or shape.unknown_rank
-    )
+    return declared_type(node).is_floating and (len(shape.dim) == 4 or "shape" not in node.attr or shape.unknown_rank)
+
+
+def declared_type(node: "tf.compat.v1.NodeDef") -> "tf.DType":
+    """What the numbers of a placeholder or an identity are.
+
+    Raises:
+        ValueError: The graph does not say.
+    """
+    kind = node.attr["dtype" if node.op in PLACEHOLDERS else "T"].type
+    try:
+        return import_tensorflow().dtypes.as_dtype(kind)
+    except TypeError as error:
+        raise ValueError(f"{node.name!r:.100} ({node.op}) is of no type") from error
 
 
 def declared_shape(node: "tf.compat.v1.NodeDef") -> list[int]:
