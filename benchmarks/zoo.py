@@ -51,7 +51,7 @@ def _pytorchcv(name: str) -> Found:
         options["aux"] = False
         module = get_model(name, pretrained=False, **options)
     own = h, w = getattr(module, "in_size", (224, 224))
-    c = next(value.shape[1] for value in module.parameters() if value.ndim == 4)
+    c = min(3, next(value.shape[1] for value in module.parameters() if value.ndim == 4))  # more: pixels become channels
     while h * w > MOST_PIXELS:
         h, w = h // 2, w // 2
     try:
