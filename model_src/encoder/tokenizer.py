@@ -1,6 +1,7 @@
 """The segment vocabulary: a SentencePiece byte-pair model, read and trained."""
 
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 N_SPECIAL = 3  # <unk>, <s> and </s> come first
 # SentencePiece skips longer lines, silently when it is told to be quiet.
 MAX_LINE_BYTES = 4192
+MOST_LINES = 50_000  # that a model is trained on; SentencePiece takes some 12 kB of memory for each
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def learn_vocabulary(
 ) -> Vocabulary:
     """Give every node label of the networks a character and train a model on their texts.
 
+    Of more than MOST_LINES networks, the model is trained on every second, third, ... one.
+
     Args:
         graphs: Networks, the best first.
         families: Names to note in the encoder.
@@ -162,19 +166,27 @@ def learn_ranked(
     Raises:
         InputError: See `learn_vocabulary`.
     """
+    return _trained(*_best_first(families, encoding), vocab_size)
+
+
+def _best_first(
+    families: Mapping[str, Iterable[tuple[ComputeGraph, float]]], encoding: str
+) -> tuple[NetworkEncoder, list[str]]:
     met, texts = NetworkEncoder(tuple(families), encoding), list[str]()
     for networks in families.values():
         ranked = [(rank, met.learn(graph)) for graph, rank in networks]
         texts += [text for _, text in sorted(ranked, key=itemgetter(0), reverse=True)]
-    encoder, texts = met.in_order_of(texts)
-    return _trained(encoder, texts, vocab_size)
+    return met.in_order_of(texts)
 
 
 def _trained(encoder: NetworkEncoder, texts: Sequence[str], vocab_size: int) -> Vocabulary:
     if not texts:
         raise InputError(f"no network of {', '.join(encoder.families)} to learn a vocabulary from")
     lines = tuple(f"<s>{text}</s>" for text in texts)
-    return Vocabulary(encoder, lines, train(lines, vocab_size, next(iter(encoder.op2vocab.values()))))
+    step = math.ceil(len(lines) / MOST_LINES)
+    characters = "".join(encoder.op2vocab.values())
+    model = train(lines[::step], vocab_size, characters if step > 1 else characters[0])
+    return Vocabulary(encoder, lines, model)
 
 
 def train(lines: Sequence[str], vocab_size: int, required_chars: str) -> bytes:

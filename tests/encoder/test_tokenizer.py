@@ -6,6 +6,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.encoder import tokenizer as tokenizer_module
 from model_src.encoder.network_encoder import CJK_POOL, NetworkEncoder
 from model_src.encoder.paths import vocabulary_files
 from model_src.encoder.tokenizer import Tokenizer, learn_vocabulary, train
@@ -126,6 +127,16 @@ def test_encoder_and_model_are_replaced_together_or_not_at_all(tmp_path):
     second.save(files(19), overwrite=True)
     assert NetworkEncoder.load(files(19).encoder) == second.encoder
     assert len(Tokenizer.load(files(19).model).pieces) == 12
+
+
+def test_of_many_networks_a_model_learns_from_some(monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "MOST_LINES", len(GRAPHS) // 2)
+    vocabulary = learn_vocabulary(GRAPHS, ["hiaml"], "shp", 20)
+    characters = "".join(vocabulary.encoder.op2vocab.values())
+    assert len(vocabulary.lines) == len(GRAPHS)
+    assert vocabulary.model == train(vocabulary.lines[::2], 20, characters)
+    pieces = {piece for piece, _ in Tokenizer.from_bytes(vocabulary.model).pieces if len(piece) == 1}
+    assert pieces == set(characters)
 
 
 def test_no_networks_are_reported():

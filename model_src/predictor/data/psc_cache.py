@@ -261,7 +261,7 @@ def selections(parts: Iterable[PscCache], num_samples: str, rng: np.random.Gener
     for cache in parts:
         counts = [len(network.splits) for network in cache.networks]
         owner.append(first[-1] + np.repeat(np.arange(len(counts), dtype=np.int32), counts))
-        number += [np.arange(count, dtype=np.int32) for count in counts]
+        number.append(np.concatenate([np.arange(count, dtype=np.int32) for count in counts]))
         known = np.array([pieces.setdefault(text, len(pieces)) for text in cache.pieces], np.int32)
         piece.append(known[np.concatenate([network.splits[:, 0] for network in cache.networks])])
         first.append(first[-1] + len(counts))
@@ -277,9 +277,11 @@ def selections(parts: Iterable[PscCache], num_samples: str, rng: np.random.Gener
 
 def _by_part(records: np.ndarray, first: np.ndarray) -> list[np.ndarray]:
     """The records of every part, with networks counted from its first one."""
-    part = np.searchsorted(first, records[:, 0], side="right") - 1
-    records = records[np.argsort(part, kind="stable")] - np.stack([first[np.sort(part)], np.zeros_like(part)], axis=1)
-    return np.split(records.astype(np.int32), np.cumsum(np.bincount(part, minlength=len(first) - 1))[:-1])
+    part = (np.searchsorted(first, records[:, 0], side="right") - 1).astype(np.int32)
+    records = records[np.argsort(part, kind="stable")]
+    counts = np.bincount(part, minlength=len(first) - 1)
+    records[:, 0] -= np.repeat(first[:-1], counts)
+    return np.split(records, np.cumsum(counts)[:-1])
 
 
 def _sample(anchors: np.ndarray, num_samples: str, rng: np.random.Generator) -> np.ndarray:
