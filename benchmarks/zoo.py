@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -97,13 +98,8 @@ def _keras(name: str) -> Found:
     keras.utils.set_random_seed(0)
     model = getattr(keras.applications, name)(weights=None)
     rng = np.random.default_rng(0)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            for value in layer.weights:
-                value.assign(_near(rng, value.shape, 1.0 if "var" in value.name or "gamma" in value.name else 0.0))
-        elif getattr(layer, "bias", None) is not None:
-            layer.bias.assign(_near(rng, layer.bias.shape, 0.0))
     images = rng.uniform(0, 255, (2, *model.input_shape[1:])).astype(np.float32)
+    _randomise_keras(model, images, rng)
     theirs = np.asarray(model(images, training=False))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.keras"
@@ -120,6 +116,26 @@ def _keras(name: str) -> Found:
     maps, kinds = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), (torch.float32, torch.float64)
     outputs = (_before_softmax(run(network, maps, kind), theirs) for kind in kinds)
     return judged(found.graph, outputs, ACROSS, took[0])
+
+
+def _randomise_keras(model: Any, images: np.ndarray, rng: np.random.Generator) -> None:
+    """As `randomise`: statistics near those that images have, or deep networks would give the same for all."""
+    import keras
+
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in model.layers:
+        if layer not in norms and getattr(layer, "bias", None) is not None:
+            layer.bias.assign(_near(rng, layer.bias.shape, 0.0))
+    for layer in norms:
+        layer.momentum = 0.0
+    model(images, training=True)
+    for layer in norms:
+        mean, variance = np.asarray(layer.moving_mean), np.maximum(layer.moving_variance, 1e-4)
+        layer.moving_mean.assign(mean + _near(rng, mean.shape, 0.0) * np.sqrt(variance))
+        layer.moving_variance.assign(variance * _near(rng, variance.shape, 1.0))
+        for value, middle in ((layer.gamma, 1.0), (layer.beta, 0.0)):
+            if value is not None:
+                value.assign(_near(rng, value.shape, middle))
 
 
 def _near(rng: np.random.Generator, shape: tuple[int, ...], middle: float) -> np.ndarray:
