@@ -12,6 +12,13 @@ from model_src.encoder.segment_db import SegmentDatabase
 from model_src.files import InputError
 
 
+@pytest.fixture(autouse=True)
+def _texts_of_python():
+    """Where PyArrow is installed, pandas 3 would keep texts in its arrays, which no published file has."""
+    with pd.option_context("mode.string_storage", "python"):
+        yield
+
+
 def subgraph(tiny_graph, nodes):
     whole = cg_to_nx([tiny_graph])[0]
     part = nx.DiGraph(whole.subgraph(nodes))
@@ -98,3 +105,11 @@ def test_a_truncated_file_is_refused(tmp_path, tiny_graph):
     path.write_bytes(pickle.dumps(by_rows(table(tiny_graph)))[:-200])
     with pytest.raises(InputError, match=r"table\.pkl"):
         SegmentDatabase.open(path)
+
+
+def test_texts_in_arrow_are_refused_by_name(tmp_path, tiny_graph):
+    pytest.importorskip("pyarrow")
+    with pd.option_context("mode.string_storage", "pyarrow"):
+        by_rows(table(tiny_graph)).to_pickle(tmp_path / "table.pkl")
+    with pytest.raises(InputError, match=r"table\.pkl: .*ArrowStringArray, which is not allowed"):
+        SegmentDatabase.open(tmp_path / "table.pkl")
