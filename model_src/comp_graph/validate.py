@@ -20,7 +20,7 @@ MOST_NUMBERS = 1 << 31  # numbers in a map
 LONGEST_NAME = 1000  # characters
 DEEPEST = 4  # tuples in tuples of a node's metadata
 WHOLE = 1 << 63  # whole numbers in metadata are below
-_ATOMS = frozenset((int, float, bool, str, bytes, type(None)))
+_ATOMS = frozenset((int, float, bool, str, type(None)))
 _GRAPH_FIELDS = frozenset(
     ("name", "input_shape", "weighted_nodes", "regular_nodes", "edge_pairs", *ComputeGraph.NORMALISERS)
 )
@@ -146,8 +146,10 @@ def _check_fields(node: Node) -> None:
 def _check_form(node: Node) -> None:
     """Strides, kernel and metadata."""
     strides = node.strides
-    if strides is not None and not (_are_whole(strides, 4) and min(strides) >= 1 and strides[0] == strides[3] == 1):
-        raise node.error(f"its strides {_shown(strides)} are not (1, vertical, horizontal, 1)")
+    if strides is not None and not (
+        _are_whole(strides, 4) and min(strides) >= 1 and max(strides) <= LARGEST and strides[0] == strides[3] == 1
+    ):
+        raise node.error(f"its strides {_shown(strides)} are not (1, vertical, horizontal, 1), up to {LARGEST}")
     if isinstance(node, WeightedNode):
         shape = vars(node).get("shape", ())
         if not (_are_whole(shape, 4) and min(shape) >= 0 and max(shape) <= LARGEST):
@@ -170,6 +172,8 @@ def _check_sizes(node: Node) -> None:
         size = window.output_size(h, w) if window else operation.size(node, h, w)
     except (TypeError, IndexError, AttributeError) as error:
         raise node.error("its window cannot be read from its metadata") from error
+    if window and max(*window.kernel, *window.dilation) > LARGEST:
+        raise node.error(f"its window has a side or a dilation of more than {LARGEST} pixels")
     if size != node.out_shape[:2]:
         raise node.error(f"a {h}x{w} map becomes {size[0]}x{size[1]}, not {node.out_shape[0]}x{node.out_shape[1]}")
     if window and window.area(h, w) * c > MOST_NUMBERS:
@@ -223,7 +227,7 @@ def _are_whole(value: Any, count: int) -> bool:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Whether a value is made of names, finite numbers of 64 bits, texts and bytes."""
+    """Whether a value is made of names, finite numbers of 64 bits and texts."""
     if type(value) is int:
         return -WHOLE <= value < WHOLE
     if type(value) in _ATOMS:

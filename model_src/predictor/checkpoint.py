@@ -85,7 +85,7 @@ def load_checkpoint(path: str | Path, predictor_type: str | None = None) -> Chec
     if predictor_type is not None:
         resolve("-predictor_type", predictor_type, PREDICTOR_PARTS)
     content = _read(Path(path))
-    config = content.get("config") or asdict(ModelConfig())
+    config = content.get("config", asdict(ModelConfig()))
     try:
         width = content["model"]["regressor.weight"].shape[1]
         found = {parts: name for name, parts in PREDICTOR_PARTS.items()}[width // config["out_channels"]]

@@ -266,6 +266,8 @@ def _types(graph: onnx.GraphProto) -> dict[str, np.dtype]:
 def _operation(node: onnx.NodeProto, position: int) -> OnnxOp:
     kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if empty := [name for name, value in attributes.items() if value is None]:
+        raise ValueError(f"node {own_name(node, position)!r} ({kind}): its attribute {empty[0]!r} has no value")
     return OnnxOp(own_name(node, position), kind, tuple(node.input), tuple(node.output), attributes)
 
 

@@ -73,7 +73,7 @@ def _check_layers(config: Any) -> None:
         inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
         calls = part.get("inbound_nodes") if isinstance(part, dict) else None
         total = sum(count(one, depth + 1) for one in inner if isinstance(one, dict | list))
-        total = total if calls is None else max(1, len(calls)) * (1 + total)
+        total = total if calls is None else max(1, len(calls) if isinstance(calls, list) else 1) * (1 + total)
         if total > MOST_LAYERS:
             raise ValueError(f"with all models in place it has more than {MOST_LAYERS} layers")
         return total
