@@ -132,7 +132,7 @@ def _randomise_keras(model: Any, images: np.ndarray, rng: np.random.Generator) -
     for layer in norms:
         layer.momentum = 0.0
         for value, middle in (
-            (layer.gamma, 0.5),
+            (layer.gamma, 0.3),
             (layer.beta, 0.0),
         ):  # with 1.0, rounding would grow from layer to layer
             if value is not None:
