@@ -118,7 +118,15 @@ def _keras(name: str) -> Found:
     network.load_state_dict({key: torch.from_numpy(value) for key, value in found.state().items()})
     maps, kinds = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), (torch.float32, torch.float64)
     outputs = (_before_softmax(run(network, maps, kind), theirs) for kind in kinds)
-    return judged(found.graph, outputs, ACROSS, took[0])
+    result = judged(found.graph, outputs, ACROSS, took[0])
+    if result.outcome == "wrong":
+        moved = np.asarray(model((1 + 1e-6) * images, training=False))
+        change = float(np.abs(np.subtract(*_before_softmax(moved, theirs))).max())
+        if change > 0.1:  # so would rounding
+            return result._replace(
+                outcome="blind", note=f"a millionth more of the images changes its result by {change:.1f}"
+            )
+    return result
 
 
 def _randomise_keras(model: Any, images: np.ndarray, rng: np.random.Generator) -> None:
