@@ -81,6 +81,27 @@ def compare(given, wanted):
         np.testing.assert_allclose(one, wanted[name], rtol=1e-4, atol=1e-5)
 
 
+def test_a_frozen_function_waits_for_nothing(tmp_path):
+    """Its results wait for a `NoOp`, as freezing leaves them."""
+
+    def heads_alone(image):
+        y = features(image)
+        return tf.reduce_mean(y, [1, 2]) @ kernel(8, 4), tf.math.top_k(tf.reduce_max(y, [1, 2]), 2).values
+
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    concrete = tf.function(heads_alone).get_concrete_function(tf.TensorSpec((1, 16, 16, 3), tf.float32, name="image"))
+    graph_def = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+    if not any(source.startswith("^") for node in graph_def.node for source in node.input):
+        graph_def.node.add(name="NoOp", op="NoOp")
+        next(node for node in graph_def.node if node.name == "Identity").input.append("^NoOp")
+    path = tmp_path / "net.pb"
+    path.write_bytes(graph_def.SerializeToString())
+    images, given = results(load_part(path, "features"), tmp_path, 1)
+    wanted = run(graph_def, list(given), [("image", images)])
+    compare(given, dict(zip(given, wanted, strict=True)))
+
+
 @pytest.mark.parametrize("node", ["features", "sum"])
 @pytest.mark.parametrize("write", [frozen, saved])
 def test_a_network_goes_on_behind_its_part(tmp_path, caplog, write, node):

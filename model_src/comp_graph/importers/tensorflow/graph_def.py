@@ -33,8 +33,13 @@ def part_feeding(graph_def: "tf.compat.v1.GraphDef", *names: str) -> "tf.compat.
         new = set(inputs.get(waiting.pop(), ())) - needed
         needed |= new
         waiting.extend(new)
-    kept = [node for node in graph_def.node if node.name in needed]
-    return type(graph_def)(node=kept, versions=graph_def.versions)
+    result = type(graph_def)(node=[node for node in graph_def.node if node.name in needed], versions=graph_def.versions)
+    for node in result.node:  # arithmetic waits for nothing
+        sources = [source for source in node.input if source[0] != "^" or producer(source) in needed]
+        if len(sources) < len(node.input):
+            del node.input[:]
+            node.input.extend(sources)
+    return result
 
 
 def freeze(
