@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
+from shutil import which
 from subprocess import DEVNULL, PIPE
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -123,7 +124,7 @@ def parse_command(text: str) -> tuple[str, ...]:
     """The words of a command, as a shell would split them.
 
     Raises:
-        InputError: It is empty, has no `{onnx}`, or a quote that does not end.
+        InputError: It is empty, has no `{onnx}`, or a quote that does not end; or there is no such program.
     """
     try:
         words = tuple(shlex.split(text))
@@ -131,6 +132,8 @@ def parse_command(text: str) -> tuple[str, ...]:
         raise InputError(f"-objective command: {text!r}: {error}") from error
     if not any(PLACE in word for word in words[1:]):
         raise InputError(f"-objective command: {text!r} must be a program with {PLACE} among its arguments")
+    if which(words[0]) is None:
+        raise InputError(f"-objective command: there is no program {words[0]!r}")
     return words
 
 

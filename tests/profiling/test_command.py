@@ -108,7 +108,7 @@ def test_the_setting_changes_with_the_program(tmp_path):
     assert before.startswith(f"python {script} '{{onnx}}'; model.py ")
 
 
-@pytest.mark.parametrize("text", ["", "{onnx}", "profile network.onnx", "profile '{onnx}"])
+@pytest.mark.parametrize("text", ["", "{onnx}", "python network.onnx", "python '{onnx}", "no_such_program {onnx}"])
 def test_commands_that_cannot_be_meant_are_refused(text):
     with pytest.raises(InputError, match="-objective command"):
         parse_command(text)
