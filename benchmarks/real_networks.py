@@ -91,7 +91,9 @@ def tables(rows: Sequence[dict[str, str]]) -> str:
 
 # What is worth a word -> whether it is so of a result.
 _NOTES: dict[str, Callable[[dict[str, str]], bool]] = {
-    "exact in float64, where rounding goes beyond the limit in float32": lambda row: row["precision"] == "float64" and row["outcome"] == "exact",
+    "exact in float64, where rounding goes beyond the limit in float32": lambda row: (
+        row["precision"] == "float64" and row["outcome"] == "exact"
+    ),
     "without their auxiliary output, `aux=False`": lambda row: "aux=False" in row["note"],
     "FLOPs apart from PyTorch's count by more than 0.01 %": lambda row: (
         bool(row["flops_ratio"]) and abs(float(row["flops_ratio"]) - 1) > 1e-4
