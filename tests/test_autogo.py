@@ -233,7 +233,7 @@ def test_drawings_use_the_vocabulary_of_the_run(tmp_path, monkeypatch):
         monkeypatch.setattr(f"model_src.search.report.{name}", lambda *_: "")
     changes = {"graph_encoder_path": "e.pkl", "tokenizer_path": "t.model", "mutation_unit": "op", "no_drawings": None}
     with pytest.raises(InputError, match="seen"):
-        autogo.report(autogo.parse_args(arguments(tmp_path, **changes)), SimpleNamespace(stopped_by=None), None)
+        autogo.report(autogo.parse_args(arguments(tmp_path, **changes)), SimpleNamespace(whole=lambda: None), None)
     assert paths == ["e.pkl", "t.model"]
 
 
