@@ -110,7 +110,7 @@ def write_folder(folder: Path, suffix: str, parts: Iterable[T], save: Callable[[
     for part in parts:
         names.append(f"{len(names):05}{suffix}")
         number += save(folder / names[-1], part)
-    save_json({"shards": names, "networks": number}, folder / INDEX)
+    save_json({"shards": names}, folder / INDEX)
     for path in folder.glob(f"*{suffix}"):
         if path.name not in names:
             path.unlink()
