@@ -9,7 +9,7 @@ import autogo
 import constants
 from model_src.comp_graph.exporters.files import export_network, network_of
 from model_src.comp_graph.importers.onnx.runtime import OnnxRun
-from model_src.comp_graph.importers.tensorflow.graph_def import run
+from model_src.comp_graph.importers.tensorflow.values import run
 from model_src.comp_graph.inheritance import all_of
 from model_src.comp_graph.load import load_cg, load_network
 from model_src.comp_graph.rest import load_rest

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from model_src.comp_graph.importers.tensorflow.limits import check_functions
+from model_src.comp_graph.importers.tensorflow.values import imported
 from model_src.comp_graph.load import load_cg
 from model_src.files import InputError
 from tests.comp_graph.importers.keras_models import small, tf
@@ -92,6 +93,15 @@ def frozen(path, nodes):
     return path
 
 
+def changed(path, name, value):
+    """The graph in a file, with another value of a constant."""
+    graph_def = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    (node,) = (node for node in graph_def.node if node.name == name)
+    node.attr["value"].tensor.CopyFrom(value)
+    path.write_bytes(graph_def.SerializeToString())
+    return graph_def
+
+
 def test_no_file_is_read_and_nothing_loops(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -116,6 +126,63 @@ def test_constants_have_a_size(tmp_path):
     refused(
         frozen(tmp_path / "a.pb", lambda: tf.reduce_sum(tf.fill((1 << 20, 1 << 20), 1.0))), "more than 16777216 numbers"
     )
+
+
+def size_by_computation():
+    """A weight whose size is computed of many numbers."""
+    many = tf.reduce_sum(tf.raw_ops.Fill(dims=tf.constant([1, 1], name="sizes"), value=1))
+    return tf.reshape(tf.constant([1.0, 2, 3]), tf.stack([tf.minimum(many, 1) * 3]))
+
+
+def size_by_the_image():
+    many = tf.reduce_sum(tf.raw_ops.Fill(dims=tf.shape(tf.zeros((1, 1))) * tf.constant([1, 1], name="sizes"), value=1))
+    return tf.reshape(tf.constant([1.0, 2, 3]), tf.stack([tf.minimum(many, 1) * 3]))
+
+
+@pytest.mark.parametrize("nodes", [size_by_computation, size_by_the_image])
+@pytest.mark.parametrize("lenient", [True, False])
+def test_what_a_size_is_computed_from_is_small(tmp_path, nodes, lenient):
+    path = frozen(tmp_path / "a.pb", nodes)
+    assert load_cg(path, lenient_pb=lenient).n_nodes > 1
+    graph_def = changed(path, "sizes", tf.make_tensor_proto([1 << 13, 1 << 13]))
+    with pytest.raises(ValueError, match="more than 16777216 numbers"):
+        imported(graph_def)
+    with pytest.raises(InputError, match="more than 16777216 numbers"):
+        load_cg(path, lenient_pb=lenient)
+
+
+def test_constants_that_say_one_number_for_many_are_small(tmp_path):
+    path = frozen(tmp_path / "a.pb", lambda: tf.reduce_max(tf.constant([1.0, 2], name="many")))
+    many = tf.make_tensor_proto([1.0])
+    many.tensor_shape.dim[0].size = 1 << 10
+    changed(path, "many", many)
+    assert load_cg(path).n_nodes > 1
+    many.tensor_shape.dim[0].size = 1 << 25
+    changed(path, "many", many)
+    refused(path, "more than 16777216 numbers")
+
+
+@pytest.mark.parametrize("is_constant", [True, False])
+def test_long_texts_are_not_repeated(tmp_path, is_constant):
+    def nodes():
+        text = tf.constant(["x" * 10_000], name="text")
+        return tf.strings.to_number(tf.gather(text if is_constant else tf.tile(text, [1 << 20]), [0]))
+
+    path = frozen(tmp_path / "a.pb", nodes)
+    if is_constant:
+        many = tf.make_tensor_proto(["x" * 10_000])
+        many.tensor_shape.dim[0].size = 1 << 20
+        changed(path, "text", many)
+    with pytest.raises(ValueError, match=r"more than 16777216 numbers|gives text"):
+        imported(tf.compat.v1.GraphDef.FromString(path.read_bytes()))
+
+
+def test_constants_that_form_a_cycle_are_refused(tmp_path):
+    path = frozen(tmp_path / "a.pb", lambda: tf.identity(tf.identity(tf.zeros(3), name="one"), name="two"))
+    graph_def = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    next(node for node in graph_def.node if node.name == "one").input[0] = "two"
+    path.write_bytes(graph_def.SerializeToString())
+    refused(path, "its nodes form a cycle")
 
 
 @pytest.mark.parametrize(

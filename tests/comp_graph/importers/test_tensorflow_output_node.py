@@ -9,12 +9,13 @@ import pytest
 from model_src.comp_graph.exporters.files import export_network, network_of
 from model_src.comp_graph.importers.onnx.runtime import OnnxRun
 from model_src.comp_graph.importers.tensorflow import load_pb, rest
-from model_src.comp_graph.importers.tensorflow.graph_def import run
+from model_src.comp_graph.importers.tensorflow.values import run
 from model_src.comp_graph.inheritance import all_of
 from model_src.comp_graph.load import load_part
 from model_src.files import InputError
 
 tf = pytest.importorskip("tensorflow")
+saved_model_pb2 = pytest.importorskip("tensorflow.core.protobuf.saved_model_pb2")
 v1 = tf.compat.v1
 SHAPE = (None, 16, 16, 3)
 
@@ -137,6 +138,16 @@ def test_the_tensor_may_be_a_result(tmp_path, results_of_it):
         refused(path, "-output_node features: not all outputs come from it: 'other'")
 
 
+@pytest.mark.parametrize("name", ["PartitionedCall:9", "PartitionedCall:-1", "PartitionedCall:x", "^PartitionedCall"])
+def test_a_signature_names_tensors_that_are_there(tmp_path, name):
+    path = saved(tmp_path / "net", heads)
+    file = path / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    model.meta_graphs[0].signature_def["serving_default"].outputs["map"].name = name
+    file.write_bytes(model.SerializeToString())
+    refused(path, f"(its signature names a|there is no) tensor '{re.escape(name)}'")
+
+
 def test_one_of_several_tensors_of_an_operation(tmp_path):
     def halves(image):
         _, right = tf.split(features(image), 2, -1, name="two")
@@ -230,7 +241,7 @@ HOSTILE = {
     lambda image: features(image) * tf.reduce_sum(tf.fill((1 << 15, 1 << 15), 1.0)): "more than 16777216 numbers",
     lambda image: features(image) * v1.placeholder(tf.float32, (), "by"): r"'by' \(Placeholder\) depends on no image",
     doubled: "what comes behind makes more than 536870912 numbers",
-    of_the_size_of_a_map: "what comes behind makes more than 536870912 numbers",
+    of_the_size_of_a_map: "constants have more than 16777216 numbers",
 }
 
 

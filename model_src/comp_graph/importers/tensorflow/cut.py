@@ -10,7 +10,6 @@ from model_src.comp_graph.importers.tensorflow.graph_def import (
     data_inputs,
     declared_shape,
     identity,
-    imported,
     inlined,
     input_node,
     part_feeding,
@@ -19,6 +18,7 @@ from model_src.comp_graph.importers.tensorflow.graph_def import (
 )
 from model_src.comp_graph.importers.tensorflow.limits import MOST_BEHIND
 from model_src.comp_graph.importers.tensorflow.strict import check_operations, ends_of, with_placeholder
+from model_src.comp_graph.importers.tensorflow.values import imported
 from model_src.comp_graph.importers.wording import close_to, listed
 from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.runtime import import_tensorflow

@@ -5,15 +5,19 @@ Weights, shapes and other values that do not depend on the image are no part of 
 
 from typing import TYPE_CHECKING
 
-from model_src.comp_graph.importers.tensorflow.graph_def import PLACEHOLDERS, declared_shape, declared_type, input_node
+from model_src.comp_graph.importers.tensorflow.graph_def import (
+    SIZES,
+    declared_shape,
+    declared_type,
+    input_node,
+    part_feeding,
+    placeholder,
+)
+from model_src.comp_graph.importers.tensorflow.values import imported, tensor_of
 from model_src.comp_graph.tf_comp_graph import Shape
-from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-# The image's size flows through these, but not the image.
-_SIZES = ("Shape", "ShapeN", "Size", "Rank")
 
 
 class DataFlow:
@@ -35,14 +39,16 @@ class DataFlow:
     """
 
     def __init__(self, graph_def: "tf.compat.v1.GraphDef", input_shape: Shape | None):
-        self.start, start_name = self._import(graph_def, input_shape)
+        self.start = self._import(graph_def, input_shape)
         size = _height_width_channels(self.start.outputs[0])
         if size is None:
-            raise ValueError(f"the size of the input {start_name!r} is unknown; give its height, width and channels")
+            raise ValueError(
+                f"the size of the input {self.start.name!r} is unknown; give its height, width and channels"
+            )
         self.input_shape = size
         self._reached = self._reached_from(self.start)
         positions = {node.name: position for position, node in enumerate(graph_def.node)}
-        names = {op: start_name if op is self.start else _own_name(op) for op in self._reached}
+        names = {op: _own_name(op) for op in self._reached}
         self._str_ids = {op: f"{positions[name]}|{name.lower()}" for op, name in names.items()}
         self.ops: list[tf.Operation] = sorted(self._reached, key=lambda op: positions[names[op]])
         self.sources = {op: [tensor.op for tensor in self._operands(op)] for op in self.ops}
@@ -51,29 +57,22 @@ class DataFlow:
             for source in self.sources[op]:
                 self.readers[source].append(op)
 
-    def _import(self, graph_def: "tf.compat.v1.GraphDef", input_shape: Shape | None) -> tuple["tf.Operation", str]:
-        """Load the graph with inferred shapes; returns the input operation and its name in the file."""
-        tf = import_tensorflow()
-        node = input_node(graph_def)
-        is_placeholder = node.op in PLACEHOLDERS
-        with tf.Graph().as_default() as graph:
-            given, replaced = None, {}
-            if input_shape is not None:
-                given = tf.compat.v1.placeholder(
-                    declared_type(node), (_batch_size(node), *input_shape), name="given_image"
-                )
-                replaced[node.name if is_placeholder else node.input[0].split(":")[0]] = given
-            try:
-                tf.import_graph_def(graph_def, {f"{name}:0": tensor for name, tensor in replaced.items()}, name="")
-            except (ValueError, tf.errors.OpError) as error:
-                raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
-        return given.op if given is not None and is_placeholder else graph.get_operation_by_name(node.name), node.name
+    def _import(self, graph_def: "tf.compat.v1.GraphDef", input_shape: Shape | None) -> "tf.Operation":
+        """Load the graph with inferred shapes; returns the input operation."""
+        node, nodes = input_node(graph_def), list(graph_def.node)
+        if input_shape is None and node.op == "Identity":  # what it reads may be constants, which no image is
+            input_shape = _height_width_channels(tensor_of(imported(part_feeding(graph_def, node.name)), node.name))
+        if input_shape is not None:
+            image = placeholder(node.name, (_batch_size(node), *input_shape), declared_type(node))
+            nodes = [image if one.name == node.name else one for one in nodes]
+        graph = imported(type(graph_def)(node=nodes, versions=graph_def.versions))  # no call is read
+        return graph.get_operation_by_name(node.name)
 
     def _reached_from(self, start: "tf.Operation") -> set["tf.Operation"]:
         reached, waiting = {start}, [start]
         while waiting:
             for tensor in waiting.pop().outputs:
-                new = {reader for reader in tensor.consumers() if reader.type not in _SIZES} - reached
+                new = {reader for reader in tensor.consumers() if reader.type not in SIZES} - reached
                 reached |= new
                 waiting.extend(new)
         return reached

@@ -1,18 +1,19 @@
-"""Frozen TensorFlow graphs as lists of nodes: parts of them, their constants, and running them."""
+"""Frozen TensorFlow graphs as lists of nodes: parts of them, and new nodes."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_src.comp_graph.importers.tensorflow.limits import check_constants, check_functions
+from model_src.comp_graph.importers.tensorflow.limits import check_functions
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 PLACEHOLDERS = ("Placeholder", "PlaceholderWithDefault")
+SIZES = ("Shape", "ShapeN", "Size", "Rank")  # the image's size flows through these, but not the image
 
 
 def producer(tensor: str) -> str:
@@ -173,25 +174,6 @@ def reached_from(graph_def: "tf.compat.v1.GraphDef", *starts: str) -> set[str]:
     return reached
 
 
-def with_constants(graph_def: "tf.compat.v1.GraphDef", reached: set[str]) -> "tf.compat.v1.GraphDef":
-    """The nodes that depend on the image, which read constants where they read other nodes before."""
-    dynamic = [node for node in graph_def.node if node.name in reached]
-    borders = [name for node in dynamic for name in data_inputs(node) if producer(name) not in reached]
-    borders = list(dict.fromkeys(borders))
-    result = type(graph_def)(versions=graph_def.versions)
-    names = {border: border.replace(":", "__") for border in borders}
-    for border, value in zip(borders, run(graph_def, borders), strict=True):
-        result.node.append(constant(names[border], value))
-    for node in dynamic:
-        copy = result.node.add()
-        copy.CopyFrom(node)
-        data = [names.get(name, name) for name in data_inputs(node)]
-        del copy.input[:]
-        copy.input.extend(data)
-        copy.attr.pop("_class", None)  # where it should run: beside a node that may be gone
-    return result
-
-
 def constant(name: str, value: np.ndarray | np.generic) -> "tf.compat.v1.NodeDef":
     """A node of a value."""
     tf = import_tensorflow()
@@ -201,11 +183,11 @@ def constant(name: str, value: np.ndarray | np.generic) -> "tf.compat.v1.NodeDef
     return node
 
 
-def placeholder(name: str, shape: Sequence[int | None]) -> "tf.compat.v1.NodeDef":
-    """A node for float32 tensors, of a shape whose sizes may be open."""
+def placeholder(name: str, shape: Sequence[int | None], kind: "tf.DType | None" = None) -> "tf.compat.v1.NodeDef":
+    """A node for tensors of a type (None: float32), of a shape whose sizes may be open."""
     tf = import_tensorflow()
     node = tf.compat.v1.NodeDef(name=name, op="Placeholder")
-    node.attr["dtype"].type = tf.float32.as_datatype_enum
+    node.attr["dtype"].type = (kind or tf.float32).as_datatype_enum
     node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
     return node
 
@@ -215,46 +197,3 @@ def identity(name: str, tensor: str, kind: "tf.DType") -> "tf.compat.v1.NodeDef"
     node = import_tensorflow().compat.v1.NodeDef(name=name, op="Identity", input=[tensor])
     node.attr["T"].type = kind.as_datatype_enum
     return node
-
-
-def tensor_of(graph: "tf.Graph", name: str) -> "tf.Tensor":
-    """A tensor of an imported graph, by `name` or `name:1`."""
-    return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
-
-
-def run(
-    graph_def: "tf.compat.v1.GraphDef", tensors: Iterable[str], feeds: Sequence[tuple[str, np.ndarray]] = ()
-) -> list[np.ndarray]:
-    """The values of tensors.
-
-    Raises:
-        ValueError: TensorFlow does not accept the graph, or cannot run it.
-    """
-    tf = import_tensorflow()
-    names = [name if ":" in name else f"{name}:0" for name in tensors]
-    if not names:
-        return []
-    graph = imported(part_feeding(graph_def, *map(producer, names)))
-    if not feeds:
-        check_constants(graph)
-    with tf.compat.v1.Session(graph=graph) as session:
-        try:
-            results: list[np.ndarray] = session.run(names, {f"{name}:0": value for name, value in feeds})
-        except (ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"TensorFlow cannot run the graph: {' '.join(str(error).split())}") from error
-    return results
-
-
-def imported(graph_def: "tf.compat.v1.GraphDef") -> "tf.Graph":
-    """The graph as TensorFlow sees it, with the sizes of its tensors. Nothing is run.
-
-    Raises:
-        ValueError: TensorFlow does not accept it.
-    """
-    tf = import_tensorflow()
-    with tf.Graph().as_default() as graph:
-        try:
-            tf.import_graph_def(graph_def, name="")
-        except (ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
-    return graph

@@ -13,6 +13,7 @@ from model_src.files import regular_file
 if TYPE_CHECKING:
     import h5py
     import tensorflow as tf
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 MOST_LAYERS, MOST_NODES = 20_000, 100_000  # once models and functions are in the place of their calls
 DEEPEST = 100  # models in models, calls in calls
@@ -147,23 +148,61 @@ def check_functions(graph_def: "tf.compat.v1.GraphDef") -> None:
     count(graph_def.node, 0)
 
 
-def check_constants(graph: "tf.Graph") -> None:
+class ConstantBudget:
+    """How many numbers may be computed of a graph's constants: some, and so many as it brings along.
+
+    Raises:
+        ValueError: The constants, which may say one number for many, are too large themselves.
+    """
+
+    def __init__(self, graph_def: "tf.compat.v1.GraphDef"):
+        self._left = MOST_NUMBERS
+        for node in graph_def.node:
+            if node.op == "Const" and "value" in node.attr:
+                self._left += _brought_and_missing(node.attr["value"].tensor)
+        self._check()
+
+    def take(self, ops: "Iterable[tf.Operation]") -> None:
+        """Count what operations give; constants are counted already.
+
+        Raises:
+            ValueError: It is too much, or text.
+        """
+        for op in ops:
+            for tensor in op.outputs if op.type != "Const" else ():
+                size = tensor.shape.num_elements()
+                if size is None and op.type not in FOLDED:
+                    raise ValueError(f"the size of the result of {op.name!r:.100} ({op.type}) is unknown")
+                if tensor.dtype.name == "string":
+                    raise ValueError(f"{op.name!r:.100} ({op.type}) gives text, which is not computed beforehand")
+                self._left -= size or 0
+        self._check()
+
+    def _check(self) -> None:
+        if self._left < 0:
+            raise ValueError(f"its constants have more than {MOST_NUMBERS} numbers more than the file")
+
+
+def _brought_and_missing(tensor: "TensorProto") -> int:
+    """Four times the numbers that a constant brings along, less those for which its last one stands."""
+    numbers, size = prod(dim.size for dim in tensor.tensor_shape.dim), tensor.ByteSize()
+    if tensor.string_val:
+        return -max(numbers - len(tensor.string_val), 0) * size
+    return 4 * min(numbers, size) - max(numbers - size, 0)
+
+
+def check_constants(graph: "tf.Graph", budget: ConstantBudget) -> None:
     """Refuse what is not computed beforehand, and results that are too large or of an unknown size.
 
     Raises:
         ValueError: There is such an operation.
     """
-    stored, computed = 0, 0
     for op in graph.get_operations():
         if op.type not in FOLDED:
             raise ValueError(f"{op.name!r:.100} ({op.type}) depends on no image, and is not computed beforehand")
-        for tensor in op.outputs:
-            if not tensor.shape.is_fully_defined():
-                raise ValueError(f"the size of the result of {op.name!r:.100} ({op.type}) is unknown")
-            stored += tensor.shape.num_elements() if op.type == "Const" else 0
-            computed += 0 if op.type == "Const" else tensor.shape.num_elements()
-    if computed > MOST_NUMBERS + 4 * stored:
-        raise ValueError(f"its constants have more than {MOST_NUMBERS} numbers more than the file")
+        if not all(tensor.shape.is_fully_defined() for tensor in op.outputs):
+            raise ValueError(f"the size of the result of {op.name!r:.100} ({op.type}) is unknown")
+    budget.take(graph.get_operations())
 
 
 def check_variables(shapes: Mapping[str, Iterable[int]], folder: Path) -> None:

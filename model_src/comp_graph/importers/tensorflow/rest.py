@@ -16,11 +16,9 @@ from model_src.comp_graph.importers.tensorflow.graph_def import (
     placeholder,
     producer,
     reached_from,
-    run,
-    tensor_of,
-    with_constants,
 )
 from model_src.comp_graph.importers.tensorflow.strict import converted
+from model_src.comp_graph.importers.tensorflow.values import run, tensor_of, with_constants
 from model_src.comp_graph.importers.wording import listed
 from model_src.comp_graph.rest import Rest
 

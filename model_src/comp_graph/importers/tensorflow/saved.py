@@ -85,10 +85,13 @@ def _signature_graph(folder: Path, one_result: bool) -> tuple["tf.compat.v1.Grap
 
 def _result(graph_def: "tf.compat.v1.GraphDef", tensor: str) -> str:
     """A tensor, or what an IdentityN in the place of a call hands on as that."""
-    (node,) = (node for node in graph_def.node if node.name == producer(tensor))
-    return (
-        data_inputs(node)[int(tensor.partition(":")[2] or 0)] if node.op == "IdentityN" else tensor.removesuffix(":0")
-    )
+    name, _, place = tensor.partition(":")
+    handed_on = [data_inputs(node) for node in graph_def.node if node.name == name and node.op == "IdentityN"]
+    if not handed_on:
+        return tensor.removesuffix(":0")
+    if (place or "0") not in map(str, range(len(handed_on[0]))):
+        raise ValueError(f"its signature names a tensor {tensor!r:.100}, which is not there")
+    return handed_on[0][int(place or 0)]
 
 
 def _without_variables(graph_def: "tf.compat.v1.GraphDef", values: Mapping[str, np.ndarray]) -> "tf.compat.v1.GraphDef":

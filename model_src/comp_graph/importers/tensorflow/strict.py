@@ -19,16 +19,14 @@ from model_src.comp_graph.importers.tensorflow.graph_def import (
     constant,
     data_inputs,
     declared_shape,
-    imported,
     inlined,
     input_node,
     part_feeding,
     placeholder,
     producer,
     reached_from,
-    run,
-    with_constants,
 )
+from model_src.comp_graph.importers.tensorflow.values import imported, run, with_constants
 from model_src.comp_graph.importers.wording import SEVERAL_OUTPUTS, listed
 from model_src.comp_graph.tf_comp_graph import Shape
 
