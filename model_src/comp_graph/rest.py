@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_src.files import InputError, atomic_write
+from model_src.files import atomic_write, naming, regular_file
 
 if TYPE_CHECKING:
     import onnx
@@ -62,17 +62,20 @@ def load_rest(path: str | Path) -> Rest | None:
     """The rest beside a graph's file; None where there is none.
 
     Raises:
-        InputError: The file is damaged.
+        InputError: The file is damaged, or would become much larger in memory.
     """
-    path = Path(path).with_suffix(SUFFIX)
+    path = regular_file(Path(path).with_suffix(SUFFIX))
     if not path.exists():
         return None
     import onnx
     from google.protobuf.message import DecodeError
 
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError, OSError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    from model_src.comp_graph.importers.onnx.limits import read_model
+
+    with naming(path):
+        try:
+            model = read_model(path)
+            onnx.checker.check_model(model)
+        except (DecodeError, onnx.checker.ValidationError) as error:
+            raise ValueError(error) from error
     return Rest(model)

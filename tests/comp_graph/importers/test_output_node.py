@@ -1,5 +1,6 @@
 """Networks of which only the part in front of a tensor is read; what comes behind goes along and is put back."""
 
+import os
 import re
 
 import numpy as np
@@ -235,6 +236,27 @@ def test_a_graph_file_has_the_rest_beside_it(tmp_path):
     assert [value.name for value in onnx.load(path).graph.output] == ["answer"]
     (tmp_path / "mine.rest.onnx").write_bytes(b"no model")
     with pytest.raises(InputError, match=r"mine\.rest\.onnx"):
+        load_rest(tmp_path / "mine.pkl")
+
+
+def test_a_rest_takes_no_more_than_its_files(tmp_path):
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    (tmp_path / "weights").write_bytes(b"0" * 16)
+    for number in range(9):
+        tensor = graph.initializer.add(name=str(number), data_type=1, dims=[4], data_location=TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value="weights")
+    path = tmp_path / "mine.rest.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(InputError, match=r"mine\.rest\.onnx: the tensor '2' is not in weights, or several take"):
+        load_rest(tmp_path / "mine.pkl")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"mine\.rest\.onnx: not a regular file"):
         load_rest(tmp_path / "mine.pkl")
 
 
