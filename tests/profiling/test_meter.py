@@ -81,6 +81,18 @@ def test_compiled_networks(tiny_graph, source):
     assert 0 < costs["x"] < costs["y"]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own
+def test_every_network_is_compiled_however_many_run_in_turn(tiny_graph, source):
+    import torch._dynamo
+
+    how = Runtime("torch_compile")
+    limit = torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True)
+    with limit, how.prepared(tiny_graph) as one, how.prepared(source) as other:
+        for run in (one, other, one):
+            run()
+
+
 def test_a_setting_says_all_that_a_time_depends_on():
     settings = {
         Runtime(*one).setting
