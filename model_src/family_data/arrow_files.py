@@ -6,7 +6,7 @@ from struct import error as StructError
 from struct import unpack_from
 from typing import Any
 
-from model_src.files import InputError, atomic_write, naming
+from model_src.files import InputError, atomic_write, naming, regular_file
 
 PER_BYTE, BESIDES = 200, 1 << 24  # bytes of a batch in memory per byte of it in the file, and besides
 NO_ARROW = "PyArrow is not installed: pip install autogo[sharded]"
@@ -59,7 +59,7 @@ def iter_table(path: Path, kinds: Mapping[str, str]) -> Iterator[dict[str, Any]]
         InputError: The file is missing, damaged, of other columns, or would become much larger in memory; or PyArrow is
             not installed.
     """
-    arrow = pyarrow()
+    arrow, path = pyarrow(), regular_file(path)
     with naming(path), arrow.memory_map(str(path)) as file:
         try:
             for batch in _batches(arrow, file, arrow.schema(list(kinds.items()))):

@@ -102,7 +102,7 @@ def load_checkpoint(path: str | Path, predictor_type: str | None = None) -> Chec
         _check_config(checkpoint.config, checkpoint.model)
         if checkpoint.predictor_type != found:
             raise ValueError(f"its weights are of a {found}, it says {checkpoint.predictor_type!r:.20}")
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise InputError(f"{path}: not a checkpoint of a predictor ({type(error).__name__}: {error})") from error
     if predictor_type not in (None, found):
         raise InputError(f"{path}: holds a {found} predictor, not {predictor_type}")

@@ -1,6 +1,7 @@
 """Families in shards: the same networks, vocabulary and segments as from one file."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -152,6 +153,14 @@ def written_anew(path, change):
         options = arrow.ipc.IpcWriteOptions(compression="zstd")
         with arrow.ipc.new_file(file, table.schema, options=options) as writer:
             writer.write_table(arrow.Table.from_pylist(rows, table.schema))
+
+
+def test_a_pipe_is_no_shard(folder, tmp_path):
+    path = folder / "00001.arrow"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"^\S*00001\.arrow: not a regular file$"):
+        load_family("hiaml", tmp_path)
 
 
 def test_a_network_is_checked_when_it_is_read(folder, tmp_path):

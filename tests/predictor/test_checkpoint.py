@@ -123,6 +123,17 @@ def test_weights_are_numbers(tmp_path):
         load_checkpoint(tmp_path / "a.pt")
 
 
+@pytest.mark.parametrize(
+    "kind", [torch.Tensor.to_sparse, lambda one: one.to("meta"), lambda one: one.to(torch.float8_e4m3fn)]
+)
+def test_weights_lie_there_as_plain_numbers(tmp_path, kind):
+    saved = make_checkpoint("GNN")
+    saved.model["regressor.weight"] = kind(saved.model["regressor.weight"])
+    saved.save(tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"a\.pt: not a checkpoint of a predictor"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
 def test_changed_bytes_and_packed_ones_are_noticed(tmp_path):
     path = tmp_path / "a.pt"
     make_checkpoint("GNN").save(path)

@@ -6,6 +6,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 import keras  # noqa: E402
+from tensorflow.core.protobuf import saved_model_pb2  # noqa: E402
 
 from constants import DOMAIN_NORMALISERS  # noqa: E402
 from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
@@ -123,3 +124,36 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
     (folder / "saved_model.pb").write_bytes(b"")
     with pytest.raises(InputError, match="folder: no signature 'serving_default'"):
         load_cg(folder)
+
+
+def without_objects(graph):
+    graph.object_graph_def.ClearField("nodes")
+
+
+def without_type(graph):
+    next(node for node in graph.graph_def.node if node.op == "Placeholder").attr["dtype"].type = 0
+
+
+def with_a_large_placeholder(graph):
+    node = next(node for node in graph.graph_def.node if node.op == "Placeholder")
+    for dim in node.attr["shape"].shape.dim:
+        dim.size = 1 << 12
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (without_objects, "its variables cannot be read"),
+        (without_type, r"'.*' \(Placeholder\) is of no type"),
+        (with_a_large_placeholder, "'.*' is a placeholder for more than 16777216 numbers"),
+    ],
+)
+def test_damaged_models_are_refused_in_one_line(tmp_path, change, reason):
+    save(small(), tmp_path / "saved")
+    path = tmp_path / "saved" / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    change(model.meta_graphs[0])
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=f"saved: {reason}") as error:
+        load_cg(tmp_path / "saved", 16, 16, 3)
+    assert "\n" not in str(error.value)

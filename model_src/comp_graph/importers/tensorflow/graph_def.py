@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_src.comp_graph.importers.tensorflow.limits import check_functions
+from model_src.comp_graph.importers.tensorflow.limits import check_functions, check_size
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -62,13 +62,17 @@ def inlined(graph_def: "tf.compat.v1.GraphDef", *ends: str) -> "tf.compat.v1.Gra
     """The part of a graph that nodes depend on, with function bodies in the place of their calls.
 
     Raises:
-        ValueError: TensorFlow does not accept the graph.
+        ValueError: TensorFlow does not accept the graph, or a placeholder of it is of no type or too large.
     """
     from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
     from tensorflow.python.framework.errors_impl import OpError
     from tensorflow.python.grappler import tf_optimizer
 
     check_functions(graph_def)
+    for node in graph_def.node:
+        if node.op in PLACEHOLDERS:  # grappler makes tensors for them
+            declared_type(node)
+            check_size(node.name, declared_shape(node))
     task = meta_graph_pb2.MetaGraphDef(graph_def=graph_def)
     task.collection_def["train_op"].node_list.value.extend(ends)  # what grappler must keep
     functions = task.graph_def.library.function

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -146,6 +146,16 @@ def check_functions(graph_def: "tf.compat.v1.GraphDef") -> None:
         return total
 
     count(graph_def.node, 0)
+
+
+def check_size(name: str, sizes: Collection[int]) -> None:
+    """Refuse a placeholder for more numbers than are computed of constants; sizes may be open (-1).
+
+    Raises:
+        ValueError: It is one.
+    """
+    if prod(max(1, size) for size in sizes) > MOST_NUMBERS:
+        raise ValueError(f"{name!r:.100} is a placeholder for more than {MOST_NUMBERS} numbers")
 
 
 class ConstantBudget:

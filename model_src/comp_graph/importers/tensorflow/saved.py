@@ -107,6 +107,7 @@ def _without_variables(graph_def: "tf.compat.v1.GraphDef", values: Mapping[str, 
 def _variables(folder: Path, graph: "MetaGraphDef") -> dict[str, np.ndarray]:
     """The values of the variables, by the nodes that stand for them in the main graph."""
     tf = import_tensorflow()
+    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
     prefix = folder / "variables" / "variables"
@@ -123,7 +124,7 @@ def _variables(folder: Path, graph: "MetaGraphDef") -> dict[str, np.ndarray]:
             stored = TrackableObjectGraph.FromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
             handles |= _handles(graph, stored)
         return {name: reader.get_tensor(key) for name, key in handles.items()}
-    except (tf.errors.OpError, RuntimeError) as error:
+    except (tf.errors.OpError, RuntimeError, IndexError, DecodeError) as error:
         raise ValueError(f"its variables cannot be read: {' '.join(str(error).split())}") from error
 
 
