@@ -3,7 +3,6 @@
 Nothing that is loaded here can run code: a pickle may only name the classes that the caller allows.
 """
 
-import csv
 import fcntl
 import gzip
 import json
@@ -12,9 +11,9 @@ import pickle
 import secrets
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -261,28 +260,3 @@ def save_json(content: Any, path: str | Path) -> None:
     text = f"{json.dumps(content)}\n".encode()
     with atomic_write(path) as file:
         file.write(gzip.compress(text, compresslevel=1, mtime=0) if path.suffix == ".gz" else text)
-
-
-def save_rows(rows: Sequence[Mapping[str, object]], path: str | Path) -> None:
-    """Write a CSV table with the columns of its first row; an interruption leaves the old file as it was."""
-    with atomic_write(path, "w") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def load_rows(path: str | Path) -> list[dict[str, str]]:
-    """Read a CSV table, a dictionary per line.
-
-    Raises:
-        InputError: It cannot be read, or its lines are of different lengths.
-    """
-    text = read_text(path)
-    with naming(path):
-        try:
-            rows = list(csv.DictReader(StringIO(text, newline=""), strict=True))
-        except csv.Error as error:
-            raise InputError(f"not a table ({error})") from error
-        if any(None in row or None in row.values() for row in rows):
-            raise InputError("not a table: its lines are of different lengths")
-    return rows

@@ -12,9 +12,7 @@ from model_src.files import (
     iter_json_object,
     load_json,
     load_pickle,
-    load_rows,
     save_pickle,
-    save_rows,
     save_text,
 )
 from model_src.json_stream import JsonStream
@@ -127,18 +125,3 @@ def test_what_is_no_json_object_is_named(tmp_path, text, reason):
 def test_a_missing_json_object_is_named(tmp_path):
     with pytest.raises(InputError, match=r"x\.json: No such file"):
         next(iter_json_object(tmp_path / "x.json"))
-
-
-def test_tables_are_read_back(tmp_path):
-    rows = [{"a": "1", "b": "x, y"}, {"a": "", "b": 'a "b"'}]
-    save_rows(rows, tmp_path / "table.csv")
-    assert load_rows(tmp_path / "table.csv") == rows
-
-
-@pytest.mark.parametrize("text", ["a,b\n1\n", "a\n1,2\n", 'a\n"1" 2\n', 'a\n"1\n'])
-def test_what_is_no_table_is_refused(tmp_path, text):
-    (tmp_path / "table.csv").write_text(text)
-    with pytest.raises(InputError, match=r"table\.csv: not a table"):
-        load_rows(tmp_path / "table.csv")
-    with pytest.raises(InputError, match=r"none\.csv: No such file"):
-        load_rows(tmp_path / "none.csv")

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import IO, Any, NamedTuple, TypeVar
 
-from model_src.files import InputError, atomic_write, read_text
+from model_src.csv_tables import check_columns
+from model_src.files import InputError, atomic_write, naming, read_text
 
 T = TypeVar("T")
 
@@ -106,8 +107,8 @@ def read_rows(path: str | Path) -> list[LabelRow]:
     column exceeds 1, the whole column is taken as percent. Of tables of others, only `seed` is read besides.
 
     Raises:
-        InputError: The file cannot be read or has no such column, a value is no number or not the only one of its
-            network and seed, or rows differ in their source or in what their trainings were given.
+        InputError: The file cannot be read, has no such column or two of a name, a value is no number or not the only
+            one of its network and seed, or rows differ in their source or in what their trainings were given.
     """
     path = Path(path)
     try:
@@ -125,7 +126,9 @@ def _parsed(path: Path, file: IO[str]) -> Iterator[tuple[str, LabelRow]]:
     accuracy_columns = [name for name in header[1:] if "acc" in name.lower()]
     if not accuracy_columns:
         raise InputError(f"{path}: needs a header with a key and an accuracy column, has {', '.join(header) or 'none'}")
-    known = LabelRow._fields if "source" in header else ("seed",)
+    with naming(path):
+        check_columns(header)
+    known = LabelRow._fields[1:] if "source" in header else ("seed",)
     for line in filter(None, reader):
         place, cells = f"{path}, line {reader.line_num}", dict(zip(header[1:], line[1:], strict=False))
         if "source" in header and len(line) != len(header):

@@ -7,6 +7,7 @@ import csv
 import fcntl
 import math
 import os
+from collections.abc import Mapping
 from hashlib import blake2b
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import IO, NamedTuple
 
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
+from model_src.csv_tables import parsed_rows
 from model_src.files import InputError, read_text
 
 _LONGEST_ROW = 1 << 16  # bytes
@@ -96,17 +98,23 @@ class Remembered:
         if path is None or not path.exists():
             return {}
         text = read_text(path)
-        rows = csv.DictReader(StringIO(text[: text.rfind("\n") + 1], newline=""))
-        found = {}
         try:
-            for row in rows:
-                if row["setting"] != self.setting:
-                    continue
-                cost, spread = (float(row[name] or math.nan) for name in ("cost", "spread"))
-                found[f"{row['hash']},{row['input']}"] = Reading(cost, spread, int(row["runs"]))
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise InputError(f"{path}: line {rows.line_num}: not a table of measured costs; delete it") from error
-        return found
+            rows = parsed_rows(text[: text.rfind("\n") + 1], _COLUMNS if text else ())
+            mine = [(line, row) for line, row in rows if row["setting"] == self.setting]
+            return {f"{row['hash']},{row['input']}": _reading(line, row) for line, row in mine}
+        except ValueError as error:
+            raise InputError(f"{path}: not a table of measured costs, delete it: {error}") from error
+
+
+def _reading(line: int, row: Mapping[str, str]) -> Reading:
+    try:
+        cost, spread = (float(row[name] or math.nan) for name in ("cost", "spread"))
+        runs = int(row["runs"])
+    except ValueError as error:
+        raise ValueError(f"line {line}: {error}") from error
+    if cost < 0 or math.isinf(cost):
+        raise ValueError(f"line {line}: {cost} is no cost")
+    return Reading(cost, spread, runs)
 
 
 def _cut_off_rest(file: IO[bytes]) -> None:

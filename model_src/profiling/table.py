@@ -1,16 +1,16 @@
 """Tables of layers with their times, as CSV files."""
 
-import csv
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
 
 from model_src.comp_graph.ops import OPERATIONS
-from model_src.files import InputError, naming, read_text, save_rows
+from model_src.csv_tables import parsed_rows, save_rows
+from model_src.files import InputError, naming, read_text
 from model_src.profiling.layers import Layer
 
 _MS, _SETTING = "ms", "setting"
 _COLUMNS = (*Layer._fields, _MS)
+_LARGEST, _MS_RANGE = 1 << 31, (1e-9, 1e9)
 
 
 def write_table(path: Path, times: Mapping[Layer, float], setting: str) -> None:
@@ -22,22 +22,23 @@ def read_table(path: Path) -> dict[Layer, float]:
     """Read milliseconds of layers; the columns are those of `Layer`, and `ms`.
 
     Raises:
-        InputError: The file cannot be read, lacks a column, has no rows, or one that is no layer.
+        InputError: The file cannot be read, see `parsed_rows`, has no rows, or one that is no layer.
     """
-    reader = csv.DictReader(StringIO(read_text(path), newline=""))
     with naming(path):
-        if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or [])]:
-            raise InputError(f"not a table of layers: it has no column {missing[0]}")
         found = {}
-        for row in reader:
+        for line, row in parsed_rows(read_text(path), _COLUMNS):
             try:
                 name, *sizes = (row[column] for column in Layer._fields)
                 layer, ms = Layer(name, *map(int, sizes)), float(row[_MS])
-            except (TypeError, ValueError, csv.Error) as error:
-                raise InputError(f"line {reader.line_num}: no layer with its time: {error}") from error
-            if name not in OPERATIONS or not 0 < ms < float("inf") or min(layer[1:]) < 0 or layer.groups < 1:
-                raise InputError(f"line {reader.line_num}: no layer with its time")
+            except ValueError as error:
+                raise InputError(f"line {line}: no layer with its time: {error}") from error
+            if name not in OPERATIONS or not _MS_RANGE[0] <= ms <= _MS_RANGE[1] or not _are_sizes(layer):
+                raise InputError(f"line {line}: no layer with its time")
             found[layer] = ms
         if not found:
             raise InputError("a table of layers without rows")
     return found
+
+
+def _are_sizes(layer: Layer) -> bool:
+    return all(0 <= size <= _LARGEST for size in layer[1:]) and layer.groups > 0

@@ -1,18 +1,18 @@
 """Measuring networks of a search: by training them, or by a table that the user made."""
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.load import load_cg
+from model_src.csv_tables import parsed_rows
 from model_src.files import InputError, naming, read_text
 from model_src.search.feedback import MeasuredNetwork, ToMeasure
 from model_src.training.labels import Measurement, Subject, trained_rows
 
 HASH, ACCURACY, FILE, SWAPS = "hash", "measured", "file", "swaps"  # columns of the table, as of pareto.csv
+_MOST_DIGITS = 9  # of a number of swaps
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,11 @@ def read_measured(path: Path) -> list[MeasuredNetwork]:
     otherwise when it meets it.
 
     Raises:
-        InputError: The table cannot be read, lacks a column or has another value in it, or a network cannot be loaded.
+        InputError: The table cannot be read, see `parsed_rows`, or has another value in it, or a network cannot
+            be loaded.
     """
-    reader = csv.DictReader(StringIO(read_text(path), newline=""))
     with naming(path):
-        missing = [name for name in (HASH, ACCURACY) if name not in (reader.fieldnames or [])]
-        if missing:
-            raise InputError(f"has no column {' and no column '.join(missing)}")
-        try:
-            rows = [(reader.line_num, row) for row in reader if row[ACCURACY]]
-        except csv.Error as error:
-            raise InputError(f"damaged, or not a CSV file: {error}") from error
+        rows = [(line, row) for line, row in parsed_rows(read_text(path), (HASH, ACCURACY)) if row[ACCURACY]]
         numbers = [_accuracy(row[ACCURACY], line) for line, row in rows]
     unit = 100 if max(numbers, default=0) > 1 else 1
     return [_network(row, number / unit, path, line) for (line, row), number in zip(rows, numbers, strict=True)]
@@ -78,7 +72,7 @@ def _accuracy(text: str, line: int) -> float:
 
 def _network(row: Mapping[str, str], accuracy: float, path: Path, line: int) -> MeasuredNetwork:
     identity, name, swaps = row[HASH], row.get(FILE), row.get(SWAPS) or "0"
-    if not swaps.isdecimal():
+    if not (swaps.isdecimal() and len(swaps) <= _MOST_DIGITS):
         raise InputError(f"{path}: line {line}: {swaps!r} is no number of swaps")
     graph = load_cg(path.parent / name) if name else None
     return MeasuredNetwork(identity, accuracy, graph, int(swaps))

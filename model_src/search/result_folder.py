@@ -28,7 +28,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from model_src.files import InputError, load_json, load_pickle, load_rows, save_json, save_pickle, save_rows, save_text
+from model_src.csv_tables import load_rows, save_rows
+from model_src.files import InputError, load_json, load_pickle, save_json, save_pickle, save_text
 from model_src.places import make_folders
 
 _PARAMS, _PARAMS_JSON, _INPUT = "params.pkl", "params.json", "input.pkl"

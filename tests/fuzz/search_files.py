@@ -22,6 +22,8 @@ from tests.fuzz.judge import judge
 from tests.fuzz.small import small
 from tests.fuzz.target import Target, as_gzip, as_pickle, as_table, filled
 
+SIZES = ("h_in", "w_in", "c_in", "h_out", "w_out", "c_out", "k_h", "k_w", "s_h", "s_w", "groups")
+
 
 def labels_trees() -> list[Any]:
     from model_src.labels.table import MEASURED_COLUMNS
@@ -48,6 +50,32 @@ def load_measured(path: Path) -> Any:
     from model_src.search.measuring import read_measured
 
     return {one.identity: one.accuracy for one in read_measured(path)}
+
+
+def costs_trees() -> list[Any]:
+    return [[["hash", "input", "cost", "spread", "runs", "setting"], ["a", "8x8x3", "1.5", "0.01", "8", "here"]]]
+
+
+def load_costs(path: Path) -> Any:
+    from model_src.profiling.remembered import Remembered
+
+    return Remembered("here", path).get("a,8x8x3")
+
+
+def judge_cost(found: float | None) -> None:
+    assert found is None or np.isnan(found) or 0 <= found < np.inf
+
+
+def layers_trees() -> list[Any]:
+    conv = ["conv", "8", "8", "3", "8", "8", "4", "3", "3", "1", "1", "1", "0.25"]
+    return [[["operation", *SIZES, "ms"], conv, ["add", *"8848840011", "1", "0.01"]]]
+
+
+def load_layers(path: Path) -> Any:
+    from model_src.profiling.estimate import learn
+    from model_src.profiling.table import read_table
+
+    return learn(read_table(path), frozenset()).of_graph(small())
 
 
 def load_flags(path: Path) -> Any:
@@ -122,6 +150,8 @@ def targets() -> dict[str, Target]:
     return {
         "labels": Target(".csv", labels_trees, as_table, load_labels, judge_labels, share=2),
         "measured": Target(".csv", measured_trees, as_table, load_measured, judge_labels, share=2),
+        "costs": Target(".csv", costs_trees, as_table, load_costs, judge_cost),
+        "latency_table": Target(".csv", layers_trees, as_table, load_layers, judge_cost),
         "flags": Target(".pkl", flags_trees, as_flags, load_flags, share=2),
         "front": Target("pareto.csv", front_trees, as_table, load_front, share=2),
         "iteration": Target(".json.gz", iteration_trees, as_gzip, load_iteration, judge_graphs),

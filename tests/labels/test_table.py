@@ -45,6 +45,8 @@ def test_gzipped_tables(tmp_path):
         ("key,acc\na,high\n", "line 2: no accuracy"),
         ("key,acc\na,nan\n", "line 2: no accuracy"),
         ("key,acc\na,101\n", "line 2: no accuracy"),
+        ("key,acc,acc\na,90,91\n", "has two columns acc"),
+        ("config_hash,source,acc,config_hash\na,train,90,b\n", "has two columns config_hash"),
         ("key,acc\na,90\nb,80\na,91\n", "line 4: a second accuracy for a"),
     ],
 )

@@ -9,6 +9,8 @@ from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream
 from model_src.files import InputError
 from model_src.profiling.remembered import Reading, Remembered, key_of
 
+HEADER = "hash,input,cost,spread,runs,setting"
+
 
 def test_a_network_is_known_by_its_hash_and_the_size_of_its_input(tiny_graph):
     larger = correct_cg_for_downstream(tiny_graph, 16, 16, 3)
@@ -54,8 +56,16 @@ def test_an_unfinished_line_is_cut_off_and_two_writers_leave_whole_ones(tmp_path
     assert [again.get(f"{name},1x1x1") for name in "xyzv"] == [1.0, 2.0, None, 4.0]
 
 
-@pytest.mark.parametrize("text", ["hash,cost\nx,1\n", "hash,input,cost,spread,runs,setting\nx,1x1x1,fast,,1,cpu\n"])
-def test_damaged_tables_are_named(tmp_path, text):
+@pytest.mark.parametrize(("text", "reason"), [
+    ("hash,cost\nx,1\n", "has no column input and no column spread"),
+    (f"{HEADER},cost\nx,1x1x1,1,,1,cpu,2\n", "has two columns cost"),
+    (f"{HEADER}\nx,1x1x1,1,,1\n", "line 2: not as many cells"),
+    (f"{HEADER}\nx,1x1x1,1,,1,cpu\ny,1x1x1,fast,,1,cpu\n", "line 3: could not convert"),
+    (f"{HEADER}\nx,1x1x1,-1,,1,cpu\n", "line 2: -1.0 is no cost"),
+    (f"{HEADER}\nx,1x1x1,inf,,1,cpu\n", "line 2: inf is no cost"),
+    (f"{HEADER}\nx,1x1x1,1,,{'9' * 5000},cpu\n", "line 2: Exceeds the limit"),
+])  # fmt: skip
+def test_damaged_tables_are_named(tmp_path, text, reason):
     (tmp_path / "one.csv").write_text(text)
-    with pytest.raises(InputError, match=r"one\.csv: line 2: not a table of measured costs; delete it"):
+    with pytest.raises(InputError, match=rf"one\.csv: not a table of measured costs, delete it: .*{reason}"):
         Remembered("cpu", tmp_path / "one.csv")

@@ -23,13 +23,16 @@ def test_a_table_is_read_back_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        (",ms,", ",seconds,", "it has no column ms"),
+        (",ms,", ",seconds,", "has no column ms"),
         ("conv,8", "conf,8", "line 2: no layer"),
         ("0.250000", "-1", "line 2: no layer"),
         ("0.250000", "nan", "line 2: no layer"),
         ("2,2,1,", "2,2,0,", "line 2: no layer"),
         ("conv,8", "conv,eight", "line 2: no layer with its time: invalid literal"),
-        ("add,4,4,16,4,4,16,0,0,1,1,1,0.001000", "add,4", "line 3: no layer"),
+        ("add,4,4,16,4,4,16,0,0,1,1,1,0.001000", "add,4", "line 3: not as many cells"),
+        ("0.250000", "1e-200", "line 2: no layer"),
+        ("conv,8,8,3", f"conv,8,8,{10**400}", "line 2: no layer"),
+        ("setting\n", "ms\n", "has two columns ms"),
     ],
 )
 def test_what_is_no_table_is_refused_by_line(tmp_path, old, new, reason):

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.results import completed, laid_out
+from model_src.comp_graph.memory import peak_activation_bytes
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 
 logger = logging.getLogger(__name__)
 
 WITHIN_PYTORCH = 1e-6  # of the output's largest value
 ACROSS_FRAMEWORKS = 1e-4
+MOST_BYTES, PER_WEIGHT = 1 << 29, 64  # of activations while images run, and besides for each weight of the network
 
 Run = Callable[[np.ndarray], np.ndarray]
 Results = Callable[[np.ndarray], list[np.ndarray]]
@@ -57,8 +59,10 @@ def check_same(imported: ImportedNetwork, original: Run, batch: int | None = Non
         batch: How many images it takes at once; None for any number.
 
     Raises:
-        ValueError: The results differ by more than 1e-4 of the largest value, or are no numbers.
+        ValueError: The results differ by more than 1e-4 of the largest value, or are no numbers; or running the images
+            would take more memory than a network of so many weights may.
     """
+    _check_size(imported, batch)
     if network := _checkable(imported):
 
         def tries() -> Iterator[tuple[Run, Run]]:
@@ -102,8 +106,9 @@ def check_rest(imported: ImportedNetwork, rest: Results, original: Results, batc
 
     Raises:
         ValueError: A result differs by more than 1e-4 of its largest value, or one of whole numbers, such as the
-            channels of the largest values, in more than 1e-4 of its numbers.
+            channels of the largest values, in more than 1e-4 of its numbers; or they are too large, see `check_same`.
     """
+    _check_size(imported, batch)
     if _checkable(imported) is None:
         return
     graph = imported.graph
@@ -116,6 +121,14 @@ def check_rest(imported: ImportedNetwork, rest: Results, original: Results, batc
         for number, (wanted, found) in enumerate(zip(original(few), rest(run(few)), strict=True)):
             if wanted.shape != found.shape or not _agree(wanted, found):
                 raise ValueError(f"with what comes behind it, result {number} is another than the original's; {_HINT}")
+
+
+def _check_size(imported: ImportedNetwork, batch: int | None) -> None:
+    count = max(2, batch or 2)
+    needed = count * peak_activation_bytes(imported.graph)
+    n_weights = sum(value.size for own in imported.weights.values() for value in own.values())
+    if needed > MOST_BYTES + PER_WEIGHT * n_weights:
+        raise ValueError(f"to run {count} images, for a comparison, would take {needed / 1e9:.1f} GB; {_HINT}")
 
 
 def _agree(wanted: np.ndarray, found: np.ndarray) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -54,6 +55,23 @@ def test_a_file_that_is_read_wrongly_is_an_error(tmp_path, misread, monkeypatch,
         load_network(path)
     assert load_network(path, check=False).weights
     assert load_network(path, 12, 10, 3, check=False).graph.input_shape == (1, 12, 10, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1 << 22, 8), (1 << 20, 3, 8, 8)])
+def test_a_file_that_says_a_large_size_is_not_run_at_it(tmp_path, shape):
+    weights = onnx.numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w")
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size) for name, size in
+            (("x", shape), ("y", (shape[0], 4, *shape[2:])))]  # fmt: skip
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Conv", ["x", "w"], ["y"])], "net", ends[:1], ends[1:], [weights]
+    )
+    path = tmp_path / "large.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    with pytest.raises(
+        InputError, match=r"large\.onnx: to run \d+ images, for a comparison, would take \d\.\d GB; -no_"
+    ):
+        load_network(path)
+    assert load_network(path, check=False).graph.input_shape[1:] == (*shape[2:], 3)
 
 
 def test_rounding_in_float32_is_no_error(monkeypatch, caplog):
