@@ -110,13 +110,12 @@ class _Running:
         return process
 
     def end(self, process: "subprocess.Popen[bytes] | None" = None) -> None:
-        """End a process, or all of them for good, if they are still at work."""
+        """End a process, or all of them for good, and what they started, if it is still at work."""
         with self._lock:
             self._ended = self._ended or process is None
             for one in [process] if process else [*self._processes]:
-                if one.poll() is None:
-                    with suppress(ProcessLookupError):
-                        os.killpg(one.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError, PermissionError):  # its group may outlive it
+                    os.killpg(one.pid, signal.SIGKILL)
                 self._processes.discard(one)
 
 

@@ -68,11 +68,12 @@ def test_it_is_tried_again(tiny_graph, tmp_path):
     assert (found.cost, found.runs) == (3.0, 2)
 
 
-def test_one_that_hangs_is_ended_with_all_that_it_started(tiny_graph, tmp_path):
+@pytest.mark.parametrize("hangs", [True, False])
+def test_one_that_hangs_is_ended_with_all_that_it_started(tiny_graph, tmp_path, hangs):
     note = tmp_path / "pid"
     code = (
-        "import subprocess, sys, time; child = subprocess.Popen(['sleep', '60']); "
-        f"open({str(note)!r}, 'w').write(str(child.pid)); time.sleep(60)"
+        "import subprocess, sys, time; child = subprocess.Popen(['sleep', '600']); "
+        f"open({str(note)!r}, 'w').write(str(child.pid)); time.sleep({60 * hangs})"
     )
     began = time.monotonic()
     found = reading(tiny_graph, code, seconds=1.0, attempts=1)
