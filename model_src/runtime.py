@@ -3,6 +3,7 @@
 PyTorch and TensorFlow are imported where they are used.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -178,3 +179,15 @@ def _command(line: str) -> str:
         for entry in entry_points(group="console_scripts"):
             line = line.replace(f"python {entry.value.removesuffix(':cli')}.py", entry.name)
     return line
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """No garbage collections inside the block, which makes many objects that last, or is timed."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

@@ -1,12 +1,12 @@
 """How long a call takes: the median of repeats until it is known well enough."""
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from model_src.runtime import without_collections
 
 Clock = Callable[[], float]
 _AT_ONCE = 8  # calls between looks at the spread
@@ -68,7 +68,7 @@ SHORT = Patience(warm_up=0.02, least=0.03, most=0.2, spread=0.03)  # for layers,
 def timed(run: Callable[[], object], patience: Patience = USUAL, clock: Clock = time.perf_counter) -> Timing:
     """Time a call, again and again until the median's spread is small."""
     seconds: list[float] = []
-    with _undisturbed():
+    with without_collections():
         began = clock()
         run()
         while clock() - began < patience.warm_up:
@@ -86,7 +86,7 @@ def compared(
 ) -> Comparison:
     """Time two calls in turn until it is known well enough how many times as long the first takes as the other."""
     pairs: list[tuple[float, float]] = []
-    with _undisturbed():
+    with without_collections():
         began = clock()
         while not pairs or clock() - began < patience.warm_up:
             pairs = [(_once(run, clock), _once(other, clock))]
@@ -110,7 +110,7 @@ def alternating(runs: Sequence[Callable[[], object]], rounds: int, clock: Clock 
     """
     seconds: list[list[float]] = [[] for _ in runs]
     order = list(range(len(runs)))
-    with _undisturbed():
+    with without_collections():
         for run in runs:
             run()
         for _ in range(rounds):
@@ -130,15 +130,3 @@ def _once(run: Callable[[], object], clock: Clock) -> float:
     began = clock()
     run()
     return clock() - began
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Without garbage collections inside the block."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.results import completed, laid_out
@@ -34,12 +36,25 @@ def rebuild(imported: ImportedNetwork) -> TorchNetwork:
         ValueError: See `ImportedNetwork.state`.
     """
     axes, left_out = imported.output_axes, imported.left_out
-    network = TorchNetwork(imported.graph, squeeze_output=axes == "NC")
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in imported.state().items()})
+    network = _network(imported, axes == "NC")
     if axes not in ("NC", "NCHW"):
         network.register_forward_hook(partial(_then, partial(laid_out, axes)))
     if left_out is not None:
         network.register_forward_hook(partial(_then, partial(completed, left_out)))
+    return network
+
+
+def _without_numbers(module: nn.Module, name: str, parameter: nn.Parameter) -> Any:  # PyTorch wrongly says None
+    return nn.Parameter(parameter.to("meta"))
+
+
+def _network(imported: ImportedNetwork, squeeze_output: bool) -> TorchNetwork:
+    unmade = register_module_parameter_registration_hook(_without_numbers)
+    try:  # no weights of chance are made
+        network = TorchNetwork(imported.graph, squeeze_output=squeeze_output)
+    finally:
+        unmade.remove()
+    network.load_state_dict({name: torch.tensor(value) for name, value in imported.state().items()}, assign=True)
     return network.eval()
 
 
@@ -112,8 +127,7 @@ def check_rest(imported: ImportedNetwork, rest: Results, original: Results, batc
     if _checkable(imported) is None:
         return
     graph = imported.graph
-    network = TorchNetwork(graph, squeeze_output=graph.nodes[graph.output_index].out_shape[:2] == (1, 1)).eval()
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in imported.state().items()})
+    network = _network(imported, graph.nodes[graph.output_index].out_shape[:2] == (1, 1))
     h, w, c = graph.input_shape[1:]
     images = np.random.default_rng(0).standard_normal((max(2, batch or 2), c, h, w), np.float32)
     run = _run(network, torch.float32)

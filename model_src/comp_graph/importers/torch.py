@@ -17,6 +17,7 @@ from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.reader import from_onnx
 from model_src.comp_graph.importers.torch_parts import TorchRest, cut_module
 from model_src.comp_graph.importers.tracing import to_onnx, without_chatter
+from model_src.runtime import without_collections
 
 __all__ = ["from_torch", "rebuild"]
 
@@ -46,7 +47,7 @@ def from_torch(
     """
     if output_node is not None:
         return _part(module, example, name or type(module).__name__, normalisers, check, output_node)
-    with _as_inference(module):
+    with _as_inference(module), without_collections():
         try:
             with without_chatter():
                 model = to_onnx(module, example)

@@ -189,13 +189,15 @@ _FORMS = {
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Silence what PyTorch's exporter says about itself."""
-    disabled = logging.root.manager.disable
+    """Silence what PyTorch's exporter says about itself, and let it not write down where every operation comes from."""
+    disabled, without_places = logging.root.manager.disable, fx.config.do_not_emit_stack_traces
     logging.disable(logging.CRITICAL)
+    fx.config.do_not_emit_stack_traces = True
     nowhere = io.StringIO()
     try:
         with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
+        fx.config.do_not_emit_stack_traces = without_places
         logging.disable(disabled)
