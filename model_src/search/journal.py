@@ -141,7 +141,7 @@ def _check_costs(turn: Turn, count: int) -> None:
 
 def _statistics(content: Content) -> Statistics:
     tallies = {name: Tally(**content[name]) for name in ("successes", "failures")}
-    return Statistics(**{**content, **tallies})
+    return Statistics(**{**content, **tallies}) + Statistics()  # an error where something is no number
 
 
 def _state(one: Individual) -> Content:

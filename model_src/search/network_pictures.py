@@ -109,7 +109,8 @@ def header(row: Cells, source: Cells) -> list[str]:
         if row.get(name)
     ]
     if row.get("nodes"):
-        costs.append(f"{row['nodes']} nodes" + ("" if is_source else f" ({int(row['nodes_change']):+d})"))
+        added = "" if is_source or not row.get("nodes_change") else f" ({int(row['nodes_change']):+d})"
+        costs.append(f"{row['nodes']} nodes{added}")
     return [title, score, ", ".join(costs)]
 
 

@@ -130,7 +130,7 @@ def _window(flags: Mapping[str, Any], objective: Objective, start: float) -> tup
     names = {entry.name for entry in fields(SearchConfig)} & flags.keys()
     try:
         limits = SearchConfig(**{name: flags[name] for name in names}).limits()
-    except (TypeError, InputError):  # flags of another version
+    except (TypeError, AttributeError, InputError):  # flags of another version
         return None
     _, least, most = next(limit for limit in limits if limit[0].name == objective.name)
     return max(0.0, start * (1 - most / 100)), start * (1 - least / 100)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from model_src.search.pareto import Individual
 from model_src.search.result_folder import ResultFolder, rank_name
 
 Cells = Mapping[str, str]
+
+_NAMES = frozenset({"rank", "file", "hash", "parent"})  # columns that hold no numbers
+_WHOLE = frozenset({"iteration", "nodes_change"})
 
 
 @dataclass(frozen=True)
@@ -133,21 +137,41 @@ def read_search(folder: ResultFolder) -> StoredSearch:
         InputError: A file is missing or damaged.
     """
     source_row, results = stored_networks(folder)
-    if missing := {"score", "mflops"} - source_row.keys():
-        raise InputError(f"{folder.path}: not the tables of a search (without {' and '.join(sorted(missing))})")
+    history = folder.load_history()
+    try:
+        _check_cells([source_row, *(one.row for one in results)], ("mflops", "score"))
+        _check_cells(history, ("hash", "iteration", "score"))
+    except ValueError as error:
+        raise InputError(f"{folder.path}: not the tables of a search ({error})") from error
     source = load_cg(folder.input_path) if folder.input_path.exists() else None
     details = _details(folder)
     return StoredSearch(
         folder,
         source_row,
         results,
-        folder.load_history(),
+        history,
         source,
         _steps(folder),
         details.pop("flags", {}),
         details,
         folder.load_trainings(),
     )
+
+
+def _check_cells(rows: Sequence[Cells], needed: Sequence[str]) -> None:
+    """Cells are numbers or empty, other than names; those that are needed are there.
+
+    Raises:
+        ValueError: One is not.
+    """
+    if missing := [name for name in needed if rows and name not in rows[0]]:
+        raise ValueError(f"without {' and '.join(missing)}")
+    for row in rows:
+        for name, cell in row.items():
+            if name not in _NAMES and (cell or name in needed):
+                number = int(cell) if name in _WHOLE else float(cell)
+                if name in needed and not isfinite(number):
+                    raise ValueError(f"{name} {cell}")
 
 
 def _details(folder: ResultFolder) -> dict[str, Any]:
@@ -168,8 +192,12 @@ def _are_named(details: Mapping[str, Any]) -> bool:
     return (
         isinstance(libraries, dict)
         and isinstance(files, dict)
-        and all(isinstance(one, dict) and {"path", "sha256"} <= one.keys() for one in files.values())
+        and all(isinstance(one, dict) and _is_text(one.get("path"), one.get("sha256")) for one in files.values())
     )
+
+
+def _is_text(*values: Any) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _steps(folder: ResultFolder) -> dict[int, list[Step]]:

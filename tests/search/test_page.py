@@ -15,6 +15,7 @@ import pytest
 
 from model_src.cli import FlagParser
 from model_src.comp_graph.load import load_cg
+from model_src.csv_tables import load_rows, save_rows
 from model_src.files import InputError
 from model_src.search import flags, page
 from model_src.search.comparison import write_comparison
@@ -256,11 +257,12 @@ def test_drawings_that_have_no_room_lie_beside_the_page(folder, tmp_path, monkey
         ("pareto.csv", "rank,file,iteration,hash\ninput,,0,x\n", "not the tables of a search"),
         ("pareto.csv", "", "not the table of a search"),
         ("pareto.csv", None, "is this the folder of a finished search"),
-        ("history.csv", "a,b\n1\n", "lines are of different lengths"),
+        ("history.csv", "a,b\n1\n", "line 2: not as many cells"),
         ("history.csv", "hash,iteration,mflops,score\nx,1,many,2\n", "not the tables of a search"),
         ("params.json", "[]", "not the parameters of a search"),
         ("params.json", '{"flags": {}, "libraries": 3}', "not the parameters of a search"),
         ("params.json", '{"flags": {}, "files": {"a": 1}}', "not the parameters of a search"),
+        ("params.json", '{"flags": {}, "files": {"a": {"path": "b", "sha256": {}}}}', "not the parameters of a search"),
         ("train_result.json", '{"trained": [1]}', "not a training result"),
         ("genealogy.json", "{}", "not the genealogy of a search"),
     ],
@@ -274,6 +276,41 @@ def test_damaged_folders_are_told_in_one_line(folder, tmp_path, name, content, r
     with pytest.raises(InputError, match=reason) as error:
         report_anew([str(copy.path)], str(tmp_path), draws=False)
     assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("table", ["pareto.csv", "history.csv"])
+@pytest.mark.parametrize("column", ["score", "score_sd", "accuracy", "mflops", "iteration", "swaps"])
+def test_cells_are_numbers(folder, tmp_path, table, column):
+    copy = ResultFolder(shutil.copytree(folder.path, tmp_path / "copy"))
+    rows = load_rows(copy.path / table)
+    save_rows([*rows[:-1], {**rows[-1], column: "many"}], copy.path / table)
+    with pytest.raises(InputError, match=r"not the tables? of a search"):
+        report_anew([str(copy.path)], str(tmp_path), draws=False)
+
+
+def test_a_history_has_hashes(folder, tmp_path):
+    copy = ResultFolder(shutil.copytree(folder.path, tmp_path / "copy"))
+    rows = copy.load_history()
+    save_rows([{name: cell for name, cell in row.items() if name != "hash"} for row in rows], copy.path / "history.csv")
+    with pytest.raises(InputError, match=r"not the tables of a search \(without hash\)"):
+        report_anew([str(copy.path)], str(tmp_path), draws=False)
+
+
+def test_times_of_an_iteration_are_numbers(folder, tmp_path):
+    copy = ResultFolder(shutil.copytree(folder.path, tmp_path / "copy"))
+    _, content = next(copy.iterations())
+    content["mutations"][0]["propagation"]["failures"]["seconds"] = "long"
+    copy.save_iteration(1, content)
+    with pytest.raises(InputError, match="not an iteration of this search"):
+        report_anew([str(copy.path)], str(tmp_path), draws=False)
+
+
+def test_an_objective_without_a_name_has_no_window(folder, tmp_path):
+    copy = ResultFolder(shutil.copytree(folder.path, tmp_path / "copy"))
+    content = copy.load_details()
+    copy.save_params(Namespace(**{**content.pop("flags"), "objective": [5]}), content)
+    report_anew([str(copy.path)], str(tmp_path), draws=False)
+    assert views_of(read_search(copy))[0].window is None
 
 
 @pytest.mark.parametrize("key", ["swap", "child", "score", "removed", "iteration"])
