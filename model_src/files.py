@@ -52,7 +52,8 @@ def naming(path: str | Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+        named = str(error).startswith(f"{path}: ")  # by what the block called
+        raise InputError(error if named else f"{path}: {error}") from error
 
 
 # Containers that hold data and nothing else.

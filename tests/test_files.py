@@ -12,6 +12,7 @@ from model_src.files import (
     iter_json_object,
     load_json,
     load_pickle,
+    naming,
     save_pickle,
     save_text,
 )
@@ -55,6 +56,13 @@ def test_missing_and_malformed_files(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(InputError, match="not JSON"):
         load_json(tmp_path / "x.json")
+
+
+def test_a_file_is_named_once(tmp_path):
+    path = tmp_path / "none.json"
+    with pytest.raises(InputError) as error, naming(path):
+        load_json(path)
+    assert str(error.value) == f"{path}: No such file or directory"
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path):
