@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # A layer imports only from those before it; the first ones also from each other.
-BASE = ("constants", "pickles", "json_stream", "files", "places", "kept", "config_file", "cli", "runtime", "processes")
+BASE = (
+    "constants", "pickles", "json_stream", "files", "csv_tables", "places", "kept", "config_file", "cli", "runtime",
+    "processes",
+)  # fmt: skip
 LAYERS = (
     *BASE, "families", "comp_graph", "search_space", "encoder", "propagation", "labels", "family_data", "predictor",
     "training", "profiling", "search",
