@@ -13,6 +13,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_flops_counter import node_macs
 from model_src.comp_graph.tf_comp_graph_utils import graph_macs, parameter_count
 from model_src.files import InputError
+from model_src.profiling.layers import nodes_of_segment
 
 COMMAND = "command:"  # what the name of an objective begins with that a program tells
 UNIT = "units"  # of what it tells, where nobody says
@@ -65,11 +66,7 @@ def graph_flops(cg: ComputeGraph) -> int:
 
 def segment_flops(segment: Segment) -> int:
     """FLOPs (2 x MACs, raw) of a segment in its place: inputs from outside count like inner ones."""
-    n_inputs = [len(sources) for sources in segment.graph.predecessors]
-    for readers in segment.inputs:
-        for index in readers:
-            n_inputs[index] += 1
-    return 2 * sum([node_macs(node, count) for node, count in zip(segment.graph.nodes, n_inputs, strict=True)])
+    return 2 * sum([node_macs(node, count) for node, count in nodes_of_segment(segment)])
 
 
 def segment_parameters(segment: Segment) -> int:
