@@ -93,6 +93,15 @@ def _keras_names() -> list[str]:
 
 
 def _keras(name: str) -> Found:
+    """A deep network of strong normalisations makes all of rounding; then weaker ones are to tell."""
+    result = _keras_with(name, 0.3)
+    if result.outcome != "wrong":
+        return result
+    weaker = _keras_with(name, 0.05)
+    return weaker._replace(note=f"with normalisations of 0.05; with 0.3 it is {result.difference:.1e} off")
+
+
+def _keras_with(name: str, scale: float) -> Found:
     import keras
 
     keras.utils.set_random_seed(0)
@@ -102,7 +111,7 @@ def _keras(name: str) -> Found:
         model = make(weights=None, input_shape=(224, 224, 3))
     rng = np.random.default_rng(0)
     images = rng.uniform(0, 255, (2, *model.input_shape[1:])).astype(np.float32)
-    _randomise_keras(model, images, rng)
+    _randomise_keras(model, images, rng, scale)
     theirs = np.asarray(model(images, training=False))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.keras"
@@ -118,18 +127,10 @@ def _keras(name: str) -> Found:
     network.load_state_dict({key: torch.from_numpy(value) for key, value in found.state().items()})
     maps, kinds = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), (torch.float32, torch.float64)
     outputs = (_before_softmax(run(network, maps, kind), theirs) for kind in kinds)
-    result = judged(found.graph, outputs, ACROSS, took[0])
-    if result.outcome == "wrong":
-        moved = np.asarray(model((1 + 1e-6) * images, training=False))
-        change = float(np.abs(np.subtract(*_before_softmax(moved, theirs))).max())
-        if change > 0.1:  # so would rounding
-            return result._replace(
-                outcome="blind", note=f"a millionth more of the images changes its result by {change:.1f}"
-            )
-    return result
+    return judged(found.graph, outputs, ACROSS, took[0])
 
 
-def _randomise_keras(model: Any, images: np.ndarray, rng: np.random.Generator) -> None:
+def _randomise_keras(model: Any, images: np.ndarray, rng: np.random.Generator, scale: float) -> None:
     """As `randomise`: statistics near those that images have, or deep networks would give the same for all."""
     import keras
 
@@ -139,12 +140,9 @@ def _randomise_keras(model: Any, images: np.ndarray, rng: np.random.Generator) -
             layer.bias.assign(_near(rng, layer.bias.shape, 0.0))
     for layer in norms:
         layer.momentum = 0.0
-        for value, middle in (
-            (layer.gamma, 0.3),
-            (layer.beta, 0.0),
-        ):  # with 1.0, rounding would grow from layer to layer
+        for value, middle in ((layer.gamma, 1.0), (layer.beta, 0.0)):  # as they are, rounding would grow in every layer
             if value is not None:
-                value.assign(_near(rng, value.shape, middle))
+                value.assign(scale * _near(rng, value.shape, middle, 0.6))
     model(images, training=True)
     for layer in norms:
         mean, variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
@@ -156,8 +154,8 @@ def _randomise_keras(model: Any, images: np.ndarray, rng: np.random.Generator) -
         last.kernel.assign(0.1 * last.kernel)
 
 
-def _near(rng: np.random.Generator, shape: tuple[int, ...], middle: float) -> np.ndarray:
-    return middle + rng.uniform(-0.2, 0.2, shape).astype(np.float32)
+def _near(rng: np.random.Generator, shape: tuple[int, ...], middle: float, spread: float = 0.2) -> np.ndarray:
+    return middle + rng.uniform(-spread, spread, shape).astype(np.float32)
 
 
 def _before_softmax(*outputs: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -85,7 +85,8 @@ class Command:
             finally:
                 running.end(process)
         if process.returncode:
-            raise ValueError(f"{self.words[0]} ended with exit code {process.returncode}: {_last_line(errors)}")
+            why = f"{self.words[0]} ended with exit code {process.returncode}: {_last_line(errors)}"
+            raise ValueError(why.removesuffix(": "))
         return _number(_last_line(out))
 
 
