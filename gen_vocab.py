@@ -46,7 +46,7 @@ def parse_args(argv: Sequence[str] | None) -> Config:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     config = parse_args(argv)
-    from model_src.encoder.tokenizer import check_replacement, learn_ranked
+    from model_src.encoder.tokenizer import check_replacement, learn_vocabulary
     from model_src.family_data import iter_ranked
 
     name = config.vocabulary
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_replacement(files, config.overwrite)
     check_writable(files.encoder)
     families = {family: iter_ranked(family, config.data_dir) for family in name.families}
-    vocabulary = learn_ranked(families, name.encoding, name.size)
+    vocabulary = learn_vocabulary(families, name.encoding, name.size)
     vocabulary.save(files, config.overwrite)
     logging.info("%d networks, %d node labels", len(vocabulary.lines), len(vocabulary.encoder.op2vocab))
     tell_written(files.encoder, files.text, files.model, files.vocab)

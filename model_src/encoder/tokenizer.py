@@ -134,54 +134,28 @@ def check_replacement(files: VocabularyFiles, overwrite: bool) -> None:
 
 
 def learn_vocabulary(
-    graphs: Iterable[ComputeGraph], families: Sequence[str], encoding: str, vocab_size: int
+    families: Mapping[str, Iterable[tuple[ComputeGraph, float]]], encoding: str, vocab_size: int
 ) -> Vocabulary:
-    """Give every node label of the networks a character and train a model on their texts.
+    """Give every node label of the networks a character and train a model on their texts, the best of a family first.
 
     Of more than MOST_LINES networks, the model is trained on every second, third, ... one.
 
     Args:
-        graphs: Networks, the best first.
-        families: Names to note in the encoder.
+        families: Name -> networks in any order, which are read once, with their ranks: higher ones are better. The
+            encoder notes the names.
         encoding: What labels say of a node, see `NetworkEncoder`.
         vocab_size: Number of pieces, special symbols and single characters included.
 
     Raises:
         InputError: There are more labels than characters, or the texts do not allow this vocabulary size.
     """
-    encoder = NetworkEncoder(tuple(families), encoding)
-    return _trained(encoder, [encoder.learn(graph) for graph in graphs], vocab_size)
-
-
-def learn_ranked(
-    families: Mapping[str, Iterable[tuple[ComputeGraph, float]]], encoding: str, vocab_size: int
-) -> Vocabulary:
-    """The vocabulary that `learn_vocabulary` learns from families, one after the other, when each has its best first.
-
-    Args:
-        families: Name -> networks in any order, which are read once, with their ranks: higher ones are better.
-        encoding: See `learn_vocabulary`.
-        vocab_size: See `learn_vocabulary`.
-
-    Raises:
-        InputError: See `learn_vocabulary`.
-    """
-    return _trained(*_best_first(families, encoding), vocab_size)
-
-
-def _best_first(
-    families: Mapping[str, Iterable[tuple[ComputeGraph, float]]], encoding: str
-) -> tuple[NetworkEncoder, list[str]]:
     met, texts = NetworkEncoder(tuple(families), encoding), list[str]()
     for networks in families.values():
         ranked = [(rank, met.learn(graph)) for graph, rank in networks]
         texts += [text for _, text in sorted(ranked, key=itemgetter(0), reverse=True)]
-    return met.in_order_of(texts)
-
-
-def _trained(encoder: NetworkEncoder, texts: Sequence[str], vocab_size: int) -> Vocabulary:
     if not texts:
-        raise InputError(f"no network of {', '.join(encoder.families)} to learn a vocabulary from")
+        raise InputError(f"no network of {', '.join(families)} to learn a vocabulary from")
+    encoder, texts = met.in_order_of(texts)
     lines = tuple(f"<s>{text}</s>" for text in texts)
     step = math.ceil(len(lines) / MOST_LINES)
     characters = "".join(encoder.op2vocab.values())
