@@ -65,6 +65,23 @@ def test_processes_may_start_before_there_is_a_task(log):
     assert len(log.read_text().split()) == 2
 
 
+def test_who_dies_while_another_is_asked_for_is_not_forgotten():
+    crew = local.LocalCrew(State())
+    busy = crew.free((), 2)
+    for worker in busy:
+        worker.begin(Task("long", value, (0, PATIENCE)), None)
+        worker.process.kill()
+        worker.process.join()
+    (other,) = crew.free(busy, 1)
+    assert other not in busy
+    assert crew.ready(busy) == busy
+    for worker in busy:
+        with pytest.raises(TaskError, match="long: its process was killed"):
+            worker.answer()
+    assert crew.free((), 1) == [other]
+    crew.close()
+
+
 def test_outcomes_come_as_tasks_end():
     tasks = [Task("slow", value, (0, 3)), Task("fast", value, (1,)), Task("bad", fail), Task("fast", value, (3,))]
     with TaskPool(State(), 2) as pool:

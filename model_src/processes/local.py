@@ -33,7 +33,8 @@ class LocalCrew:
 
     def free(self, busy: Collection[Worker], wanted: int) -> Sequence[Worker]:
         """See `Crew.free`; all come at once."""
-        self._workers = [worker for worker in self._workers if worker.process.is_alive()]
+        # one that died at its task is kept until that is known
+        self._workers = [worker for worker in self._workers if worker in busy or worker.process.is_alive()]
         idle = [worker for worker in self._workers if worker not in busy][:wanted]
         return idle + [self._start() for _ in range(wanted - len(idle))]
 
