@@ -67,19 +67,22 @@ def test_processes_may_start_before_there_is_a_task(log):
 
 def test_who_dies_while_another_is_asked_for_is_not_forgotten():
     crew = local.LocalCrew(State())
-    busy = crew.free((), 2)
-    for worker in busy:
-        worker.begin(Task("long", value, (0, PATIENCE)), None)
-        worker.process.kill()
-        worker.process.join()
-    (other,) = crew.free(busy, 1)
-    assert other not in busy
-    assert crew.ready(busy) == busy
-    for worker in busy:
-        with pytest.raises(TaskError, match="long: its process was killed"):
-            worker.answer()
-    assert crew.free((), 1) == [other]
-    crew.close()
+    try:
+        *dead, quick = busy = crew.free((), 3)
+        for worker in dead:
+            worker.begin(Task("long", value, (0, PATIENCE)), None)
+            worker.process.kill()
+            worker.process.join()
+        quick.begin(Task("short", value, (0,)), None)
+        (other,) = crew.free(busy, 1)
+        assert other not in busy
+        assert set(dead) <= set(crew.ready(busy))
+        for worker in dead:
+            with pytest.raises(TaskError, match="long: its process was killed"):
+                worker.answer()
+        assert crew.free([quick], 1) == [other]
+    finally:
+        crew.close()
 
 
 def test_outcomes_come_as_tasks_end():
