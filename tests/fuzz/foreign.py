@@ -15,7 +15,7 @@ from tests.fuzz.judge import judge
 from tests.fuzz.small import small
 from tests.fuzz.target import Target, as_json, as_raw
 
-NAMES = ("pb", "pb_part", "keras", "h5")  # they need TensorFlow
+NAMES = ("pb", "pb_part", "saved", "keras", "h5")  # they need TensorFlow
 
 
 def as_onnx(tree: Any) -> bytes:
@@ -87,6 +87,38 @@ def part(path: Path) -> Any:
 
 
 @cache
+def _saved_files() -> dict[str, bytes]:
+    """A folder with variables, by the names of its files."""
+    from tests.comp_graph.importers.keras_models import small as model
+
+    with tempfile.TemporaryDirectory() as folder:
+        model().export(folder, verbose=False)
+        paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def as_saved(tree: Any) -> bytes:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    return ParseDict(tree, SavedModel()).SerializeToString()
+
+
+def saved_trees() -> list[Any]:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    return [MessageToDict(SavedModel.FromString(_saved_files()["saved_model.pb"]))]
+
+
+def load_saved(path: Path) -> Any:
+    """The model in a folder with its variables."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in {**_saved_files(), "saved_model.pb": path.read_bytes()}.items():
+            (Path(folder) / name).parent.mkdir(exist_ok=True)
+            (Path(folder) / name).write_bytes(content)
+        return load_cg(folder, 16, 16, 3)
+
+
+@cache
 def _keras_file(suffix: str) -> bytes:
     from tests.comp_graph.importers.keras_models import small as model
 
@@ -124,6 +156,7 @@ def targets() -> dict[str, Target]:
         "onnx": Target(".onnx", onnx_trees, as_onnx, **graph),
         "pb": Target(".pb", pb_trees, as_pb, **graph, share=1),
         "pb_part": Target(".pb", pb_part_trees, as_pb, part, judge, share=1),
+        "saved": Target(".pb", saved_trees, as_saved, load_saved, judge, share=1),
         "keras": Target(".keras", keras_trees, as_keras, **graph, share=1),
         "h5": Target(".h5", h5_trees, as_raw, **graph, share=1),
     }
