@@ -36,7 +36,7 @@ def part_feeding(graph_def: "tf.compat.v1.GraphDef", *names: str) -> "tf.compat.
         waiting.extend(new)
     result = type(graph_def)(node=[node for node in graph_def.node if node.name in needed], versions=graph_def.versions)
     for node in result.node:  # arithmetic waits for nothing
-        sources = [source for source in node.input if source[0] != "^" or producer(source) in needed]
+        sources = [source for source in node.input if not source.startswith("^") or producer(source) in needed]
         if len(sources) < len(node.input):
             del node.input[:]
             node.input.extend(sources)
