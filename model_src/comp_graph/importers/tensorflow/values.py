@@ -68,7 +68,9 @@ def run(
     graph = imported(part)
     if not feeds:
         check_constants(graph, ConstantBudget(part))
-    with tf.compat.v1.Session(graph=graph) as session:
+    as_it_is = tf.compat.v1.ConfigProto()
+    as_it_is.graph_options.rewrite_options.disable_meta_optimizer = True  # which would copy all constants, for one run
+    with tf.compat.v1.Session(graph=graph, config=as_it_is) as session:
         try:
             results: list[np.ndarray] = session.run(names, {f"{name}:0": value for name, value in feeds})
         except (ValueError, tf.errors.OpError) as error:
