@@ -8,6 +8,7 @@ like a power of two. A pickle that does either is none of ours; its opcodes alon
 import pickletools
 from collections.abc import Callable
 from struct import Struct
+from struct import error as StructError
 from typing import Any
 
 DEEPEST = 60  # containers in containers; in every object it counts anew
@@ -44,7 +45,7 @@ def check_pickle(content: bytes, cyclic: bool = False, start: int = 0) -> int:
     """
     try:
         return _Scan(content, cyclic).run(start)
-    except (IndexError, KeyError, TypeError) as error:
+    except (IndexError, KeyError, TypeError, StructError) as error:
         raise ValueError("it is damaged, or cut short") from error
 
 

@@ -51,6 +51,12 @@ def test_what_is_cut_short_is_refused():
             check_pickle(content[:end])
 
 
+@pytest.mark.parametrize("opcode", [b"j", b"r", b"j\x01\x00", b"h", b"X\x01", b"K", b"\x8c", b"\x95\x01"])
+def test_an_opcode_that_ends_before_its_number_is_refused(opcode):
+    with pytest.raises(ValueError, match=r"cut short|damaged"):
+        check_pickle(b"\x80\x04N\x94" + opcode)
+
+
 def nested(levels):
     value = 1
     for _ in range(levels):
