@@ -1,5 +1,6 @@
 """A search that was killed, ended by a signal or made longer ends as if nothing had happened."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -134,6 +135,22 @@ def test_a_search_goes_on_only_with_the_files_that_it_began_with(tmp_path):
     with pytest.raises(InputError, match=r"-predictor_path .*psc.pt is not the file that its search began with"):
         autogo.main(["-resume", str(folder), "-epoch", "2"])
     assert (folder / "params.json").read_text() == before
+
+
+@pytest.mark.parametrize("change", [lambda file: file.pop("sha256"), lambda file: file.update(sha256=3)])
+def test_a_search_with_damaged_parameters_does_not_go_on(whole, tmp_path, change):
+    changes, _ = whole
+    assert autogo.main(flags(tmp_path, epoch=1, **changes)) == 0
+    path = result_folder(tmp_path) / "params.json"
+    content = json.loads(path.read_text())
+    change(content["files"]["tokenizer_path"])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="not the parameters of a search"):
+        autogo.main(["-resume", str(path.parent), "-epoch", "2"])
+    del content["files"]["tokenizer_path"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"-tokenizer_path .* is not the file that its search began with"):
+        autogo.main(["-resume", str(path.parent), "-epoch", "2"])
 
 
 def test_a_search_that_is_out_of_time_goes_on(whole, tmp_path, capsys):

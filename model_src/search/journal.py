@@ -100,7 +100,7 @@ class Journal:
         for iteration, (path, content) in enumerate(self._folder.iterations(), start=1):
             try:
                 turn = _turn(content, iteration, known, path)
-                _check_costs(turn, len(source.costs))
+                _check_counts(turn, source)
             except _MISFITS as error:
                 raise _refusal(path, error) from error
             yield turn
@@ -126,14 +126,17 @@ def _turn(content: Content, iteration: int, known: dict[str, Individual], path: 
     return Turn(iteration, mutations, rescored, *times)
 
 
-def _check_costs(turn: Turn, count: int) -> None:
-    """Every network has so many costs.
+def _check_counts(turn: Turn, source: Individual) -> None:
+    """Every network has as many costs as the input, and as many scores of predictors.
 
     Raises:
         ValueError: One has more or fewer.
     """
-    children = [one for brought in turn.mutations for one in brought.children]
-    found = [len(one.costs) for one in (*children, *turn.rescored)]
+    count, rating = len(source.costs), source.rating
+    networks = [*(one for brought in turn.mutations for one in brought.children), *turn.rescored]
+    if rating and any(len(one.rating.members) != len(rating.members) for one in networks if one.rating):
+        raise ValueError(f"a network has not the scores of {len(rating.members)} predictors")
+    found = [len(one.costs) for one in networks]
     found += [len(one) - 1 for brought in turn.mutations for one in brought.visited]
     if wrong := set(found) - {count}:
         raise ValueError(f"{wrong.pop()} costs of a network, not {count}")

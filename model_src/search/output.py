@@ -28,7 +28,7 @@ from model_src.search.report import history_rows, pareto_rows
 from model_src.search.reporting import SegmentsOf, report_on
 from model_src.search.result import FoundNetwork, SearchResult
 from model_src.search.result_folder import ResultFolder
-from model_src.search.stored import stored_networks
+from model_src.search.stored import check_details, stored_networks
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
 from model_src.training.image_data import ImageData
 from model_src.training.recipe import Execution
@@ -93,13 +93,15 @@ def reopened_folder(args: argparse.Namespace, measured_by: Mapping[str, str] = _
     folder = ResultFolder(args.resume)
     _sweep(folder)
     known = folder.load_details()
+    check_details(folder, known)
+    files_then = known.get("files", {})
     files = {name: path for name, path in _files_read(args).items() if name != "model_path"}  # a copy is in the folder
     details = provenance(files)
     for name, file in details["files"].items():
-        if file["sha256"] != known["files"][name]["sha256"]:
+        if name not in files_then or file["sha256"] != files_then[name]["sha256"]:
             flag, path = name.split()[0], file["path"]
             raise InputError(f"-resume {folder.path}: -{flag} {path} is not the file that its search began with")
-    details["files"]["model_path"] = known["files"]["model_path"]
+    details["files"] |= {name: file for name, file in files_then.items() if name == "model_path"}
     before = known.get("measured_by", {})
     for column, setting in measured_by.items():
         if before.get(column) != setting:

@@ -181,17 +181,28 @@ def _details(folder: ResultFolder) -> dict[str, Any]:
         details = folder.load_details()
     except InputError:
         return {"flags": folder.load_params(path)} if path.exists() else {}
+    check_details(folder, details)
+    found: dict[str, Any] = details
+    return found
+
+
+def check_details(folder: ResultFolder, details: Any) -> None:
+    """Check the content of the readable parameters, as far as it is read.
+
+    Raises:
+        InputError: It is not that of a search.
+    """
     if not isinstance(details, dict) or not isinstance(details.get("flags"), dict) or not _are_named(details):
         raise InputError(f"{folder.path}: not the parameters of a search")
-    return details
 
 
 def _are_named(details: Mapping[str, Any]) -> bool:
-    """Whether libraries and files, where they are told, go by their names."""
+    """Whether libraries, files and what measured, where they are told, go by their names."""
     libraries, files = details.get("libraries", {}), details.get("files", {})
     return (
         isinstance(libraries, dict)
         and isinstance(files, dict)
+        and isinstance(details.get("measured_by", {}), dict)
         and all(isinstance(one, dict) and _is_text(one.get("path"), one.get("sha256")) for one in files.values())
     )
 

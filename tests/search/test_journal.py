@@ -126,6 +126,18 @@ def test_an_iteration_that_lacks_something_is_refused(source, whole, tmp_path, k
         run(source, config, damaged)
 
 
+def test_every_network_has_the_scores_of_all_predictors(source, whole, tmp_path):
+    config, _, folder = whole
+    damaged = copy_of(folder, 1, tmp_path)
+    ((_, content),) = damaged.iterations()
+    if not content["rescored"]:
+        pytest.skip("networks are not scored as a whole")
+    content["rescored"][0]["rating"]["members"].append(0.5)
+    damaged.save_iteration(1, content)
+    with pytest.raises(InputError, match=r"0001\.json\.gz: not an iteration of this search .*predictors"):
+        run(source, config, damaged)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("hash", "another"), ("swap.output_map", [99]), ("swap.indices", [10**6])],
