@@ -1,7 +1,9 @@
 """Frozen TensorFlow graphs as lists of nodes: parts of them, and new nodes."""
 
+import gc
 import re
 from collections.abc import Callable, Sequence
+from ctypes import CDLL
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 PLACEHOLDERS = ("Placeholder", "PlaceholderWithDefault")
+_LARGE = 1 << 26  # bytes of a graph
 SIZES = ("Shape", "ShapeN", "Size", "Rank")  # the image's size flows through these, but not the image
 
 
@@ -55,7 +58,18 @@ def freeze(
 
     images = [tf.TensorSpec((batch, *shape), tf.float32, name="input") for shape in image_shapes]
     concrete = tf.function(function).get_concrete_function(*images)
-    return convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+    frozen = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+    del concrete
+    give_back_copies(frozen)
+    return frozen
+
+
+def give_back_copies(graph_def: "tf.compat.v1.GraphDef") -> None:
+    """Give the memory of copies that TensorFlow made of a large graph, and left behind, to the system."""
+    trim = getattr(CDLL(None), "malloc_trim", None)  # of glibc, which keeps what is free otherwise
+    if trim and graph_def.ByteSize() > _LARGE:
+        gc.collect()
+        trim(0)
 
 
 def inlined(graph_def: "tf.compat.v1.GraphDef", *ends: str) -> "tf.compat.v1.GraphDef":
@@ -85,9 +99,11 @@ def inlined(graph_def: "tf.compat.v1.GraphDef", *ends: str) -> "tf.compat.v1.Gra
     rewrite.min_graph_nodes = -1
     rewrite.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
     try:
-        return part_feeding(_without_borders(tf_optimizer.OptimizeGraph(config, task), ends), *ends)
+        flat = part_feeding(_without_borders(tf_optimizer.OptimizeGraph(config, task), ends), *ends)
     except OpError as error:
         raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
+    give_back_copies(flat)
+    return flat
 
 
 _IN_ONE_PIECE = ("_XlaMustCompile", "_noinline")  # marks of functions that are to be left alone

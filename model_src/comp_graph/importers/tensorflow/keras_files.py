@@ -106,8 +106,8 @@ def from_keras(
     if len(shape) != 3 or None in shape:
         raise ValueError(f"the model's input {shape} is no fixed (H, W, C); give its height, width and channels")
     # Of one image, Keras takes a map of one pixel for a bias.
-    frozen = freeze(lambda images: model(images, training=False), shape, batch=2)
-    network = read_frozen(frozen, name or model.name, None, normalisers, _LayerNames(model))
+    function = partial(model, training=False)
+    network = read_frozen(freeze(function, shape, batch=2), name or model.name, None, normalisers, _LayerNames(model))
     return network.checked(network.found) if check else network.found
 
 

@@ -19,6 +19,7 @@ from model_src.comp_graph.importers.tensorflow.graph_def import (
     constant,
     data_inputs,
     declared_shape,
+    give_back_copies,
     inlined,
     input_node,
     part_feeding,
@@ -93,6 +94,7 @@ def read_frozen(
         ValueError: There is not one input and one output, a size is unknown, or an operation cannot be represented.
     """
     image, plain = with_placeholder(graph_def, input_size)
+    del graph_def  # each copy holds all weights
     output = _output(plain, image)
     plain = inlined(plain, output) if plain.library.function else part_feeding(plain, output)
     output = _output(plain, image)
@@ -229,6 +231,8 @@ def converted(
     if failures:
         types = {node.name: node.op for node in graph_def.node}
         raise Refusal([Blocker(own_name(name), types.get(name, "?"), _UNKNOWN) for name in failures])
+    del graph
+    give_back_copies(graph_def)
     return model
 
 

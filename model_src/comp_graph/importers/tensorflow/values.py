@@ -11,6 +11,7 @@ from model_src.comp_graph.importers.tensorflow.graph_def import (
     SIZES,
     constant,
     data_inputs,
+    give_back_copies,
     part_feeding,
     producer,
 )
@@ -75,6 +76,8 @@ def run(
             results: list[np.ndarray] = session.run(names, {f"{name}:0": value for name, value in feeds})
         except (ValueError, tf.errors.OpError) as error:
             raise ValueError(f"TensorFlow cannot run the graph: {' '.join(str(error).split())}") from error
+    del graph, session
+    give_back_copies(part)
     return results
 
 
