@@ -1,9 +1,31 @@
-"""What nodes that take maps apart, repeat or number them say in their metadata. Plain arithmetic."""
+"""What nodes that take maps apart, repeat, resize or number them say in their metadata. Plain arithmetic."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model_src.comp_graph.tf_comp_graph import Node
+
+
+# Operation -> name in the metadata -> what may be there; first what a node means that has no such name.
+CHOICES: dict[str, dict[str, tuple[str | bool, ...]]] = {
+    "depthtospacend": {"order": ("pixels", "channels")},
+    "paddings": {"mode": ("constant", "reflect", "edge", "wrap")},
+    "resize": {"mode": ("nearest", "nearest-exact", "bilinear", "bicubic"), "corners": (False, True)},  # as in PyTorch
+    "spacetodepthnd": {"order": ("pixels", "channels")},
+}
+
+
+def choice_of(node: "Node", name: str) -> Any:
+    """What a node's metadata say by a name of `CHOICES`.
+
+    Raises:
+        ValueError: It is none of what may be there.
+    """
+    choices = CHOICES[node.operation.name][name]
+    value = (node.metadata or {}).get(name, choices[0])
+    if value not in choices:
+        raise node.error(f"its {name} is none of {', '.join(map(str, choices))}")
+    return value
 
 
 def parts_of(node: "Node") -> tuple[slice, slice, slice]:

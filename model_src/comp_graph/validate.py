@@ -9,10 +9,10 @@ from operator import ge
 from typing import Any
 
 from model_src.comp_graph.graph_ops import topological_order
-from model_src.comp_graph.moves import index_of, parts_of, port_of, repeats_of
+from model_src.comp_graph.moves import CHOICES, choice_of, index_of, parts_of, port_of, repeats_of
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.region import region_of
-from model_src.comp_graph.sizes import window_of
+from model_src.comp_graph.sizes import pairs_of, window_of
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode
 
 LARGEST = 1 << 24  # pixels along an axis, or channels: float32 counts no further
@@ -31,6 +31,7 @@ _RULES: dict[str, Callable[[Node], object]] = {  # of what operations say in the
     "gather": index_of,
     "groupnorm": lambda node: node.groups,
     "opaque": region_of,
+    "paddings": lambda node: _check_border(node),
     "port": port_of,
     "shuffle": lambda node: node.groups,
     "slice": parts_of,
@@ -162,6 +163,8 @@ def _check_form(node: Node) -> None:
     for name in sorted(_NUMBERS & given.keys()):
         if type(given[name]) not in (int, float):
             raise node.error(f"its {name} is no number")
+    for name in CHOICES.get(node.operation.name, ()):
+        choice_of(node, name)
 
 
 def _check_sizes(node: Node) -> None:
@@ -193,6 +196,15 @@ def _check_limits(node: Node) -> None:
     given = node.metadata or {}
     if not given.get("min", -1.0) < given.get("max", 1.0):
         raise node.error("its min is not below its max")
+
+
+def _check_border(node: Node) -> None:
+    """A border can only repeat pixels that are there."""
+    mode = choice_of(node, "mode")
+    for size, pads in zip(node.in_shape, pairs_of(node, "pad_h", "pad_w"), strict=False):
+        most = {"reflect": size - 1, "wrap": size}.get(mode, MOST_NUMBERS)
+        if max(pads) > most:
+            raise node.error(f"a border of {max(pads)} pixels cannot {mode} a map of {size}")
 
 
 def _check_regions_inputs(node: Node, sources: Sequence[Node]) -> None:

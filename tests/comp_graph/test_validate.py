@@ -7,10 +7,14 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 import constants
 from model_src.comp_graph.load import load_cg
+from model_src.comp_graph.moves import CHOICES
+from model_src.comp_graph.ops import OPERATIONS
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, RegularNode, WeightedNode
+from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
 from model_src.comp_graph.validate import validate
 from model_src.families import with_networks
 from model_src.files import InputError, save_pickle
@@ -229,3 +233,42 @@ def test_three_hundred_nodes_take_little_time():
         validate(largest)
         times.append(time.process_time() - started)
     assert min(times) < 0.02  # 3 ms on a quiet machine
+
+
+def with_one_node(name: str, resolution: tuple[int, ...], metadata: dict) -> ComputeGraph:
+    """A network of one node between its ends."""
+    ends = tuple(resolution[::2]), tuple(resolution[1::2])
+    first, last = (RegularNode(kind, OPERATIONS[kind].label, OPERATIONS[kind].index, (h, h, w, w, c, c))
+                   for kind, (h, w, c) in zip(("input", "output"), ends, strict=True))  # fmt: skip
+    node = RegularNode("one", OPERATIONS[name].label, OPERATIONS[name].index, resolution, None, metadata)
+    return ComputeGraph.from_nodes("net", (1, *ends[0]), [first, node, last], [(0, 1), (1, 2)])
+
+
+CHOSEN = {
+    "depthtospacend": (2, 4, 2, 4, 8, 2),
+    "paddings": (4, 4, 4, 4, 2, 2),
+    "resize": (2, 4, 2, 4, 3, 3),
+    "spacetodepthnd": (4, 2, 4, 2, 2, 8),
+}
+
+
+@pytest.mark.parametrize(("operation", "name"), [(op, name) for op, names in CHOICES.items() for name in names])
+@pytest.mark.parametrize("value", [None, "none", 7, (1, 2)])
+def test_a_choice_that_nobody_offers_is_named(operation, name, value):
+    factors = {"factor_h": (2, 1), "factor_w": (2, 1)} if operation == "resize" else {}
+    for allowed in CHOICES[operation][name]:
+        validate(with_one_node(operation, CHOSEN[operation], {name: allowed, **factors}))
+    with pytest.raises(ValueError, match=f"node one .*its {name} is none of"):
+        validate(with_one_node(operation, CHOSEN[operation], {name: value, **factors}))
+
+
+@pytest.mark.parametrize(("mode", "most"), [("reflect", 3), ("wrap", 4), ("edge", 9), ("constant", 9)])
+def test_a_border_repeats_pixels_that_are_there(mode, most):
+    def padded(pad):
+        return with_one_node("paddings", (4, 4 + pad, 4, 4, 2, 2), {"pad_h": (pad, 0), "mode": mode})
+
+    validate(padded(most))
+    assert TorchNetwork(padded(most), squeeze_output=False)(torch.zeros(1, 2, 4, 4)).shape[2] == 4 + most
+    if mode in ("reflect", "wrap"):
+        with pytest.raises(ValueError, match=f"node one .*a border of {most + 1} pixels cannot {mode} a map of 4"):
+            validate(padded(most + 1))

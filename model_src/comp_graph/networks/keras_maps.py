@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from model_src.comp_graph.networks.plan import LRN_DEFAULTS, RESIZE_MODES, Step
+from model_src.comp_graph.moves import choice_of
+from model_src.comp_graph.networks.plan import LRN_DEFAULTS, Step
 from model_src.comp_graph.sizes import Pads, Window, crops_of, factors_of, pairs_of, window_of
 from model_src.runtime import import_tensorflow
 
@@ -84,7 +85,7 @@ def pooled(window: Window, is_max: bool) -> Function:
 def padded(step: Step) -> Function:
     """A map with pixels around it, or without some of those at its ends."""
     pads = pairs_of(step.node, "pad_h", "pad_w")
-    mode, value = step.choice("mode", "constant", "reflect", "edge", "wrap"), step.number("value", 0.0)
+    mode, value = choice_of(step.node, "mode"), step.number("value", 0.0)
     if mode == "constant":
         return lambda x: _constant(x, pads, value)
     if mode == "reflect":
@@ -112,10 +113,10 @@ def resized(step: Step) -> Function:
     Raises:
         ValueError: TensorFlow has no such.
     """
-    factors, mode = factors_of(step.node), step.choice("mode", *RESIZE_MODES)
+    factors, mode = factors_of(step.node), choice_of(step.node, "mode")
     if mode == "bicubic":
         raise step.error("TensorFlow's cubic resize is another one")
-    corners = mode == "bilinear" and step.choice("corners", False, True)
+    corners = mode == "bilinear" and choice_of(step.node, "corners")
 
     def function(x: tf.Tensor) -> tf.Tensor:
         size = [pixels * up // down for pixels, (up, down) in zip(x.shape[1:3], factors, strict=True)]
@@ -129,7 +130,7 @@ def resized(step: Step) -> Function:
 
 def in_blocks(step: Step) -> Function:
     """Channels that become blocks of pixels, or the other way round."""
-    (b_h, b_w), channels_first = step.block(), step.choice("order", "pixels", "channels") == "channels"
+    (b_h, b_w), channels_first = step.block(), choice_of(step.node, "order") == "channels"
 
     def split(x: tf.Tensor) -> tf.Tensor:
         *_, h, w, c = x.shape

@@ -15,9 +15,7 @@ from model_src.comp_graph.registry import MissingOperation, Registry
 from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Choice = TypeVar("Choice", str, bool)
 
-RESIZE_MODES = ("nearest", "nearest-exact", "bilinear", "bicubic")  # as PyTorch calls them
 LRN_DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
 
@@ -61,17 +59,6 @@ class Step:
         if type(value) not in (int, float) or not isfinite(value):
             raise self.error(f"its {name} is no number")
         return float(value)
-
-    def choice(self, name: str, default: Choice, *others: Choice) -> Choice:
-        """One of some values that the node's metadata may give; a node that gives none has the first.
-
-        Raises:
-            ValueError: What they give is none of them.
-        """
-        value = (self.node.metadata or {}).get(name, default)
-        if value not in (default, *others):
-            raise self.error(f"its {name} is none of {', '.join(map(str, (default, *others)))}")
-        return value
 
     def added_channels(self) -> tuple[int, int]:
         """How many channels of zeros the node puts in front of its input and behind it.

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from model_src.comp_graph.moves import index_of, parts_of, repeats_of
-from model_src.comp_graph.networks.plan import LRN_DEFAULTS, RESIZE_MODES, Step, check_convolution
+from model_src.comp_graph.moves import choice_of, index_of, parts_of, repeats_of
+from model_src.comp_graph.networks.plan import LRN_DEFAULTS, Step, check_convolution
 from model_src.comp_graph.networks.torch_modules import Broadcast, Gather, PixelLayerNorm, Slice
 from model_src.comp_graph.networks.torch_region import RegionLayer
 from model_src.comp_graph.networks.torch_windows import (
@@ -115,7 +115,7 @@ def _paddings(step: Step) -> nn.Module:
     rows, columns = pairs_of(step.node, "pad_h", "pad_w")
     pads, value = (*columns, *rows), step.number("value", 0.0)
     kinds = {"reflect": nn.ReflectionPad2d, "edge": nn.ReplicationPad2d, "wrap": nn.CircularPad2d}
-    mode = step.choice("mode", "constant", *kinds)
+    mode = choice_of(step.node, "mode")
     if mode == "constant":
         return nn.ConstantPad2d(pads, value) if value else nn.ZeroPad2d(pads)
     return kinds[mode](pads)
@@ -135,14 +135,14 @@ def _transposed(step: Step) -> nn.Module:
 
 @LAYERS.register("resize")
 def _resize(step: Step) -> nn.Module:
-    mode = step.choice("mode", *RESIZE_MODES)
-    corners = mode in ("bilinear", "bicubic") and step.choice("corners", False, True)
+    mode = choice_of(step.node, "mode")
+    corners = mode in ("bilinear", "bicubic") and choice_of(step.node, "corners")
     return Resize(factors_of(step.node), mode, corners if mode in ("bilinear", "bicubic") else None)
 
 
 @LAYERS.register("depthtospacend", "spacetodepthnd")
 def _blocks(step: Step) -> nn.Module:
-    return Blocks(step.block(), step.op == "depthtospacend", step.choice("order", "pixels", "channels") == "channels")
+    return Blocks(step.block(), step.op == "depthtospacend", choice_of(step.node, "order") == "channels")
 
 
 @LAYERS.register("globalmax")
