@@ -9,6 +9,7 @@ import constants
 from model_src.cli import FlagParser, non_negative_int, run_script
 from model_src.encoder.paths import VocabularyName, add_vocabulary_flags, vocabulary_name
 from model_src.families import known_families, parse_family
+from model_src.files import InputError
 from model_src.places import check_writable, tell_written
 from model_src.predictor.settings import sample_count
 
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse_args(argv)
     import numpy as np
 
+    from model_src.family_data.shards import shards_of
     from model_src.predictor.data.psc_cache import selections
     from model_src.predictor.data.psc_files import cache_path, is_in_parts, iter_splits, place_for_splits, save_splits
 
@@ -56,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     in_parts = is_in_parts(path)
     file = cache_path(config.cache_dir, config.family, config.vocabulary, config.num_samples)
     output, last = place_for_splits(file, in_parts)
+    if output.resolve() in (path.resolve(), shards_of(path).resolve()):
+        raise InputError(f"-cache {path}: would be written over; move it, or name another -cache_dir")
     check_writable(last)
     parts = partial(iter_splits, path, config.family, config.vocabulary)
     selected = selections(parts(), config.num_samples, np.random.default_rng(config.seed))

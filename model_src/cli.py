@@ -16,8 +16,6 @@ import model_src
 from model_src.files import LONGEST_LINE, InputError, one_line
 
 LARGEST_INT, LARGEST_FLOAT, MOST_THREADS = 2**31 - 1, 1e9, 1024  # of flags
-
-
 Number = TypeVar("Number", int, float)
 
 

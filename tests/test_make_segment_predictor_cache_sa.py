@@ -49,6 +49,16 @@ def test_another_file_can_be_read(folder):
     assert [path.name for path in (folder / "out").iterdir()] == [SOURCE.replace(".pkl", "_s_nsall.pkl")]
 
 
+def test_what_is_read_is_not_written_over(folder):
+    flags = [*FLAGS, "-num_samples", "4", "-cache_dir", str(folder)]
+    script.main(flags)
+    (selected,) = folder.glob("*_s_ns4.0.pkl")
+    before = selected.read_bytes()
+    with pytest.raises(InputError, match=r"-cache .*_s_ns4\.0\.pkl: would be written over"):
+        script.main([*flags, "-cache", str(selected)])
+    assert selected.read_bytes() == before
+
+
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
     command = "run_psc_segment.py -data_family hiaml -encoder_families hiaml.two_path -encoding shp -vocab_size 2000"
     with pytest.raises(InputError, match=f"No such file or directory; make it with `python {command}`"):
