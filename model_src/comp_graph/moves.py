@@ -62,6 +62,32 @@ def index_of(node: "Node") -> tuple[int, ...]:
     return index
 
 
+def added_channels_of(node: "Node") -> tuple[int, int]:
+    """How many channels of zeros a `pad_channels` puts in front of its input and behind it.
+
+    Raises:
+        ValueError: They do not make up the difference.
+    """
+    before, (c_in, c_out) = (node.metadata or {}).get("before", 0), node.resolution[4:]
+    if type(before) is not int or not 0 <= before <= c_out - c_in:
+        raise node.error(f"{before} channels in front of {c_in} do not give {c_out}")
+    return before, c_out - c_in - before
+
+
+def block_of(node: "Node") -> tuple[int, int]:
+    """How many pixels (vertical, horizontal) a block has that becomes channels, or is made of them.
+
+    Raises:
+        ValueError: Its sizes contradict each other.
+    """
+    ends = node.in_shape, node.out_shape
+    (h, w, channels), (height, width, kept) = ends if node.operation.name == "depthtospacend" else ends[::-1]
+    b_h, b_w = height // h, width // w
+    if (h * b_h, w * b_w, kept * b_h * b_w) != (height, width, channels):
+        raise node.error(f"its sizes {node.in_shape} and {node.out_shape} are not those of blocks")
+    return b_h, b_w
+
+
 def repeats_of(node: "Node") -> tuple[int, int, int]:
     """What a `broadcast` repeats a single channel, row or column to; -1 for those that stay.
 

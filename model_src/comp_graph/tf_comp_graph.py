@@ -16,6 +16,7 @@ from constants import OP_VOCABULARY_FILE
 from model_src.comp_graph.ops import OOV_LABEL, OPERATIONS, Kind, Operation, operation_of, read_vocabulary
 
 REGULAR, WEIGHTED = 0, 1
+WHOLE = 1 << 63  # whole numbers of a node are below
 DEEPEST, MOST_ENTRIES = 2, 256  # lists in lists of a node, and entries of one that holds more than integers
 
 Shape = tuple[int, int, int]  # (H, W, C)
@@ -66,7 +67,7 @@ class OP2I:
 
 
 def _as_value(item: Any, depth: int = DEEPEST) -> Any:
-    """Lists become tuples and whole floats become ints, so that equal content compares equal.
+    """Lists become tuples and whole floats (of 64 bits) become ints, so that equal content compares equal.
 
     Raises:
         ValueError: Lists in lists, deeper than any node's, which in a pickle may be the same one many times over.
@@ -79,7 +80,7 @@ def _as_value(item: Any, depth: int = DEEPEST) -> Any:
         if not depth or len(item) > MOST_ENTRIES:
             raise ValueError("lists in lists of a node are deeper or longer than any node's")
         return tuple([_as_value(entry, depth - 1) for entry in item])
-    if isinstance(item, float) and item.is_integer():
+    if isinstance(item, float) and item.is_integer() and abs(item) < WHOLE:
         return int(item)
     if isinstance(item, str):
         return item.lower() if item.lower() in ("same", "valid") else item

@@ -9,17 +9,26 @@ from operator import ge
 from typing import Any
 
 from model_src.comp_graph.graph_ops import topological_order
-from model_src.comp_graph.moves import CHOICES, choice_of, index_of, parts_of, port_of, repeats_of
+from model_src.comp_graph.moves import (
+    CHOICES,
+    added_channels_of,
+    block_of,
+    choice_of,
+    index_of,
+    parts_of,
+    port_of,
+    repeats_of,
+)
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.region import region_of
 from model_src.comp_graph.sizes import pairs_of, window_of
-from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, RegularNode, WeightedNode
+from model_src.comp_graph.tf_comp_graph import WHOLE, ComputeGraph, Node, RegularNode, WeightedNode
 
 LARGEST = 1 << 24  # pixels along an axis, or channels: float32 counts no further
+LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32
 MOST_NUMBERS = 1 << 31  # numbers in a map
 LONGEST_NAME = 1000  # characters
 DEEPEST = 4  # tuples in tuples of a node's metadata
-WHOLE = 1 << 63  # whole numbers in metadata are below
 _ATOMS = frozenset((int, float, bool, str, type(None)))
 _GRAPH_FIELDS = frozenset(
     ("name", "input_shape", "weighted_nodes", "regular_nodes", "edge_pairs", *ComputeGraph.NORMALISERS)
@@ -28,13 +37,17 @@ _NUMBERS = frozenset("alpha beta before bias epsilon factor max min offset size 
 _RULES: dict[str, Callable[[Node], object]] = {  # of what operations say in their metadata
     "broadcast": repeats_of,
     "clip": lambda node: _check_limits(node),
+    "depthtospacend": block_of,
     "gather": index_of,
     "groupnorm": lambda node: node.groups,
+    "lrn": lambda node: _check_neighbours(node),
     "opaque": region_of,
+    "pad_channels": added_channels_of,
     "paddings": lambda node: _check_border(node),
     "port": port_of,
     "shuffle": lambda node: node.groups,
     "slice": parts_of,
+    "spacetodepthnd": block_of,
 }
 _FIELDS = frozenset(("str_id", "label", "op_type_idx", "resolution", "strides", "metadata"))
 
@@ -163,6 +176,8 @@ def _check_form(node: Node) -> None:
     for name in sorted(_NUMBERS & given.keys()):
         if type(given[name]) not in (int, float):
             raise node.error(f"its {name} is no number")
+        if abs(given[name]) > LARGEST_FLOAT or (name == "epsilon" and given[name] < 0):
+            raise node.error(f"its {name} {given[name]} is {'too large' if given[name] > 0 else 'too small'}")
     for name in CHOICES.get(node.operation.name, ()):
         choice_of(node, name)
 
@@ -196,6 +211,13 @@ def _check_limits(node: Node) -> None:
     given = node.metadata or {}
     if not given.get("min", -1.0) < given.get("max", 1.0):
         raise node.error("its min is not below its max")
+
+
+def _check_neighbours(node: Node) -> None:
+    """A channel is normalised by some around it, which are read as zeros where there are none."""
+    size, (h, w, c) = (node.metadata or {}).get("size", 5), node.in_shape
+    if type(size) is not int or size % 2 == 0 or not 1 <= size <= LARGEST or (c + size) * h * w > MOST_NUMBERS:
+        raise node.error(f"its size {size} is no odd number of channels, or too large")
 
 
 def _check_border(node: Node) -> None:

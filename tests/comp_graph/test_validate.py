@@ -272,3 +272,31 @@ def test_a_border_repeats_pixels_that_are_there(mode, most):
     if mode in ("reflect", "wrap"):
         with pytest.raises(ValueError, match=f"node one .*a border of {most + 1} pixels cannot {mode} a map of 4"):
             validate(padded(most + 1))
+
+
+WRONG = {
+    "negative epsilon": ("batchnorm", (4, 4, 4, 4, 2, 2), {"epsilon": -0.001}, "its epsilon -0.001 is too small"),
+    "no float32": ("leakyrelu", (4, 4, 4, 4, 2, 2), {"alpha": 1e300}, "its alpha 1e.300 is too large"),
+    "no float32 below": ("clip", (4, 4, 4, 4, 2, 2), {"min": -1e39}, "its min -1e.39 is too small"),
+    "lrn below 1": ("lrn", (4, 4, 4, 4, 2, 2), {"size": -1}, "its size -1 is no odd number of channels"),
+    "lrn of one side more": ("lrn", (4, 4, 4, 4, 2, 2), {"size": 4}, "its size 4 is no odd number of channels"),
+    "lrn of a fraction": ("lrn", (4, 4, 4, 4, 2, 2), {"size": 2.5}, "its size 2.5 is no odd number of channels"),
+    "lrn of very many": (
+        "lrn",
+        (4, 4, 4, 4, 2, 2),
+        {"size": 1 << 30},
+        "is no odd number of channels, or too large",
+    ),
+    "channels in front": ("pad_channels", (4, 4, 4, 4, 2, 4), {"before": 3}, "3 channels in front of 2 do not give 4"),
+    "half a channel": ("pad_channels", (4, 4, 4, 4, 2, 4), {"before": 0.5}, "0.5 channels in front"),
+    "fewer channels": ("pad_channels", (4, 4, 4, 4, 2, 1), {}, "do not give 1"),
+    "blocks of other channels": ("depthtospacend", (2, 4, 2, 4, 8, 3), {}, "not those of blocks"),
+    "blocks the other way": ("depthtospacend", (4, 2, 4, 2, 2, 8), {}, "not those of blocks"),
+    "pixels the other way": ("spacetodepthnd", (2, 4, 2, 4, 8, 2), {}, "not those of blocks"),
+}
+
+
+@pytest.mark.parametrize(("operation", "resolution", "metadata", "reason"), WRONG.values(), ids=WRONG)
+def test_an_operation_that_cannot_be_built_is_named(operation, resolution, metadata, reason):
+    with pytest.raises(ValueError, match=f"node one .*{reason}"):
+        validate(with_one_node(operation, resolution, metadata))

@@ -6,6 +6,7 @@ import numpy as np
 
 from model_src.comp_graph.exporters.onnx_writer import FORMS, Writer
 from model_src.comp_graph.exporters.trace import TracedStep
+from model_src.comp_graph.moves import added_channels_of
 from model_src.comp_graph.sizes import UNPADDED, pairs_of, window_of
 
 __all__ = ["FORMS"]
@@ -48,7 +49,7 @@ def _paddings(writer: Writer, traced: TracedStep, x: str) -> str:
 
 @FORMS.register("pad_channels")
 def _pad_channels(writer: Writer, traced: TracedStep, x: str) -> str:
-    before, after = traced.step.added_channels()
+    before, after = added_channels_of(traced.step.node)
     pads = writer.constant(f"{traced.step.name}/pads", np.array([0, before, 0, 0, 0, after, 0, 0]))
     return writer.add("Pad", [x, pads], traced.step.name)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from model_src.comp_graph.moves import index_of, parts_of, repeats_of
+from model_src.comp_graph.moves import added_channels_of, index_of, parts_of, repeats_of
 from model_src.comp_graph.networks.keras_maps import (
     Apply,
     TransposedConv2D,
@@ -134,7 +134,7 @@ def _paddings(step: Step) -> keras.layers.Layer:
 
 @LAYERS.register("pad_channels")
 def _pad_channels(step: Step) -> keras.layers.Layer:
-    added = step.added_channels()
+    added = added_channels_of(step.node)
     return Apply(lambda x: tf.pad(x, [(0, 0), (0, 0), (0, 0), added]), layer_name(step))
 
 

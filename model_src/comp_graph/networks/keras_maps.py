@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from model_src.comp_graph.moves import choice_of
+from model_src.comp_graph.moves import block_of, choice_of
 from model_src.comp_graph.networks.plan import LRN_DEFAULTS, Step
 from model_src.comp_graph.sizes import Pads, Window, crops_of, factors_of, pairs_of, window_of
 from model_src.runtime import import_tensorflow
@@ -130,7 +130,7 @@ def resized(step: Step) -> Function:
 
 def in_blocks(step: Step) -> Function:
     """Channels that become blocks of pixels, or the other way round."""
-    (b_h, b_w), channels_first = step.block(), choice_of(step.node, "order") == "channels"
+    (b_h, b_w), channels_first = block_of(step.node), choice_of(step.node, "order") == "channels"
 
     def split(x: tf.Tensor) -> tf.Tensor:
         *_, h, w, c = x.shape

@@ -60,35 +60,6 @@ class Step:
             raise self.error(f"its {name} is no number")
         return float(value)
 
-    def added_channels(self) -> tuple[int, int]:
-        """How many channels of zeros the node puts in front of its input and behind it.
-
-        Raises:
-            ValueError: They do not make up the difference.
-        """
-        c_in, c_out = self.node.resolution[4:]
-        before = int(self.number("before", 0))
-        if not 0 <= before <= c_out - c_in:
-            raise self.error(f"{before} channels in front of {c_in} do not give {c_out}")
-        return before, c_out - c_in - before
-
-    def block(self) -> tuple[int, int]:
-        """How many pixels (vertical, horizontal) a block has that becomes channels, or is made of them.
-
-        Raises:
-            ValueError: Its sizes contradict each other.
-        """
-        h_in, h_out, w_in, w_out, c_in, c_out = self.node.resolution
-        if h_out >= h_in:
-            b_h, b_w = h_out // h_in, w_out // w_in
-            fits = (h_in * b_h, w_in * b_w, c_out * b_h * b_w) == (h_out, w_out, c_in)
-        else:
-            b_h, b_w = h_in // h_out, w_in // w_out
-            fits = (h_out * b_h, w_out * b_w, c_in * b_h * b_w) == (h_in, w_in, c_out)
-        if not fits:
-            raise self.error(f"its sizes {self.node.in_shape} and {self.node.out_shape} are not those of blocks")
-        return b_h, b_w
-
     def function_in(self, registry: Registry[Function]) -> Function:
         """What stands for the operation in a backend.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from model_src.comp_graph.moves import choice_of, index_of, parts_of, repeats_of
+from model_src.comp_graph.moves import added_channels_of, block_of, choice_of, index_of, parts_of, repeats_of
 from model_src.comp_graph.networks.plan import LRN_DEFAULTS, Step, check_convolution
 from model_src.comp_graph.networks.torch_modules import Broadcast, Gather, PixelLayerNorm, Slice
 from model_src.comp_graph.networks.torch_region import RegionLayer
@@ -123,7 +123,7 @@ def _paddings(step: Step) -> nn.Module:
 
 @LAYERS.register("pad_channels")
 def _pad_channels(step: Step) -> nn.Module:
-    return nn.ZeroPad3d((0, 0, 0, 0, *step.added_channels()))
+    return nn.ZeroPad3d((0, 0, 0, 0, *added_channels_of(step.node)))
 
 
 @LAYERS.register("conv2d_transpose")
@@ -142,7 +142,7 @@ def _resize(step: Step) -> nn.Module:
 
 @LAYERS.register("depthtospacend", "spacetodepthnd")
 def _blocks(step: Step) -> nn.Module:
-    return Blocks(step.block(), step.op == "depthtospacend", choice_of(step.node, "order") == "channels")
+    return Blocks(block_of(step.node), step.op == "depthtospacend", choice_of(step.node, "order") == "channels")
 
 
 @LAYERS.register("globalmax")

@@ -21,6 +21,7 @@ from model_src.comp_graph.importers.torch import from_torch, rebuild  # noqa: E4
 from model_src.comp_graph.load import load_cg  # noqa: E402
 from model_src.comp_graph.tf_comp_graph import ComputeGraph  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_utils import correct_cg_for_downstream  # noqa: E402
+from model_src.comp_graph.validate import validate  # noqa: E402
 from tests.comp_graph.exporters.test_files import check_exports  # noqa: E402
 from tests.comp_graph.importers.test_torch import conv_bn, with_statistics  # noqa: E402
 
@@ -241,3 +242,11 @@ def test_a_normalised_image_comes_in_exactly():
     found_labels = [one for one in labels(found.graph) if one in ("scale", "depthwise")]
     assert found_labels == ["depthwise", "depthwise", "scale"]
     check_same(module, found, image)
+
+
+def test_a_clip_that_ends_at_the_largest_number_comes_in():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardtanh(0.5, torch.finfo(torch.float32).max))
+    found = from_torch(module, torch.zeros(1, 3, 8, 8))
+    (clip,) = (node for node in found.graph.nodes if node.op_name == "clip")
+    assert clip.metadata == {"min": 0.5, "max": torch.finfo(torch.float32).max}
+    validate(found.graph)

@@ -64,8 +64,9 @@ def refuse_all(refusals: Sequence[Refusal]) -> None:
 
 
 def shortest(value: float) -> float:
-    """The shortest number that is the same one in float32: 0.1 for 0.10000000149011612."""
-    return float(str(np.float32(value)))
+    """The shortest number that is the same one in float32: 0.1 for 0.10000000149011612; at most the largest one."""
+    single, largest = np.float32(value), float(np.finfo(np.float32).max)
+    return float(np.clip(float(str(single)), -largest, largest)) if np.isfinite(single) else float(single)
 
 
 def without_splits(op: OnnxOp, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[OnnxOp]:
