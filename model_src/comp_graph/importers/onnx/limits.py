@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, shape_inference
+from onnx import defs, helper, numpy_helper, shape_inference
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
 from model_src.files import regular_file
@@ -50,6 +50,29 @@ def read_model(path: Path) -> onnx.ModelProto:
             raise ValueError(f"the tensor {tensor.name!r} is not in {about.location}, or several take the same place")
     load_external_data_for_model(model, str(path.parent))
     return model
+
+
+def check_forms(model: onnx.ModelProto) -> None:
+    """Check that operations give something, and that their attributes are of the kinds that ONNX knows by these names.
+
+    Raises:
+        ValueError: One does not, or is of another kind.
+    """
+    versions = {one.domain or "ai.onnx": one.version for one in model.opset_import}
+    for position, node in enumerate(model.graph.node):
+        name, domain = (
+            f"node {node.name or f'#{position}'!r} ({node.op_type})",
+            "" if node.domain == "ai.onnx" else node.domain,
+        )
+        if not node.output:
+            raise ValueError(f"{name}: it gives nothing")
+        try:
+            known = defs.get_schema(node.op_type, versions.get(node.domain or "ai.onnx", 1), domain).attributes
+        except defs.SchemaError:  # nobody knows it, or not in that version
+            continue
+        for attribute in node.attribute:
+            if attribute.name in known and known[attribute.name].type.value != attribute.type:  # type: ignore[attr-defined]
+                raise ValueError(f"{name}: its attribute {attribute.name!r} is of another kind than ONNX says")
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

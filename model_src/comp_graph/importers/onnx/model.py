@@ -13,7 +13,15 @@ from onnx import helper, inliner, numpy_helper, reference, shape_inference
 
 from model_src.comp_graph.importers.onnx.composed import with_composed
 from model_src.comp_graph.importers.onnx.layout import channels_first
-from model_src.comp_graph.importers.onnx.limits import FOLDED, Budget, array, check_functions, check_joined, single
+from model_src.comp_graph.importers.onnx.limits import (
+    FOLDED,
+    Budget,
+    array,
+    check_forms,
+    check_functions,
+    check_joined,
+    single,
+)
 from model_src.comp_graph.importers.onnx.neighbours import with_lrn
 from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, without_splits
 from model_src.comp_graph.importers.onnx.sequences import without_sequences
@@ -74,6 +82,7 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     image, output = image_of(model.graph), _output(model.graph)
     if image.name == output.name:
         raise ValueError("its output is its input; there is no operation to read")
+    check_forms(model)
     _check_order(model.graph, image.name)
     channels_last = is_channels_last(model.graph, image.name)
     _set_size(image, size, channels_last)
@@ -103,6 +112,7 @@ def constants_at(model: onnx.ModelProto, size: Shape | None = None) -> dict[str,
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    check_forms(copy)
     image = image_of(copy.graph)
     _set_size(image, size, is_channels_last(copy.graph, image.name))
     return _folded(copy)[1]
