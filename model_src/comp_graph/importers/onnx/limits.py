@@ -15,6 +15,7 @@ MOST_NODES = 100_000  # once local functions are in the place of their calls
 DEEPEST = 100  # calls in calls
 MOST_NUMBERS = 1 << 24  # of all constants that are computed; besides, so many as the model brings along
 _MOST_JOINED = 1 << 22  # numbers in a list
+_NEWEST = (1 << 31) - 1  # version of ONNX's operations
 _SMALL = 64  # numbers of a tensor that may decide on a shape
 
 # What is computed where it depends on constants only: arithmetic on shapes and preparations of weights. Each takes a
@@ -58,7 +59,7 @@ def check_forms(model: onnx.ModelProto) -> None:
     Raises:
         ValueError: One does not, or is of another kind.
     """
-    versions = {one.domain or "ai.onnx": one.version for one in model.opset_import}
+    versions = {one.domain or "ai.onnx": min(max(one.version, 1), _NEWEST) for one in model.opset_import}
     for position, node in enumerate(model.graph.node):
         name, domain = (
             f"node {node.name or f'#{position}'!r} ({node.op_type})",
