@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from model_src.comp_graph.importers.imported import ImportedNetwork
+from model_src.comp_graph.importers.onnx.limits import check_trial
 from model_src.comp_graph.importers.results import completed, laid_out
 from model_src.comp_graph.memory import peak_activation_bytes
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
@@ -20,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 WITHIN_PYTORCH = 1e-6  # of the output's largest value
 ACROSS_FRAMEWORKS = 1e-4
-MOST_BYTES, PER_WEIGHT = 1 << 29, 64  # of activations while images run, and besides for each weight of the network
 
 Run = Callable[[np.ndarray], np.ndarray]
 Results = Callable[[np.ndarray], list[np.ndarray]]
@@ -139,10 +139,11 @@ def check_rest(imported: ImportedNetwork, rest: Results, original: Results, batc
 
 def _check_size(imported: ImportedNetwork, batch: int | None) -> None:
     count = max(2, batch or 2)
-    needed = count * peak_activation_bytes(imported.graph)
-    n_weights = sum(value.size for own in imported.weights.values() for value in own.values())
-    if needed > MOST_BYTES + PER_WEIGHT * n_weights:
-        raise ValueError(f"to run {count} images, for a comparison, would take {needed / 1e9:.1f} GB; {_HINT}")
+    weights = (value for own in imported.weights.values() for value in own.values())
+    try:
+        check_trial(count * peak_activation_bytes(imported.graph), weights)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_HINT}") from error
 
 
 def _agree(wanted: np.ndarray, found: np.ndarray) -> bool:

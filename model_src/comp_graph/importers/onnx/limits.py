@@ -14,6 +14,7 @@ from model_src.files import regular_file
 MOST_NODES = 100_000  # once local functions are in the place of their calls
 DEEPEST = 100  # calls in calls
 MOST_NUMBERS = 1 << 24  # of all constants that are computed; besides, so many as the model brings along
+_MOST_TRIED, _PER_WEIGHT = 1 << 29, 64  # bytes of maps while images run, and besides for each weight
 _MOST_JOINED = 1 << 22  # numbers in a list
 _NEWEST = (1 << 31) - 1  # version of ONNX's operations
 _SMALL = 64  # numbers of a tensor that may decide on a shape
@@ -53,6 +54,16 @@ def read_model(path: Path) -> onnx.ModelProto:
     return model
 
 
+def check_trial(n_bytes: int, weights: Iterable[np.ndarray]) -> None:
+    """Check that running images, whose maps take so many bytes, takes memory that goes with a network's weights.
+
+    Raises:
+        ValueError: It takes more.
+    """
+    if n_bytes > _MOST_TRIED + _PER_WEIGHT * sum(value.size for value in weights):
+        raise ValueError(f"to run it on images, for a comparison, would take {n_bytes / 1e9:.1f} GB")
+
+
 def check_forms(model: onnx.ModelProto) -> None:
     """Check that operations give something, and that their attributes are of the kinds that ONNX knows by these names.
 
@@ -61,6 +72,8 @@ def check_forms(model: onnx.ModelProto) -> None:
     """
     versions = {one.domain or "ai.onnx": min(max(one.version, 1), _NEWEST) for one in model.opset_import}
     for position, node in enumerate(model.graph.node):
+        if not all(isinstance(text, str) for text in (node.op_type, node.domain, node.name, *node.input, *node.output)):
+            raise ValueError(f"node #{position}: a name of it is no text")
         name, domain = (
             f"node {node.name or f'#{position}'!r} ({node.op_type})",
             "" if node.domain == "ai.onnx" else node.domain,

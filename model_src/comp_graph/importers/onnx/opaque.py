@@ -5,11 +5,13 @@ that only moves channels is tried on numbers, and so is whether it treats every 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
+from model_src.comp_graph.importers.onnx.limits import check_trial
 from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal
 from model_src.comp_graph.importers.onnx.region_text import RegionWriter
 from model_src.comp_graph.region import Region
@@ -142,6 +144,8 @@ class Regions:
             for op in ops:
                 writer.add(op)
             region = writer.region(last.outputs[0])
+            tensors = [*names, *(name for op in ops for name in op.outputs if name)]
+            check_trial(8 * sum(prod(builder.shape(name)) for name in tensors), writer.weights.values())
             check_images_alike(region, writer.weights)
         except ValueError as error:
             whole = [blocker for one in kept if one.refusal for blocker in one.refusal.blockers][:1]
