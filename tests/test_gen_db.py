@@ -22,7 +22,8 @@ def flags(tmp_path):
     ):
         save_family(data / name, [LabelledGraph(graph, 0.9, 1.0) for graph in graphs])
     files = vocabulary_files("hiaml+nb201", "shp", 16, tmp_path / "vocabulary")
-    learn_vocabulary(hiaml + nb201, ["hiaml", "nb201"], "shp", 16).save(files)
+    ranked = {name: [(graph, 0.9) for graph in graphs] for name, graphs in (("hiaml", hiaml), ("nb201", nb201))}
+    learn_vocabulary(ranked, "shp", 16).save(files)
     paths = ["-encoder_path", str(files.encoder), "-tokenizer_path", str(files.model), "-data_dir", str(data)]
     return ["-families", "nb201+hiaml", *paths, "-output", str(tmp_path / "out" / "database.pkl")]
 

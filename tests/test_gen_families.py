@@ -124,7 +124,7 @@ def teacher(tmp_path):
     """Flags for an untrained teacher with a small vocabulary."""
     files = vocabulary_files("hiaml", "shp", 60, tmp_path / "vocabulary")
     graphs = [hiaml.build([block] * 4, block) for block in hiaml.BLOCKS]
-    learn_vocabulary(graphs, ["hiaml"], "shp", 60).save(files)
+    learn_vocabulary({"hiaml": [(graph, 0.9) for graph in graphs]}, "shp", 60).save(files)
     make_checkpoint("PSC_predictor").save(tmp_path / "teacher.pt")
     paths = {"-teacher_path": tmp_path / "teacher.pt", "-encoder_path": files.encoder, "-tokenizer_path": files.model}
     return ["-label", "teacher", *(str(part) for pair in paths.items() for part in pair)]
