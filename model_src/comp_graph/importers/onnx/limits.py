@@ -70,23 +70,24 @@ def check_forms(model: onnx.ModelProto) -> None:
     Raises:
         ValueError: One does not, or is of another kind.
     """
-    versions = {one.domain or "ai.onnx": min(max(one.version, 1), _NEWEST) for one in model.opset_import}
+    versions = {_domain(one): min(max(one.version, 1), _NEWEST) for one in model.opset_import}
     for position, node in enumerate(model.graph.node):
         if not all(isinstance(text, str) for text in (node.op_type, node.domain, node.name, *node.input, *node.output)):
             raise ValueError(f"node #{position}: a name of it is no text")
-        name, domain = (
-            f"node {node.name or f'#{position}'!r} ({node.op_type})",
-            "" if node.domain == "ai.onnx" else node.domain,
-        )
+        name, domain = f"node {node.name or f'#{position}'!r} ({node.op_type})", _domain(node)
         if not node.output:
             raise ValueError(f"{name}: it gives nothing")
         try:
-            known = defs.get_schema(node.op_type, versions.get(node.domain or "ai.onnx", 1), domain).attributes
+            known = defs.get_schema(node.op_type, versions.get(domain, 1), domain).attributes
         except defs.SchemaError:  # nobody knows it, or not in that version
             continue
         for attribute in node.attribute:
             if attribute.name in known and known[attribute.name].type.value != attribute.type:  # type: ignore[attr-defined]
                 raise ValueError(f"{name}: its attribute {attribute.name!r} is of another kind than ONNX says")
+
+
+def _domain(one: onnx.NodeProto | onnx.OperatorSetIdProto) -> str:
+    return "" if one.domain == "ai.onnx" else one.domain
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
