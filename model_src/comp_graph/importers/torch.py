@@ -47,7 +47,7 @@ def from_torch(
     """
     if output_node is not None:
         return _part(module, example, name or type(module).__name__, normalisers, check, output_node)
-    with _as_inference(module), without_collections():
+    with _as_inference(module), torch.no_grad(), without_collections():
         try:
             with without_chatter():
                 model = to_onnx(module, example)

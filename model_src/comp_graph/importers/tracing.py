@@ -79,7 +79,6 @@ def _exported(module: Any, example: Tensor, **options: Any) -> onnx.ModelProto:
 def _by_one_trace(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     program = torch.export.export(module, (example,), strict=False)
     _write_elsewhere(program.graph)
-    program.graph_module.recompile()
     if all(_is_single(node.meta.get("val")) for node in program.graph.nodes if node.users):
         return _translated(program)
     program.run_decompositions = lambda *_: program  # what would trace again
@@ -136,6 +135,14 @@ def _elsewhere(operation: Any) -> Any:
     return getattr(packet, operation._overloadname)
 
 
+def _conv(x, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):  # type: ignore[no-untyped-def]
+    """Convolution in ONNX; PyTorch's own form computes a bias of zeros where there is none."""
+    if len(x.shape) != 4:
+        raise ValueError("it takes single images")
+    strides, pads, dilations = ([*sizes] * (2 // len(sizes)) for sizes in (stride, padding, dilation))
+    return op.Conv(x, weight, bias, strides=strides, pads=pads * 2, dilations=dilations, group=groups)
+
+
 def _batchnorm(x, weight, bias, mean, variance, training, momentum, eps, cudnn_enabled):  # type: ignore[no-untyped-def]
     """Batch normalisation at inference, in ONNX."""
     if training or weight is None:
@@ -181,6 +188,7 @@ def _nearest_exact(x, output_size, scale_factors=None):  # type: ignore[no-untyp
 
 
 _FORMS = {
+    _aten.conv2d.default: _conv,
     _aten.batch_norm.default: _batchnorm,
     _aten.adaptive_avg_pool2d.default: _adaptive_mean,
     _aten._upsample_nearest_exact2d.vec: _nearest_exact,
