@@ -84,6 +84,11 @@ def regular_file(path: str | Path) -> Path:
     return path
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """The file of the same name with another ending; that of a `.json.gz` is both."""
+    return (path.with_suffix("") if path.suffix == ".gz" else path).with_suffix(suffix)
+
+
 class _AllowListUnpickler(pickle.Unpickler):
     """An unpickler that resolves a global name only through a given table."""
 

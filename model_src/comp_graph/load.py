@@ -149,8 +149,7 @@ def _load_json(path: Path, *_: Any) -> WeightedGraph:
         raise InputError(f"{path}: holds a {type(state).__name__}, not a computation graph")
     with naming(path):
         graph = ComputeGraph.from_state_dict(state)
-    named = path.with_suffix("") if path.suffix == ".gz" else path
-    return WeightedGraph(graph, load_weights(named, graph))
+    return WeightedGraph(graph, load_weights(path, graph))
 
 
 # What follows needs TensorFlow or ONNX, which are imported only then.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_src.files import atomic_write, naming, regular_file
+from model_src.files import atomic_write, beside, naming, regular_file
 
 if TYPE_CHECKING:
     import onnx
@@ -64,7 +64,7 @@ def load_rest(path: str | Path) -> Rest | None:
     Raises:
         InputError: The file is damaged, or would become much larger in memory.
     """
-    path = regular_file(Path(path).with_suffix(SUFFIX))
+    path = regular_file(beside(Path(path), SUFFIX))
     if not path.exists():
         return None
     import onnx

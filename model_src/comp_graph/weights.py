@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save
 
 from model_src.comp_graph.networks.plan import plan_network
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.files import InputError, atomic_write, naming, regular_file, save_pickle
+from model_src.files import InputError, atomic_write, beside, naming, regular_file, save_pickle
 
 SUFFIX = ".safetensors"
 
@@ -64,7 +64,7 @@ def load_weights(path: Path, graph: ComputeGraph) -> NodeWeights | None:
     Raises:
         InputError: The file is damaged, or holds weights of another graph, of other shapes or that are no numbers.
     """
-    path = path.with_suffix(SUFFIX)
+    path = beside(path, SUFFIX)
     if not path.exists():
         return None
     try:
@@ -79,8 +79,8 @@ def load_weights(path: Path, graph: ComputeGraph) -> NodeWeights | None:
         layer, _, name = key.rpartition(".")
         if layer not in nodes:
             raise InputError(f"{path}: has weights of {layer!r}, which the graph beside it does not have")
-        if not np.isfinite(values).all():
-            raise InputError(f"{path}: {key} is not all numbers")
+        if np.iscomplexobj(values) or not np.isfinite(values).all():
+            raise InputError(f"{path}: {key} is not all real numbers")
         weights.setdefault(nodes[layer], {})[name] = values
     with naming(path):
         check_shapes(state, _shapes(graph))

@@ -153,8 +153,8 @@ def _check_fields(checkpoint: Checkpoint) -> None:
     for name, values in (*checkpoint.model.items(), *checkpoint.average.items()):
         if values.layout is not torch.strided or values.numel() * values.itemsize > values.untyped_storage().nbytes():
             raise ValueError(f"{name!r:.40} has more numbers than are stored")
-        if not values.isfinite().all():
-            raise ValueError(f"some of the weights {name!r:.40} are no numbers")
+        if values.is_complex() or not values.isfinite().all():
+            raise ValueError(f"some of the weights {name!r:.40} are no real numbers")
 
 
 def _check_config(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:

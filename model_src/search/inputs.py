@@ -10,7 +10,7 @@ from model_src.comp_graph.tf_comp_graph import Shape
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
-from model_src.search.result_folder import ResultFolder
+from model_src.search.result_folder import RESULTS, ResultFolder
 
 
 def read_input(args: argparse.Namespace, folder: ResultFolder | None, size: Shape) -> tuple[WeightedGraph, Rest | None]:
@@ -30,10 +30,18 @@ def read_input(args: argparse.Namespace, folder: ResultFolder | None, size: Shap
             raise InputError("-lenient_pb reads whole files only; leave it out or -output_node")
         return load_part(path, args.output_node, *size, check=check)
     found = load_network(path, *size, check=check, lenient_pb=args.lenient_pb)
-    rest = load_rest(path) if path.suffix in (".pkl", ".json") else None
+    rest = _rest_of(path)
     if rest and size != found.graph.input_shape[1:]:
         raise InputError(f"{args.model_path}: what comes behind it is for images of its own size only")
     return at_size(found, size, args.model_path), rest
+
+
+def _rest_of(path: Path) -> Rest | None:
+    """What comes behind the network of one of our files; that of a result lies beside its search's input."""
+    if not path.name.endswith((".pkl", ".json", ".json.gz")):
+        return None
+    rest = load_rest(path)
+    return load_rest(ResultFolder(path.parent).input_path) if rest is None and path.match(RESULTS) else rest
 
 
 def at_size(source: WeightedGraph, size: Shape, name: str) -> WeightedGraph:

@@ -1,5 +1,6 @@
 """The folder of a search: the only place that knows the names of its files, writes them and reads them.
 
+It can be moved, and has
     params.pkl, params.json              the flags; version, seed, and a hash of every file that was read
     input.pkl                            the network that the search started from
     iterations/0001.json.gz, ...         what every iteration brought, for going on with the search
@@ -16,8 +17,6 @@
     unfinished                           there while the search is not at its end
     weights/                             weights of every training, and while it runs what it goes on from
     search.log                           what was said and done, with times
-
-The folder can be moved.
 """
 
 import argparse
@@ -37,6 +36,7 @@ _TABLE, _HISTORY, _GENEALOGY, _TEXT = "pareto.csv", "history.csv", "genealogy.js
 _FRONT_PICTURE, _INPUT_PICTURE = "pareto.png", "input_arch.png"
 _MEASURED, _COSTS, _UNFINISHED, _ITERATIONS = "measured.csv", "costs.csv", "unfinished", "iterations"
 _TRAINED_JSON, _TRAINED_TEXT, _WEIGHTS = "train_result.json", "train_result.txt", "weights"
+RESULTS = "rank_*"  # what the names of results' graphs are like
 
 
 def rank_name(rank: int) -> str:

@@ -107,6 +107,11 @@ def no_numbers(path, state):
     save_file({**state, name: np.full_like(state[name], np.nan)}, path)
 
 
+def complex_numbers(path, state):
+    name = next(iter(state))
+    save_file({**state, name: state[name] + 1j}, path)
+
+
 def other_shapes(path, state):
     name = next(name for name in state if name.endswith("conv.weight"))
     save_file({**state, name: state[name][:1]}, path)
@@ -126,7 +131,8 @@ def text(path, state):
     [
         (cut, ""),
         (foreign, "which the graph beside it does not have"),
-        (no_numbers, "is not all numbers"),
+        (no_numbers, "is not all real numbers"),
+        (complex_numbers, "is not all real numbers"),
         (text, ""),
         (other_shapes, "the network has"),
         (no_such_parameter, "the network has no such parameter"),

@@ -115,11 +115,12 @@ def test_unusable_contents_are_refused_in_one_line(tmp_path, case):
         load_checkpoint(tmp_path / "a.pt")
 
 
-def test_weights_are_numbers(tmp_path):
+@pytest.mark.parametrize("change", [lambda one: one * torch.nan, lambda one: one + 1j])
+def test_weights_are_real_numbers(tmp_path, change):
     saved = make_checkpoint("GNN")
-    saved.model["regressor.bias"].fill_(float("nan"))
+    saved.model["regressor.bias"] = change(saved.model["regressor.bias"])
     saved.save(tmp_path / "a.pt")
-    with pytest.raises(InputError, match=r"a\.pt: .*some of the weights .* are no numbers"):
+    with pytest.raises(InputError, match=r"a\.pt: .*some of the weights .* are no real numbers"):
         load_checkpoint(tmp_path / "a.pt")
 
 

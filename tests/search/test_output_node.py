@@ -37,6 +37,9 @@ def test_results_have_the_head_of_the_input(two_heads, tmp_path, goes_on):
     folder = result_folder(tmp_path)
     check(folder, path, tensor)
     if not goes_on:
+        again = {"model_path": folder / "rank_0.json.gz", "model_family": "hiaml", "epoch": 1}
+        assert autogo.main([*arguments(tmp_path / "again", **again), "-export", "onnx"]) == 0
+        check(result_folder(tmp_path / "again"), path, tensor)
         return
     assert autogo.main(["-resume", str(folder), "-epoch", "2"]) == 0
     check(folder, path, tensor)
