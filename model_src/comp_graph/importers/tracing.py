@@ -77,7 +77,10 @@ def _exported(module: Any, example: Tensor, **options: Any) -> onnx.ModelProto:
 
 
 def _by_one_trace(module: nn.Module, example: Tensor) -> onnx.ModelProto:
-    program = torch.export.export(module, (example,), strict=False)
+    from torch.fx._lazy_graph_module import _use_lazy_graph_module  # of no public name; see `_translated`
+
+    with _use_lazy_graph_module(True):  # no Python is written of what is traced, and compiled, for none is run
+        program = torch.export.export(module, (example,), strict=False)
     _write_elsewhere(program.graph)
     if all(_is_single(node.meta.get("val")) for node in program.graph.nodes if node.users):
         return _translated(program)
