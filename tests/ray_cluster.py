@@ -20,8 +20,9 @@ class Nodes:
         cluster.wait_for_nodes()
 
     def kill_the_second(self) -> None:
-        """End all processes of the second node with SIGKILL."""
+        """End all processes of the second node with SIGKILL, and wait until the others know."""
         self._cluster.remove_node(self._second, allow_graceful=False)
+        self._cluster.wait_for_nodes()
 
 
 @contextmanager
