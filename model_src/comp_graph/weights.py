@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from model_src.comp_graph.networks.plan import plan_network
+from model_src.comp_graph.rest import SUFFIX as REST
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.files import InputError, atomic_write, beside, naming, regular_file, save_pickle
 
@@ -39,7 +40,7 @@ class WeightedGraph(NamedTuple):
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the graph as a pickle, which `-model_path` takes, and its weights beside it.
+        """Write the graph as a pickle, which `-model_path` takes, and its weights beside it; those of another one go.
 
         Raises:
             ValueError: The file's name does not end in `.pkl`.
@@ -47,6 +48,9 @@ class WeightedGraph(NamedTuple):
         path = Path(path)
         if path.suffix != ".pkl":
             raise ValueError(f"{path}: the name of a graph's file must end in .pkl")
+        beside(path, REST).unlink(missing_ok=True)
+        if self.weights is None:
+            beside(path, SUFFIX).unlink(missing_ok=True)
         save_pickle(self.graph, path)
         if self.weights is not None:
             save_state(self.state(), path)

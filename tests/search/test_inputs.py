@@ -17,6 +17,12 @@ from model_src.search.inputs import at_size
 from tests.test_autogo import arguments, result_folder, table_of
 
 
+def network_of(found: WeightedGraph) -> TorchNetwork:
+    network = TorchNetwork(found.graph)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in found.state().items()})
+    return network.eval()
+
+
 def test_the_same_size_changes_nothing(source):
     given = WeightedGraph(source)
     assert at_size(given, (32, 32, 3), "net") is given
@@ -35,11 +41,36 @@ def test_weights_stay():
         nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
     ).eval()
     found = at_size(from_torch(module, torch.zeros(1, 3, 8, 8)).weighted(), (12, 10, 3), "net")
-    network = TorchNetwork(found.graph)
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in found.state().items()})
     images = torch.rand(2, 3, 12, 10)
     with torch.inference_mode():
-        assert torch.allclose(network.eval()(images), module(images), atol=1e-6)
+        assert torch.allclose(network_of(found)(images), module(images), atol=1e-6)
+
+
+def strided(stride: int, **pool: int) -> nn.Module:
+    end = nn.AvgPool2d(**pool) if pool else nn.Identity()
+    ends = nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride, 1), nn.ReLU(), end, *ends).eval()
+
+
+def test_a_size_at_which_weights_may_mean_something_else_is_refused():
+    given = from_torch(strided(2), torch.zeros(1, 3, 16, 16)).weighted()
+    reason = (
+        r"17x17x3 given, .* is 16x16x3, and cannot be changed: node .*its steps leave other pixels out of a 18x18 map"
+    )
+    with pytest.raises(InputError, match=reason):
+        at_size(given, (17, 17, 3), "net")
+    module = strided(1)
+    found = at_size(from_torch(module, torch.zeros(1, 3, 16, 16)).weighted(), (17, 17, 3), "net")
+    images = torch.rand(2, 3, 17, 17)
+    with torch.inference_mode():
+        assert torch.allclose(network_of(found)(images), module(images), atol=1e-6)
+
+
+def test_what_may_have_been_asked_for_a_size_is_warned_of(caplog):
+    for pool, warns in (({"kernel_size": 4}, True), ({"kernel_size": 2}, False), ({}, False)):
+        caplog.clear()
+        at_size(from_torch(strided(1, **pool), torch.zeros(1, 3, 16, 16)).weighted(), (32, 32, 3), "net")
+        assert ("may have been asked for a size" in caplog.text) is warns
 
 
 def test_what_does_not_fit_is_refused():

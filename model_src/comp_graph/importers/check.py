@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.utils import _pytree as pytree
 
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.limits import check_trial
@@ -50,8 +51,9 @@ def _without_numbers(module: nn.Module, name: str, parameter: nn.Parameter) -> A
 
 def _network(imported: ImportedNetwork, squeeze_output: bool) -> TorchNetwork:
     unmade = register_module_parameter_registration_hook(_without_numbers)
-    try:  # no weights of chance are made
-        network = TorchNetwork(imported.graph, squeeze_output=squeeze_output)
+    try:  # no weights of chance are made, and those of regions leave no trace
+        with torch.random.fork_rng(devices=[]):
+            network = TorchNetwork(imported.graph, squeeze_output=squeeze_output)
     finally:
         unmade.remove()
     network.load_state_dict({name: torch.tensor(value) for name, value in imported.state().items()}, assign=True)
@@ -200,7 +202,8 @@ def _difference(imported: ImportedNetwork, original: Run, rebuilt: Run, batch: i
 def _run(module: nn.Module, dtype: torch.dtype, device: torch.device | None = None) -> Run:
     def run(images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            result: Tensor = module(torch.from_numpy(images).to(device, dtype))
+            results = pytree.tree_leaves(module(torch.from_numpy(images).to(device, dtype)))
+        (result,) = (one for one in results if isinstance(one, Tensor))  # perhaps in a list or dictionary
         return result.cpu().numpy()
 
     return run

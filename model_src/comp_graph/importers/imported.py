@@ -67,8 +67,10 @@ class ImportedNetwork:
         """Write the graph as a pickle, which `-model_path` takes, and its weights and the rest beside it.
 
         Raises:
-            ValueError: See `state` and `Rest.model`; or the file's name does not end in `.pkl`.
+            ValueError: See `state` and `Rest.model`, or the file's name does not end in `.pkl`; nothing is written.
         """
+        if self.rest is not None:
+            _ = self.rest.model  # which may be what fails
         self.weighted().save(path)
         if self.rest is not None:
             self.rest.save(path)

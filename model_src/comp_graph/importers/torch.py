@@ -1,6 +1,5 @@
 """PyTorch module -> computation graph, through `torch.export` and ONNX; and back, with the weights."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -16,7 +15,7 @@ from model_src.comp_graph.importers.check import check_module, check_rest, rebui
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.reader import from_onnx
 from model_src.comp_graph.importers.torch_parts import TorchRest, cut_module
-from model_src.comp_graph.importers.tracing import to_onnx, without_chatter
+from model_src.comp_graph.importers.tracing import Misread, reason, to_onnx, without_chatter
 from model_src.runtime import without_collections
 
 __all__ = ["from_torch", "rebuild"]
@@ -42,17 +41,20 @@ def from_torch(
             comes behind it becomes the `rest`.
 
     Raises:
-        ValueError: `torch.export` cannot trace the module, it has an operation that a graph cannot hold, the graph does
-            not compute what it does, or the module cannot be cut there.
+        ValueError: They are no module and no such batch, `torch.export` cannot trace the module, it has an operation
+            that a graph cannot hold, the graph does not compute what it does, or the module cannot be cut there.
     """
+    _check_given(module, example)
     if output_node is not None:
         return _part(module, example, name or type(module).__name__, normalisers, check, output_node)
     with _as_inference(module), torch.no_grad(), without_collections():
         try:
             with without_chatter():
                 model = to_onnx(module, example)
+        except Misread:
+            raise
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"torch.export cannot trace the module: {_reason(error)}") from error
+            raise ValueError(f"torch.export cannot trace the module: {reason(error)}") from error
         found = from_onnx(model, name or type(module).__name__, None, normalisers)
         if check:
             check_module(found, module, example)
@@ -73,7 +75,7 @@ def _part(
             with without_chatter():
                 halves = cut_module(module, example, output_node)
         except (RuntimeError, TypeError) as error:
-            raise ValueError(f"torch.export cannot trace the module: {_reason(error)}") from error
+            raise ValueError(f"torch.export cannot trace the module: {reason(error)}") from error
         found = from_torch(halves.front, example, name, normalisers, check)
         rest = TorchRest(deepcopy(halves.rest).eval(), found, halves.front(example))
         if check:
@@ -92,24 +94,31 @@ def _leaves(results: Any) -> list[np.ndarray]:
     return [leaf.cpu().numpy() for leaf in pytree.tree_leaves(results) if isinstance(leaf, Tensor)]
 
 
+def _check_given(module: Any, example: Any) -> None:
+    """Refuse what is no module with weights, or no batch of images.
+
+    Raises:
+        ValueError: It is so.
+    """
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"from_torch reads a torch.nn.Module, not a {type(module).__name__}")
+    if not isinstance(example, Tensor) or example.ndim != 4:
+        found = f"of shape {tuple(example.shape)}" if isinstance(example, Tensor) else f"a {type(example).__name__}"
+        raise ValueError(f"from_torch needs a batch of images (N, C, H, W) as its example; it is {found}")
+    if any(one.is_meta for one in (*module.parameters(), *module.buffers())):
+        raise ValueError("the module's weights are on the device `meta`, which holds no numbers")
+
+
 @contextmanager
 def _as_inference(module: nn.Module) -> Iterator[None]:
     """Put a module into inference mode, and every part of it back into the mode that it was in."""
     modes = {part: part.training for part in module.modules()}
-    module.eval()
+    try:
+        module.eval()
+    except NotImplementedError as error:
+        raise ValueError("it is the module of an exported program; give the one that was exported") from error
     try:
         yield
     finally:
         for part, mode in modes.items():
             part.training = mode
-
-
-def _reason(error: BaseException) -> str:
-    """Why PyTorch's exporter gave up, in one line: its first sentence, and the line of code that it is about."""
-    text = str(error.__cause__ or error).strip()
-    first = re.split(r"\.\s|\n", text, maxsplit=1)[0]
-    if "data-dependent" in text:
-        first = f"what it does depends on the values in the image; take that out of its code ({first})"
-    if found := re.findall(r'File "([^"]+)", line (\d+)', text):
-        first = f"{first}, at {found[-1][0]}:{found[-1][1]}"
-    return " ".join(first.split())

@@ -6,6 +6,7 @@ none change a tensor in place. Most networks need neither, once two more operati
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -21,6 +22,12 @@ from torch import Tensor, fx, nn
 
 _aten = torch.ops.aten
 # Operations whose result is a tensor of its own, never a part of what they read.
+_RANDOM = {
+    _aten.dropout.default,
+    _aten.alpha_dropout.default,
+    _aten.feature_dropout.default,
+    _aten.feature_alpha_dropout.default,
+}
 _NEW = {
     _aten.add.Tensor,
     _aten.avg_pool2d.default,
@@ -34,6 +41,10 @@ _NEW = {
 }
 
 
+class Misread(ValueError):
+    """An operation that PyTorch's exporter writes as another one; the text has its place in the module."""
+
+
 def to_onnx(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     """The ONNX model of a module that is in inference mode.
 
@@ -42,11 +53,14 @@ def to_onnx(module: nn.Module, example: Tensor) -> onnx.ModelProto:
         example: A batch.
 
     Raises:
+        Misread: It has an operation that would become another one.
         torch.onnx.errors.OnnxExporterError: It cannot be traced or has an operation that ONNX cannot express.
         RuntimeError, TypeError, ValueError: Likewise.
     """
     try:
         return _by_one_trace(module, example)
+    except Misread:
+        raise
     except Exception:  # of any kind; the usual way may manage, and says what is wrong if it does not
         return _exported(module, example)
 
@@ -67,10 +81,11 @@ def exported(module: nn.Module, example: Tensor) -> tuple[onnx.ModelProto, int |
         with without_chatter():
             return _exported(module, example), len(example)
     except Exception as error:  # likewise
-        raise ValueError(f"what comes behind cannot be exported to ONNX: {' '.join(str(error).split())}") from error
+        raise ValueError(f"what comes behind cannot be exported to ONNX: {reason(error)}") from error
 
 
-def _exported(module: Any, example: Tensor, **options: Any) -> onnx.ModelProto:
+def _exported(module: Any, example: Tensor, forms: Any = None, **options: Any) -> onnx.ModelProto:
+    options["custom_translation_table"] = forms or _CORRECTED
     program = torch.onnx.export(module, (example,), dynamo=True, optimize=False, verbose=False, **options)
     assert program is not None  # which it is only without `dynamo`
     return program.model_proto
@@ -81,11 +96,46 @@ def _by_one_trace(module: nn.Module, example: Tensor) -> onnx.ModelProto:
 
     with _use_lazy_graph_module(True):  # no Python is written of what is traced, and compiled, for none is run
         program = torch.export.export(module, (example,), strict=False)
+    _check_known(program.graph)
     _write_elsewhere(program.graph)
     if all(_is_single(node.meta.get("val")) for node in program.graph.nodes if node.users):
         return _translated(program)
     program.run_decompositions = lambda *_: program  # what would trace again
-    return _exported(program, example, custom_translation_table=_FORMS)
+    return _exported(program, example, _FORMS)
+
+
+def _check_known(graph: fx.Graph) -> None:
+    """Refuse what PyTorch's exporter would write as another operation.
+
+    Raises:
+        Misread: There is such an operation.
+    """
+    found = [f"{_place(node)}: {reason}" for node in graph.nodes if (reason := _not_known(node)) is not None]
+    if found:
+        raise Misread("; ".join(found))
+
+
+def _not_known(node: fx.Node) -> str | None:
+    """What is wrong with an operation; None where nothing is."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return None
+    names = (argument.name for argument in node.target._schema.arguments)
+    given: dict[str, Any] = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    if node.target in _RANDOM and given.get("train"):
+        return "it drops numbers by chance, also at inference; let its `training` be that of the module"
+    if node.target is _aten.avg_pool2d.default and given.get("divisor_override") and given.get("ceil_mode"):
+        return "an average with ceil_mode and a divisor of its own cannot be represented"
+    if node.target is _aten._upsample_nearest_exact2d.vec and given.get("scale_factors"):
+        sizes = zip(given["input"].meta["val"].shape[2:], given["scale_factors"], strict=True)
+        if any(size * factor % 1 for size, factor in sizes):
+            return "it resizes by factors that leave no whole number of pixels; give it sizes"
+    return None
+
+
+def _place(node: fx.Node) -> str:
+    """Where an operation is in its module."""
+    *_, (path, _kind) = (node.meta.get("nn_module_stack") or {"": ("", "")}).values()
+    return f"{path or 'the module'} ({node.target})"
 
 
 def _is_single(value: Any) -> bool:
@@ -167,6 +217,22 @@ def _adaptive_mean(x, output_size):  # type: ignore[no-untyped-def]
     return op.MatMul(op.MatMul(op.Constant(value=_tensor(rows)), x), op.Constant(value=_tensor(columns.T)))
 
 
+def _mean(x, kernel_size, stride=(), padding=(0, 0), ceil_mode=False, count_include_pad=True, divisor_override=None):  # type: ignore[no-untyped-def]
+    """Means under windows in ONNX, whose divisor may be another number than that of their pixels."""
+    kernel, strides, pads = ([*sizes] * (2 // len(sizes)) for sizes in (kernel_size, stride or kernel_size, padding))
+    is_sum = divisor_override is not None
+    found = op.AveragePool(
+        x, kernel_shape=kernel, strides=strides, pads=pads * 2, ceil_mode=int(ceil_mode),
+        count_include_pad=int(is_sum or count_include_pad),
+    )  # fmt: skip
+    return op.Mul(found, op.Constant(value_float=kernel[0] * kernel[1] / divisor_override)) if is_sum else found
+
+
+def _log_sigmoid(x):  # type: ignore[no-untyped-def]
+    """The logarithm of the sigmoid, in ONNX: PyTorch's own form takes it of zero."""
+    return op.Neg(op.Softplus(op.Neg(x)))
+
+
 def _windows(before: int, after: int) -> np.ndarray:
     """What every result of an adaptive mean along an axis takes of each pixel: an after x before matrix."""
     found = np.zeros((after, before), np.float32)
@@ -190,7 +256,9 @@ def _nearest_exact(x, output_size, scale_factors=None):  # type: ignore[no-untyp
     return op.Resize(x, None, None, sizes, mode="nearest", coordinate_transformation_mode=places, nearest_mode=rounding)
 
 
+_CORRECTED = {_aten.avg_pool2d.default: _mean, _aten.log_sigmoid.default: _log_sigmoid}  # wrong in PyTorch's own form
 _FORMS = {
+    **_CORRECTED,
     _aten.conv2d.default: _conv,
     _aten.batch_norm.default: _batchnorm,
     _aten.adaptive_avg_pool2d.default: _adaptive_mean,
@@ -212,3 +280,14 @@ def without_chatter() -> Iterator[None]:
     finally:
         fx.config.do_not_emit_stack_traces = without_places
         logging.disable(disabled)
+
+
+def reason(error: BaseException) -> str:
+    """Why PyTorch's exporter gave up, in one line: its first sentence, and the line of code that it is about."""
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error.__cause__ or error)).strip()
+    first = re.split(r"\.\s|\n", text, maxsplit=1)[0]
+    if "data-dependent" in text:
+        first = f"what it does depends on the values in the image; take that out of its code ({first})"
+    if found := re.findall(r'File "([^"]+)", line (\d+)', text):
+        first = f"{first}, at {found[-1][0]}:{found[-1][1]}"
+    return " ".join(first.split())

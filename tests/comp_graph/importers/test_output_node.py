@@ -17,6 +17,7 @@ from model_src.comp_graph.importers.torch import from_torch
 from model_src.comp_graph.inheritance import all_of
 from model_src.comp_graph.load import load_network, load_part
 from model_src.comp_graph.rest import load_rest
+from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 
 IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -265,3 +266,34 @@ def test_a_network_that_gives_another_tensor_does_not_fit(tmp_path):
     found, other = (load_onnx(path, output_node=name) for name in ("map", "mean"))
     with pytest.raises(ValueError, match="another tensor than the one that the rest takes: 4 and 4x16x16"):
         export_network(other.graph, tmp_path / "whole", ["onnx"], own_network(other), found.rest)
+
+
+class WithANumber(nn.Module):
+    """Its results are a tensor, and a number that ONNX cannot give."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        return {"logits": self.head(self.body(x)), "stride": 4}
+
+
+def test_a_network_whose_rest_cannot_be_written_is_not_written_at_all(tmp_path):
+    found = from_torch(WithANumber(), torch.zeros(1, 3, 8, 8), output_node="body")
+    with pytest.raises(ValueError, match=r"^what comes behind cannot be exported to ONNX: [ -~]{,200}$"):
+        found.save(tmp_path / "half.pkl")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_network_takes_nothing_of_the_one_that_was_there_before(tmp_path):
+    path, images = tmp_path / "net.pkl", torch.zeros(1, 3, 8, 8)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1))
+    from_torch(module, images, output_node="0").save(path)
+    assert load_rest(path) is not None
+    whole = from_torch(module, images)
+    whole.save(path)
+    assert load_rest(path) is None
+    assert load_network(path).weights is not None
+    WeightedGraph(whole.graph).save(path)
+    assert load_network(path).weights is None

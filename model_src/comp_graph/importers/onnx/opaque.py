@@ -75,9 +75,9 @@ class Regions:
         """Where an operation reads maps, regions in front of it end there."""
         for name in op.inputs:
             if name in self._kept:
-                images, *rest = self._builder.shape(name)
-                is_dense = op.type in ("Gemm", "MatMul") and len(rest) == 1
-                if images == self._builder.batch and (is_dense or (op.type in _OF_MAPS and len(rest) == 3)):
+                shape = self._builder.shape(name)
+                axes = 2 if op.type in ("Gemm", "MatMul") else 4 if op.type in _OF_MAPS else None
+                if len(shape) == axes and shape[0] == self._builder.batch:
                     self._end(name)
 
     def _is_end(self, op: OnnxOp) -> bool:
@@ -173,7 +173,8 @@ def check_images_alike(region: Region, weights: Mapping[str, np.ndarray]) -> Non
 
     from model_src.comp_graph.networks.torch_region import RegionLayer
 
-    layer = RegionLayer(region)
+    with torch.random.fork_rng(devices=[]):  # its first weights are drawn
+        layer = RegionLayer(region)
     layer.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     generator = torch.Generator().manual_seed(0)
     maps = [torch.rand(2, *shape, generator=generator) for shape in region.inputs]
@@ -182,7 +183,8 @@ def check_images_alike(region: Region, weights: Mapping[str, np.ndarray]) -> Non
             both = layer(*maps)
             each = torch.cat([layer(*(one[at : at + 1] for one in maps)) for at in range(2)])
     except (RuntimeError, IndexError, TypeError) as error:
-        raise ValueError(f"it cannot be run: {' '.join(str(error).split())}") from error
+        first, *_ = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"it cannot be run: {first}") from error
     if both.shape != each.shape or not torch.allclose(both, each, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise ValueError("it does not treat every image of a batch alike")
 

@@ -143,6 +143,8 @@ class RegionWriter:
         before = self._builder.shape(op.inputs[0])
         after = self._builder.shape(op.outputs[0])
         places = [(self._builder.shape(name), self._batch[name]) for name in op.inputs if name in self._batch]
+        if "axes" not in attributes and (op.type == "Squeeze" or op.type.startswith("Reduce")):
+            raise ValueError("without axes it cannot be kept: it may make one number of all images together")
         rank = len(after if op.type == "Unsqueeze" else before)
         if "axes" in attributes:
             attributes["axes"] = [axis % rank for axis in attributes["axes"]]
@@ -164,8 +166,6 @@ class RegionWriter:
             attributes["axis"] = axis
         elif op.type == "Conv":
             attributes["kernel_shape"] = list(self._builder.shape(op.inputs[1])[2:])
-        if "axes" not in attributes and (op.type == "Squeeze" or op.type.startswith("Reduce")):
-            raise ValueError("without axes it cannot be kept")
         if any(isinstance(value, float) and not isfinite(value) for value in attributes.values()):
             raise ValueError("an attribute that is no number cannot be kept")
 
