@@ -127,9 +127,14 @@ def _not_known(node: fx.Node) -> str | None:
         return "an average with ceil_mode and a divisor of its own cannot be represented"
     if node.target is _aten._upsample_nearest_exact2d.vec and given.get("scale_factors"):
         sizes = zip(given["input"].meta["val"].shape[2:], given["scale_factors"], strict=True)
-        if any(size * factor % 1 for size, factor in sizes):
+        if any(_nearest(size, factor) != _nearest(size, int(size * factor) / size) for size, factor in sizes):
             return "it resizes by factors that leave no whole number of pixels; give it sizes"
     return None
+
+
+def _nearest(size: int, factor: float) -> list[int]:
+    """The pixels of an axis that are nearest to the middles of the new ones."""
+    return [min(int((at + 0.5) / factor), size - 1) for at in range(int(size * factor))]
 
 
 def _place(node: fx.Node) -> str:
