@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from model_src.comp_graph.importers.aten_forms import Misread
 from model_src.comp_graph.importers.check import check_module, check_rest, rebuild
 from model_src.comp_graph.importers.imported import ImportedNetwork
 from model_src.comp_graph.importers.onnx.reader import from_onnx
 from model_src.comp_graph.importers.torch_parts import TorchRest, cut_module
-from model_src.comp_graph.importers.tracing import Misread, reason, to_onnx, without_chatter
+from model_src.comp_graph.importers.tracing import reason, to_onnx, without_chatter
 from model_src.runtime import without_collections
 
 __all__ = ["from_torch", "rebuild"]

@@ -145,6 +145,24 @@ def test_the_place_of_what_is_refused_is_named():
         from_torch(module, torch.zeros(1, 3, 16, 16))
 
 
+@pytest.mark.parametrize(
+    ("function", "label"),
+    [(lambda x: x[:, [2, 1, 0]], "gather"), (lambda x: x[:, :, [1, 1, -1]], "opaque"), (lambda x: x[[0]], None)],
+)
+def test_numbers_chosen_along_one_axis_are_read(function, label):
+    module, images = After(function).eval(), torch.rand(1, 3, 8, 8)
+    found = from_torch(module, images)
+    assert label is None or label in [node.op_name for node in found.graph.nodes]
+    with torch.no_grad():
+        torch.testing.assert_close(rebuild(found)(images), module(images), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mask", [[True] * 4 + [False] * 4, [[0, 1], [2, 3]]])
+def test_numbers_chosen_otherwise_are_refused(mask):
+    with pytest.raises(ValueError, match="'index' "):
+        from_torch(After(lambda x: x[:, mask].flatten(1)), torch.zeros(1, 3, 8, 8))
+
+
 @pytest.mark.parametrize("wrapped", [lambda x: {"out": x}, lambda x: [x], lambda x: (x, None)])
 def test_one_tensor_may_be_in_a_list_or_dictionary(wrapped):
     module, images = After(wrapped).eval(), torch.rand(2, 3, 8, 8)

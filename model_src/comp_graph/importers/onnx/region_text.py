@@ -124,6 +124,8 @@ class RegionWriter:
         if name in self._names:
             return self._names[name]
         value = self._builder.parameter(op, op.inputs.index(name))
+        if op.type == "Gather":  # PyTorch counts places from the start only
+            value = value % self._builder.shape(op.inputs[0])[op.attributes.get("axis", 0)]
         is_plain = value.size <= _MOST_NUMBERS and self._builder.is_literal(name)
         if value.dtype.kind == "f" and not is_plain and (value.size > 1 or op.type not in _OF_NUMBERS):
             self._names[name] = f"w{len(self.weights)}"
