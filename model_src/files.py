@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import pickle
+import re
 import secrets
 import zlib
 from collections import defaultdict
@@ -21,12 +22,13 @@ from model_src.json_stream import JsonStream
 from model_src.pickles import check_pickle
 
 LONGEST_LINE, _HEAD = 300, 210  # characters of an error, which may quote what a file holds; of the begin of a long one
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # what switches a terminal's colours and weights
 GROWTH, ALLOWANCE = 200, 1 << 24  # bytes that a byte of a compressed file may become, and those that every file may
 
 
 def one_line(error: object) -> str:
-    """A text in one short line, in which nothing moves the cursor; a long one loses its middle."""
-    words = " ".join(str(error).split())
+    """A text in one short line without colours, in which nothing moves the cursor; a long one loses its middle."""
+    words = " ".join(_COLOURS.sub("", str(error)).split())
     if len(words) > 2 * LONGEST_LINE:
         words = words[:LONGEST_LINE] + words[-LONGEST_LINE:]
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)

@@ -10,7 +10,7 @@ from model_src.comp_graph.networks.keras_layers import LAYERS, Sum, layer_name
 from model_src.comp_graph.networks.plan import Step, plan_network
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.files import InputError, atomic_write
+from model_src.files import InputError, atomic_write, one_line
 from model_src.runtime import import_tensorflow
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def build_tf_network(
     results: list[keras.KerasTensor] = []
     for step in plan.steps:
         inputs = [results[source] for source in step.sources] or [image]
-        results.append(step.function_in(LAYERS)(step)(_join(inputs, step)))
+        results.append(_applied(step, inputs))
     outputs = [results[position] for position in plan.outputs]
     if len(outputs) == 1 and squeeze_output:
         if outputs[0].shape[1:3] != (1, 1):
@@ -90,6 +90,25 @@ def write_frozen_graph(cg: ComputeGraph, path: str | Path, network: keras.Model)
     with atomic_write(path) as file:
         file.write(part_feeding(freeze(run), "output").SerializeToString())
     return Path(path)
+
+
+def _applied(step: Step, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """The result of a node.
+
+    Raises:
+        ValueError: TensorFlow cannot compute it; Keras's many lines are left out but for the reason.
+    """
+    try:
+        return step.function_in(LAYERS)(step)(_join(inputs, step))
+    except ValueError as error:
+        named = str(error).startswith(str(step.error("")).rstrip())
+        raise error if named else step.error(_reason(error)) from error
+
+
+def _reason(error: ValueError) -> str:
+    """What Keras says is wrong, without where and with which arguments."""
+    text = str(error).partition("Arguments received by")[0]
+    return one_line(text.rpartition("Error encountered:")[2].rpartition(".call().")[2])
 
 
 def _join(inputs: list[keras.KerasTensor], step: Step) -> keras.KerasTensor:

@@ -1,19 +1,20 @@
 """A computation graph leaves as ONNX, as a PyTorch module of its own and for TensorFlow, all with the same weights."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from torch import Tensor
 
+from model_src.comp_graph.exporters.trace import check_network
 from model_src.comp_graph.inheritance import Inheritance
 from model_src.comp_graph.networks.initial import initial_network
 from model_src.comp_graph.networks.statistics import noise, take_statistics
 from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
-from model_src.files import InputError
+from model_src.files import InputError, one_line
 from model_src.runtime import NO_TENSORFLOW
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,32 @@ def check_formats(formats: Sequence[str]) -> None:
             raise InputError(f"export format 'tf': {NO_TENSORFLOW}")
 
 
+class ExportError(InputError):
+    """Formats that a network could not be written in; it is written in the others.
+
+    Args:
+        stem: What the files' names begin with.
+        failed: Per format, why.
+        written: What is written.
+
+    Attributes:
+        failed: Per format, why.
+        reasons: The same in one line each.
+        written: What is written.
+    """
+
+    def __init__(self, stem: Path, failed: Mapping[str, Exception], written: list[Path]):
+        self.failed, self.written = failed, written
+        self.reasons = {name: _reason(error) for name, error in failed.items()}
+        super().__init__(f"{stem}: not exported as {', '.join(failed)}: {'; '.join(self.reasons.values())}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return one_line(f"{error.filename}: {error.strerror or error}" if error.filename else error)
+    return one_line(error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")
+
+
 def export_network(
     cg: ComputeGraph,
     stem: str | Path,
@@ -117,12 +144,24 @@ def export_network(
         The paths written.
 
     Raises:
-        InputError: See `check_formats`; or something that is no SavedModel has the folder's name.
-        ValueError: The graph has a cycle, an unknown operation or a node whose sizes contradict each other, or the rest
-            does not fit.
+        InputError: See `check_formats`; nothing is written then.
+        ExportError: (a ValueError) Some formats could not be written, the others are: one does not have an operation of
+            the graph, the rest does not fit, a write failed, or something that is no SavedModel has the folder's name.
+        ValueError: The graph has a cycle, an unknown operation or a node whose sizes contradict each other, or the
+            network is one of another graph.
     """
     check_formats(formats)
     network = network or network_of(cg)
+    check_network(cg, network)
     if rest and set(formats) != {"onnx"}:
         logger.warning("%s: only ONNX files have what comes behind the part that was searched", stem)
-    return [path for name in formats for path in EXPORTERS[name](cg, Path(stem), network, rest)]
+    paths: list[Path] = []
+    failed: dict[str, Exception] = {}
+    for name in formats:
+        try:
+            paths += EXPORTERS[name](cg, Path(stem), network, rest)
+        except Exception as error:  # of many kinds: whatever TensorFlow and ONNX meet in a network
+            failed[name] = error
+    if failed:
+        raise ExportError(Path(stem), failed, paths) from next(iter(failed.values()))
+    return paths

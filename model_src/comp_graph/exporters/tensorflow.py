@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from model_src.comp_graph.exporters.trace import check_network
 from model_src.comp_graph.networks.keras_layers import layer_name
 from model_src.comp_graph.ops import Backend
 from model_src.comp_graph.registry import Registry
@@ -28,8 +29,9 @@ def tf_twin(cg: ComputeGraph, network: TorchNetwork) -> "keras.Model":
     """The Keras network of a graph (NHWC) with the weights of its PyTorch network.
 
     Raises:
-        ValueError: See `build_tf_network`.
+        ValueError: See `check_network` and `build_tf_network`.
     """
+    check_network(cg, network)
     twin = build_tf_network(cg, squeeze_output=network.squeeze_output)
     for step in network.plan.steps:
         if step.operation.has_parameters:

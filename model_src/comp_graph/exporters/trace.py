@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from model_src.comp_graph.networks.plan import Step
+from model_src.comp_graph.networks.plan import Step, plan_network
 from model_src.comp_graph.ops import Channels
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
@@ -26,14 +26,31 @@ class TracedStep(NamedTuple):
     after: MapShape
 
 
+def check_network(cg: ComputeGraph, network: TorchNetwork) -> None:
+    """Check that a network is one of this graph.
+
+    Raises:
+        ValueError: It is one of another graph, or does more than run the graph's nodes.
+    """
+    if type(network) is not TorchNetwork:
+        raise ValueError(f"a {type(network).__name__} is more than its graph; only a TorchNetwork can be written")
+    own, others = (
+        [(step.node.str_id, step.node.digest, step.sources) for step in plan.steps]
+        for plan in (plan_network(cg), network.plan)
+    )
+    if own != others:
+        differ = [other[0] for one, other in zip(own, others, strict=False) if one != other]
+        at = f"node {differ[0]}" if differ else "the end"
+        raise ValueError(f"the network is one of another graph than {cg.name}: they differ at {at}")
+
+
 def trace(cg: ComputeGraph, network: TorchNetwork) -> list[TracedStep]:
     """Run a network on shapes alone (no memory, no arithmetic), for an image of the graph's input size.
 
     Raises:
-        ValueError: A node gets fewer channels than it needs, or the network does more than run the graph's nodes.
+        ValueError: A node gets fewer channels than it needs; or see `check_network`.
     """
-    if type(network) is not TorchNetwork:
-        raise ValueError(f"a {type(network).__name__} is more than its graph; only a TorchNetwork can be written")
+    check_network(cg, network)
     _, h, w, c = cg.input_shape
     twin = copy.deepcopy(network).to("meta").eval()
     sizes: dict[str, tuple[MapShape, MapShape]] = {}

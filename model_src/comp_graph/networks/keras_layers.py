@@ -114,6 +114,8 @@ def _matmul(step: Step) -> keras.layers.Layer:
 def _pool(step: Step) -> keras.layers.Layer:
     kind = {"maxpool": keras.layers.MaxPooling2D, "avgpool": keras.layers.AveragePooling2D}[step.op]
     window = window_of(step.node)
+    if max(window.stride) > 1 and max(window.dilation) > 1:
+        raise step.error("TensorFlow has no pooling with both strides and dilation")
     if window.pads != UNPADDED or window.dilation != (1, 1):
         return Apply(pooled(window, step.op == "maxpool"), layer_name(step))
     return kind(window.kernel, window.stride, "same" if window.same else "valid", name=layer_name(step))

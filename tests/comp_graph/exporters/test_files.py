@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from model_src.comp_graph.exporters.files import export_network, network_of  # noqa: E402
+from model_src.comp_graph.exporters import files  # noqa: E402
+from model_src.comp_graph.exporters.files import ExportError, export_network, network_of  # noqa: E402
 from model_src.comp_graph.exporters.onnx import to_onnx  # noqa: E402
 from model_src.comp_graph.exporters.torch import module_source, module_state  # noqa: E402
 from model_src.comp_graph.graph_ops import same_topology  # noqa: E402
@@ -220,6 +221,57 @@ def test_exports_read_back_as_the_same_graph(tmp_path):
     cg = ComputeGraph.from_nodes("net", (1, 8, 8, 3), nodes, edges)
     for path in export_network(cg, tmp_path / "net", ["onnx", "tf"]):
         assert same_topology(load_cg(path), cg), path.name
+
+
+def lonely_pool() -> ComputeGraph:
+    """A pooling with both strides and dilation, which TensorFlow lacks."""
+    metadata = {"padding": "valid", "ksize": (1, 3, 3, 1), "dilations": (1, 2, 2, 1)}
+    pool = RegularNode("p", "maxpool", 12, (8, 2, 8, 2, 3, 3), (1, 2, 2, 1), metadata)
+    return ComputeGraph.from_nodes("pool", (1, 8, 8, 3), [regular("i", "input", 1, 8, 3), pool], [(0, 1)])
+
+
+@pytest.mark.parametrize("formats", [["tf", "onnx"], ["onnx", "tf"]])
+def test_formats_that_work_are_written_and_the_others_named(tmp_path, formats):
+    pytest.importorskip("tensorflow")
+    with pytest.raises(ExportError) as caught:
+        export_network(lonely_pool(), tmp_path / "net", formats)
+    reason = "node p (maxpool): TensorFlow has no pooling with both strides and dilation"
+    assert str(caught.value) == f"{tmp_path}/net: not exported as tf: {reason}"
+    assert caught.value.reasons == {"tf": reason}
+    assert caught.value.written == [tmp_path / "net.onnx"] == list(tmp_path.iterdir())
+
+
+def test_several_formats_that_fail_are_one_error(tmp_path, tiny_graph, monkeypatch):
+    def fail(*_):
+        raise NotImplementedError("\x1b[1mnot\nhere\x1b[0m")
+
+    monkeypatch.setitem(files.EXPORTERS, "tf", fail)
+    (tmp_path / "net.onnx").mkdir()
+    with pytest.raises(ValueError, match=r"net: not exported as onnx, tf: .*net.onnx: Is a directory; (.*)$") as caught:
+        export_network(tiny_graph, tmp_path / "net", ["onnx", "tf", "torch"])
+    assert str(caught.value).endswith("; NotImplementedError: not here")
+    assert (tmp_path / "net.pt").exists()
+
+
+def test_what_keras_says_is_one_line_with_the_node(tmp_path):
+    pytest.importorskip("tensorflow")
+    from model_src.comp_graph.tf_comp_graph_output import build_tf_network
+
+    nodes = [regular("i", "input", 1, 2, 3), regular("p", "maxpool", 12, 2, 3, 1, **window(5, 1, "valid"))]
+    with pytest.raises(ValueError, match=r"^node p \(maxpool\): [^\n\x1b]*$") as caught:
+        build_tf_network(ComputeGraph.from_nodes("small", (1, 2, 2, 3), nodes, [(0, 1)]), squeeze_output=False)
+    assert "Arguments received" not in str(caught.value)
+
+
+def test_a_network_of_another_graph_is_refused(tmp_path, tiny_graph):
+    state = tiny_graph.state_dict()
+    state["weighted_nodes"][0]["metadata"] = {"use_bias": True}
+    same, other = tiny_graph.from_state_dict(tiny_graph.state_dict()), tiny_graph.from_state_dict(state)
+    for network, place in ((network_of(other), "node c"), (network_of(fork()), "node k")):
+        with pytest.raises(ValueError, match=f"the network is one of another graph than tiny: they differ at {place}"):
+            export_network(tiny_graph, tmp_path / "net", ["onnx"], network)
+    assert not list(tmp_path.iterdir())
+    assert export_network(tiny_graph, tmp_path / "net", ["onnx"], network_of(same))
 
 
 def test_what_cannot_leave_is_refused(tmp_path, tiny_graph):
