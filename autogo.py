@@ -87,6 +87,25 @@ def train(args: argparse.Namespace, folder: ResultFolder, data: "ImageData | Non
         write_page(read_search(folder), draws=not args.no_drawings)
 
 
+def export(args: argparse.Namespace, folder: ResultFolder) -> None:
+    """Write the results of a finished search in further formats.
+
+    Raises:
+        InputError: A file of the folder is missing or damaged, or one could not be written (the others are), or no
+            result can be exported.
+    """
+    from model_src.search.exporting import export_stored
+    from model_src.search.output import stored_search
+
+    _, networks = stored_search(folder, args.model_path)
+    with log_to(folder.log_path, details=True):
+        written, failures = export_stored(networks, folder, args.export, flags.calibration_images(args))
+    if failures:
+        raise InputError("; ".join(failures))
+    if networks and not written:
+        raise InputError(f"-export {' '.join(args.export)}: no result of {folder.path} can be written so")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; returns the exit code."""
     args = parse_args(argv)
@@ -96,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Search, report, and train the results if asked to; or only one of the latter for what was searched before."""
+    """Search, report, and train the results if asked to; or only report, export or train what was searched before."""
     if args.report:
         from model_src.search.reporting import report_anew
 
@@ -110,7 +129,10 @@ def run(args: argparse.Namespace) -> None:
             search_and_train(args, stack)
         else:
             folder = ResultFolder(args.resume)
-            train(args, folder)
+            if args.export:
+                export(args, folder)
+            if flags.trains(args):
+                train(args, folder)
             sys.stdout.write(f"Results are in {folder.path}\n")
 
 

@@ -79,7 +79,7 @@ def _add_input_flags(parser: FlagParser) -> None:
     add("-output_node", metavar="NAME", help="search only what leads to this tensor, operation or layer of -model_path")
     add("-no_check", action="store_true", help="do not compare what was read of a foreign file with it")
     add("-lenient_pb", action="store_true", help="read a .pb as published, which passes over what a graph cannot hold")
-    add("-resume", metavar="FOLDER", help="go on with the search of this folder; a finished one trains its results")
+    add("-resume", metavar="FOLDER", help="go on with the search of this folder; or train or -export results")
 
 
 def _add_search_flags(parser: FlagParser) -> None:

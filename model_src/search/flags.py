@@ -62,10 +62,10 @@ def _check(parser: FlagParser, args: argparse.Namespace) -> None:
         raise InputError(f"-num_train_cgs must be at least -1, got {args.num_train_cgs}")
     if args.measure and args.measured_table:
         raise InputError("-measure and -measured_table exclude each other: their accuracies differ in level")
-    if not (trains(args) or searches(args)):
+    if not (trains(args) or args.export or searches(args)):
         raise InputError(
-            "-resume: the search is finished; train results by -num_train_cgs or -train_input_cg, or search on by a"
-            " higher -epoch"
+            "-resume: the search is finished; train results by -num_train_cgs or -train_input_cg, write them by"
+            " -export, or search on by a higher -epoch"
         )
 
 

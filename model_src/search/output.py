@@ -14,19 +14,20 @@ from typing import Any
 from model_src.comp_graph.graph_ops import canonical_hash
 from model_src.comp_graph.inheritance import all_of, inherit
 from model_src.comp_graph.load import load_network
-from model_src.comp_graph.rest import Rest, load_rest
+from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
 from model_src.places import sweep
+from model_src.search.exporting import Exported, check_rest, export_results, has_rest
 from model_src.search.genealogy import genealogy
 from model_src.search.pictures import draw_pareto
 from model_src.search.provenance import provenance
 from model_src.search.published_text import mutation_text
 from model_src.search.report import history_rows, pareto_rows
 from model_src.search.reporting import SegmentsOf, report_on
-from model_src.search.result import FoundNetwork, SearchResult
+from model_src.search.result import SearchResult
 from model_src.search.result_folder import ResultFolder
 from model_src.search.stored import check_details, stored_networks
 from model_src.training.frontier import FrontierConfig, FrontierNetwork, train_frontier
@@ -60,7 +61,7 @@ def make_folder(
     folder = None
     try:
         folder = ResultFolder.create(args.output_dir, name, args.logs_dir)
-        folder.save_params(args, provenance(_files_read(args)) | _told(measured_by))
+        folder.save_params(args, provenance(_files_read(args)) | _told(measured_by, rest is not None))
         folder.save_input(source.graph)
         if source.weights is not None:
             folder.save_weights(None, source.state())
@@ -74,9 +75,9 @@ def make_folder(
     return folder
 
 
-def _told(measured_by: Mapping[str, str]) -> dict[str, Any]:
-    """What the parameters tell of measured costs; nothing where none are."""
-    return {"measured_by": dict(measured_by)} if measured_by else {}
+def _told(measured_by: Mapping[str, str], is_part: bool) -> dict[str, Any]:
+    """What the parameters tell of measured costs, and of what comes behind the networks; nothing where none are."""
+    return ({"measured_by": dict(measured_by)} if measured_by else {}) | ({"rest": True} if is_part else {})
 
 
 def reopened_folder(args: argparse.Namespace, measured_by: Mapping[str, str] = _NOTHING) -> ResultFolder:
@@ -87,13 +88,14 @@ def reopened_folder(args: argparse.Namespace, measured_by: Mapping[str, str] = _
         measured_by: See `costing.measured_by`.
 
     Raises:
-        InputError: A file that the search reads is another one than when it began, costs would be measured otherwise,
-            or the folder cannot be written to.
+        InputError: A file that the search reads is missing or another one than when it began, costs would be measured
+            otherwise, or the folder cannot be written to.
     """
     folder = ResultFolder(args.resume)
     _sweep(folder)
     known = folder.load_details()
     check_details(folder, known)
+    check_rest(folder, known)
     files_then = known.get("files", {})
     files = {name: path for name, path in _files_read(args).items() if name != "model_path"}  # a copy is in the folder
     details = provenance(files)
@@ -106,7 +108,7 @@ def reopened_folder(args: argparse.Namespace, measured_by: Mapping[str, str] = _
     for column, setting in measured_by.items():
         if before.get(column) != setting:
             raise InputError(f"-resume {folder.path}: its {column} was measured by {before.get(column)}, not {setting}")
-    details |= _told(measured_by)
+    details |= _told(measured_by, has_rest(known))
     folder.save_params(argparse.Namespace(**{**vars(args), "resume": None}), details)
     return folder
 
@@ -191,22 +193,12 @@ def write_pictures(
     failures = Failures()
     with failures.kept():
         draw_pareto(result, folder.front_picture)
-    rest = load_rest(folder.input_path) if formats else None
-    for one in result.networks if formats else ():
-        with failures.kept():
-            _export(one, folder, formats, rest)
+    results = [Exported(one.rank, one.graph, one.module) for one in result.networks]
+    with failures.kept():
+        failures += export_results(results, folder, formats).failures
     with failures.kept():
         report_on(folder, segments_of, quiet)
     return failures
-
-
-def _export(one: FoundNetwork, folder: ResultFolder, formats: Sequence[str], rest: Rest | None) -> None:
-    from model_src.comp_graph.exporters.files import export_network
-
-    try:
-        export_network(one.graph, folder.export_stem(one.rank), formats, one.module(), rest)
-    except ValueError as error:
-        logger.warning("rank %d is not exported: %s", one.rank, error)
 
 
 def write_so_far(result: SearchResult, folder: ResultFolder, draws: bool) -> None:

@@ -56,6 +56,8 @@ def resumed_flags(parser: FlagParser, args: argparse.Namespace, argv: Sequence[s
     for name, value in vars(resumed).items():
         if value != stored[name] and not _may_become(name, stored, resumed):
             raise InputError(f"-resume {args.resume}: its search had -{name} {stored[name]}, not {value}")
+    if not searches_on(resumed):
+        resumed.export = args.export  # those that the search was asked for are there
     if not _has_images(resumed.train_data_dir):  # a file does not say where they are downloaded to
         resumed.train_data_dir = args.train_data_dir
     return resumed

@@ -144,7 +144,7 @@ def read_search(folder: ResultFolder) -> StoredSearch:
     except ValueError as error:
         raise InputError(f"{folder.path}: not the tables of a search ({error})") from error
     source = load_cg(folder.input_path) if folder.input_path.exists() else None
-    details = _details(folder)
+    details = read_details(folder)
     return StoredSearch(
         folder,
         source_row,
@@ -174,8 +174,12 @@ def _check_cells(rows: Sequence[Cells], needed: Sequence[str]) -> None:
                     raise ValueError(f"{name} {cell}")
 
 
-def _details(folder: ResultFolder) -> dict[str, Any]:
-    """What is known of a search's parameters; version 0.1 wrote the flags alone, and perhaps elsewhere."""
+def read_details(folder: ResultFolder) -> dict[str, Any]:
+    """What is known of a search's parameters; version 0.1 wrote the flags alone, and perhaps elsewhere.
+
+    Raises:
+        InputError: They are damaged.
+    """
     path = folder.params_path(folder.path.parent)
     try:
         details = folder.load_details()

@@ -1,5 +1,7 @@
 """A search of a part of a network: what comes behind it is kept, and put back by the export."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -37,6 +39,7 @@ def test_results_have_the_head_of_the_input(two_heads, tmp_path, goes_on):
     folder = result_folder(tmp_path)
     check(folder, path, tensor)
     if not goes_on:
+        check_export_later(folder, path, tensor)
         again = {"model_path": folder / "rank_0.json.gz", "model_family": "hiaml", "epoch": 1}
         assert autogo.main([*arguments(tmp_path / "again", **again), "-export", "onnx"]) == 0
         check(result_folder(tmp_path / "again"), path, tensor)
@@ -45,6 +48,23 @@ def test_results_have_the_head_of_the_input(two_heads, tmp_path, goes_on):
     check(folder, path, tensor)
     with pytest.raises(InputError, match=f"-resume .*: its search had -output_node {tensor}, not other"):
         autogo.main(["-resume", str(folder), "-epoch", "3", "-output_node", "other"])
+
+
+def check_export_later(folder, path, tensor):
+    """The finished search writes whole networks again, and without the rest it refuses to write parts."""
+    for one in folder.glob("rank_*.onnx"):
+        one.unlink()
+    assert autogo.main(["-resume", str(folder), "-export", "onnx"]) == 0
+    check(folder, path, tensor)
+    rest = folder / "input.rest.onnx"
+    content = rest.read_bytes()
+    rest.unlink()
+    for flags in (["-export", "onnx"], ["-epoch", "2"]):
+        with pytest.raises(InputError, match=r"input\.rest\.onnx: is missing; it is what comes behind the part"):
+            autogo.main(["-resume", str(folder), *flags])
+    rest.write_bytes(content)
+    details = json.loads((folder / "params.json").read_text())
+    assert details["rest"] is True
 
 
 def check(folder, path, tensor):
