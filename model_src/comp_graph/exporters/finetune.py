@@ -1,5 +1,7 @@
 """Train an exported network on images of your own: FOLDER/train/ and FOLDER/val/, each with a folder per class.
 
+The classes are those of train/; val/ may lack some. Hidden files, and others that are no images, are left out.
+
     python finetune.py rank_0 FOLDER -epochs 10
 
 It loads the network from rank_0.py with the weights of rank_0.pt, beside this file, and writes rank_0_finetuned.pt. It
@@ -17,15 +19,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 MEAN, STD = 0.5, 0.25
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 class Images(Dataset[tuple[Tensor, int]]):
-    """The images below a folder, resized, with the numbers of their classes."""
+    """The images of classes, resized, with the numbers of their classes."""
 
-    def __init__(self, folder: Path, size: tuple[int, int, int]):
-        self.classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        self.files = [(path, label) for label, name in enumerate(self.classes) for path in (folder / name).iterdir()]
-        self.size = size
+    def __init__(self, folder: Path, classes: list[str], size: tuple[int, int, int]):
+        files = [(path, label) for label, name in enumerate(classes) for path in visible(folder / name)]
+        self.files = [(path, label) for path, label in files if path.suffix.lower() in SUFFIXES]
+        self.classes, self.size = classes, size
+        if not self.files:
+            raise ValueError(f"{folder}: there are no images in folders of classes")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -34,6 +39,28 @@ class Images(Dataset[tuple[Tensor, int]]):
         (path, label), (channels, h, w) = self.files[place], self.size
         pixels = np.array(Image.open(path).convert("L" if channels == 1 else "RGB").resize((w, h)), np.float32)
         return (torch.from_numpy(pixels).reshape(h, w, channels).permute(2, 0, 1) / 255 - MEAN) / STD, label
+
+
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, by name, but for what is hidden; nothing if there is no such folder."""
+    return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+
+
+def read(folder: Path, size: tuple[int, int, int]) -> tuple[Images, Images]:
+    """The images to learn from, and those to test on.
+
+    Raises:
+        ValueError: There are none, or a class is only among those to test on.
+    """
+    train, val = folder / "train", folder / "val"
+    for part in (train, val):
+        if not part.is_dir():
+            raise ValueError(f"{part}: there is no such folder")
+    classes, tested = ([path.name for path in visible(part) if path.is_dir()] for part in (train, val))
+    for name in tested:
+        if name not in classes:
+            raise ValueError(f"{val / name}: there is no such class in train")
+    return Images(train, classes, size), Images(val, classes, size)
 
 
 def with_classes(network: nn.Module, n_classes: int) -> None:
@@ -58,7 +85,10 @@ def main() -> None:
     here, device = Path(__file__).parent, "cuda" if torch.cuda.is_available() else "cpu"
     network = importlib.import_module(args.network).Network()
     network.load_state_dict(torch.load(here / f"{args.network}.pt", weights_only=True))
-    train, val = (Images(args.folder / part, network.input_size) for part in ("train", "val"))
+    try:
+        train, val = read(args.folder, network.input_size)
+    except ValueError as error:
+        parser.error(str(error))
     with_classes(network, len(train.classes))
     for norm in (layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)):
         norm.momentum = 0.1  # 0.01 is for long trainings

@@ -1,6 +1,8 @@
 """What others do with a written module: trace, compile, prune and train it."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -85,14 +87,18 @@ def image_folder(folder: Path, n_classes: int = 3) -> Path:
     return folder
 
 
+def finetune(script: Path, images: Path, *flags: str) -> subprocess.CompletedProcess:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, script, "rank_0", images, "-batch_size", "4", *flags]
+    return subprocess.run(command, cwd=script.parent.parent, env=environment, capture_output=True, text=True)
+
+
 def test_the_script_beside_a_module_trains_it(tmp_path):
     """In a process that cannot see this repository; a classifier of ten classes becomes one of three."""
     out, images = tmp_path / "out", image_folder(tmp_path / "images")
     _, weights, script = export_network(everything(), out / "rank_0", ["torch"])
     assert script == out / "finetune.py"
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, script, "rank_0", images, "-epochs", "2", "-batch_size", "4"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = finetune(script, images, "-epochs", "2")
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
     assert first.startswith("epoch 1: ")
@@ -101,3 +107,48 @@ def test_the_script_beside_a_module_trains_it(tmp_path):
     assert before.keys() == after.keys()
     assert after["matmul_fc.weight"].shape == (3, 24)
     assert not torch.equal(before["conv_conv.weight"], after["conv_conv.weight"])
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """The script beside a written module, in a process that has it, too."""
+    *_, script = export_network(everything(), tmp_path_factory.mktemp("script") / "rank_0", ["torch"])
+    return script
+
+
+@pytest.fixture
+def reader(script):
+    """The script as a module."""
+    spec = spec_from_file_location("finetune", script)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_classes_are_those_to_learn_from(reader, tmp_path):
+    images = image_folder(tmp_path / "images")
+    shutil.rmtree(images / "val" / "class_0")
+    for name in (".DS_Store", "Thumbs.db", "._0.png", "notes.txt"):
+        (images / "train" / "class_1" / name).write_bytes(b"no image")
+        (images / "val" / name).write_bytes(b"no image")
+    (images / "train" / ".cache").mkdir()
+    train, val = reader.read(images, (3, 9, 9))
+    assert train.classes == val.classes == ["class_0", "class_1", "class_2"]
+    assert [label for _, label in train.files] == [0] * 8 + [1] * 8 + [2] * 8
+    assert {(path.parent.name, label) for path, label in val.files} == {("class_1", 1), ("class_2", 2)}
+
+
+def test_a_folder_that_cannot_be_learnt_from_is_one_line(script, reader, tmp_path):
+    images = image_folder(tmp_path / "images")
+    for folder, reason in (
+        (tmp_path / "none", f"{tmp_path}/none/train: there is no such folder"),
+        (tmp_path / "images", f"{images}/val/new: there is no such class in train"),
+        (tmp_path / "empty", f"{tmp_path}/empty/train: there are no images in folders of classes"),
+    ):
+        for name in ("images/val/new", "empty/train/a", "empty/val/a"):
+            (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        with pytest.raises(ValueError, match=re.escape(reason)):
+            reader.read(folder, (3, 9, 9))
+    done = finetune(script, images)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"finetune.py: error: {images}/val/new: there is no such class in train"
