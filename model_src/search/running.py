@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.weights import WeightedGraph
+from model_src.files import naming
 from model_src.search import flags
 from model_src.search.candidates import allowed_ops
 from model_src.search.config import SearchConfig
@@ -62,9 +63,18 @@ def prepare(args: argparse.Namespace) -> Start:
     settings = measured_by(config)
     folder = reopened_folder(args, settings) if args.resume else None
     source, rest = read_input(args, folder, flags.input_size(args))
+    _check_weights(source, str(folder.input_path if folder else args.model_path))
     _check_formats(args.export)
     data = flags.training_data(args, source.graph) if flags.trains(args) or args.measure else None
     return Start(config, folder, source, rest, data, flags.calibration_images(args), settings)
+
+
+def _check_weights(source: WeightedGraph, name: str) -> None:
+    if source.weights is not None:
+        from model_src.comp_graph.networks.initial import check_weights  # loads PyTorch
+
+        with naming(name):
+            check_weights(source)
 
 
 def _check_formats(formats: Sequence[str]) -> None:

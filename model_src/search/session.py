@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
-from model_src.comp_graph.weights import NodeWeights
+from model_src.comp_graph.weights import NodeWeights, WeightedGraph
 from model_src.processes import TaskError
 from model_src.profiling.meter import Meter
 from model_src.search import invariants
@@ -47,8 +47,13 @@ def search(
         meters: Name of objective -> measures it; None makes those of the configuration.
 
     Raises:
-        InputError: A file cannot be used, a name is unknown, or no segment of the input may be replaced.
+        InputError: A file cannot be used, a name is unknown, no segment of the input may be replaced, or the weights
+            are not those of the input's layers.
     """
+    if weights is not None:
+        from model_src.comp_graph.networks.initial import check_weights  # loads PyTorch
+
+        check_weights(WeightedGraph(graph, weights))
     if workers is None:
         with workers_of(config) as own:
             return search(graph, config, strategy, on_progress, own, measure, known, weights, journal, meters)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from model_src.comp_graph.importers.torch import from_torch  # noqa: E402
 from model_src.comp_graph.load import load_network  # noqa: E402
 from model_src.comp_graph.networks.initial import initial_network  # noqa: E402
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork  # noqa: E402
+from model_src.comp_graph.weights import WeightedGraph  # noqa: E402
 from model_src.files import InputError  # noqa: E402
 from model_src.search.config import SearchConfig  # noqa: E402
 from model_src.search.published_text import mutation_text  # noqa: E402
@@ -86,6 +88,40 @@ def test_the_report_counts_them(result):
     table = frontier_table(result, rows).splitlines()
     assert table[0].endswith("layers inherited  output differs by")
     assert table[2].split()[-4:-1] == result.networks[0].inherited.summary.split()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda own, name: own.pop(name), r"its weight has shape \(.*\), in the weights that are given none"),
+        (
+            lambda own, name: own[name].pop("weight"),
+            r"its weight has shape \(.*\), in the weights that are given none",
+        ),
+        (
+            lambda own, name: own[name].update(weight=np.zeros((2, 3, 1, 1), np.float32)),
+            r"its weight has shape \(.*\), in the weights that are given \(2, 3, 1, 1\)",
+        ),
+        (lambda own, name: own[name].update(scale=np.zeros(3)), r"its scale has shape none, in the weights"),
+        (lambda own, name: own.update(other=own[name]), "there are weights of node 'other', which the graph does not"),
+    ],
+)
+def test_weights_are_those_of_all_layers(source, weights, change, reason):
+    own = {name: dict(layer) for name, layer in weights.items()}
+    conv = next(node for node in source.nodes if node.operation.name == "conv")
+    change(own, conv.str_id)
+    where = "" if "other" in reason else re.escape(f"node {conv.str_id} ({conv.label}): ")
+    with pytest.raises(InputError, match=where + reason):
+        search(source, CONFIG, weights=own)
+
+
+def test_a_file_without_the_weights_of_a_layer_is_refused(tmp_path, source, weights):
+    first = next(name for name in weights if len(weights[name]) > 1)
+    less = {name: layer for name, layer in weights.items() if name != first}
+    WeightedGraph(source, less).save(tmp_path / "mine.pkl")
+    with pytest.raises(InputError, match=rf"mine\.pkl: node {re.escape(first)} "):
+        autogo.main(arguments(tmp_path, model_path=tmp_path / "mine.pkl"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_weights_nothing_is_said(source):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -9,6 +10,7 @@ from model_src.comp_graph.inheritance import Inheritance
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork, build_torch_network
 from model_src.comp_graph.weights import WeightedGraph, check_shapes
+from model_src.files import InputError
 
 
 def initial_network(cg: ComputeGraph, seed: int, inherited: Inheritance | None = None, **options: Any) -> TorchNetwork:
@@ -45,6 +47,26 @@ def draw_weights(network: TorchNetwork, seed: int) -> None:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def check_weights(source: WeightedGraph) -> None:
+    """Check that weights are all that the layers of their graph have, and no others.
+
+    Raises:
+        InputError: They are not; the text names the layer.
+    """
+    weights = source.weights or {}
+    if foreign := next(iter(weights.keys() - {node.str_id for node in source.graph.nodes}), None):
+        raise InputError(f"{source.graph.name}: there are weights of node {foreign!r}, which the graph does not have")
+    with torch.device("meta"):
+        network = build_torch_network(source.graph, 0)
+    for step in network.plan.steps:
+        wanted = {name: tuple(one.shape) for name, one in network.layers[step.name].state_dict().items()}
+        found = {name: np.shape(one) for name, one in weights.get(step.node.str_id, {}).items()}
+        for name in sorted(wanted.keys() | found.keys()):
+            own, given = wanted.get(name, "none"), found.get(name, "none")
+            if own != given and not (given == "none" and name.endswith("num_batches_tracked")):  # which says nothing
+                raise InputError(step.error(f"its {name} has shape {own}, in the weights that are given {given}"))
 
 
 def take_weights(network: TorchNetwork, cg: ComputeGraph, inherited: Inheritance) -> None:
