@@ -18,7 +18,7 @@ from model_src.comp_graph.rest import Rest
 from model_src.comp_graph.tf_comp_graph import ComputeGraph
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
-from model_src.files import InputError
+from model_src.files import InputError, naming
 from model_src.places import sweep
 from model_src.search.exporting import Exported, check_rest, export_results, has_rest
 from model_src.search.genealogy import genealogy
@@ -227,8 +227,10 @@ def stored_search(folder: ResultFolder, model_path: str) -> tuple[WeightedGraph,
         model_path: Its input's file, for folders of version 0.1, which hold no copy of the input.
 
     Raises:
-        InputError: A file is missing or damaged, or the input is not what the search started from.
+        InputError: A file is missing, damaged or lacks weights, or the input is not what the search started from.
     """
+    from model_src.comp_graph.networks.initial import check_weights  # loads PyTorch
+
     _sweep(folder)
     source_row, stored = stored_networks(folder)
     path = folder.input_path if folder.input_path.exists() else Path(model_path)
@@ -237,7 +239,10 @@ def stored_search(folder: ResultFolder, model_path: str) -> tuple[WeightedGraph,
         raise InputError(f"{folder.path}: its search started from another network than {path} is")
     networks = []
     for one in stored:
-        graph, weights = one.network()
+        graph, weights = found = one.network()
+        if weights is not None:
+            with naming(one.path):
+                check_weights(found)
         inherited = None if weights is None else all_of(weights)
         networks.append(FrontierNetwork(one.rank, graph, one.iteration, inherited))
     return source, networks

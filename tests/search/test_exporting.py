@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+from safetensors.numpy import load_file, save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 import autogo  # noqa: E402
@@ -87,3 +88,14 @@ def test_a_failed_write_costs_its_file_alone_and_is_an_error(exported, monkeypat
     with pytest.raises(InputError, match=r"rank_0\.onnx: No space left on device"):
         autogo.main(["-resume", str(exported), "-export", "onnx", "torch"])
     assert exports_of(exported) == before
+
+
+def test_a_result_that_lost_weights_is_not_filled_with_others(exported):
+    path = exported / "rank_0.safetensors"
+    content, state = path.read_bytes(), load_file(path)
+    for name in [name for name in state if name.endswith(".weight")][:1]:
+        del state[name]
+    save_file(state, path)
+    with pytest.raises(InputError, match=r"rank_0\.pkl: node .*: its weight has shape"):
+        autogo.main(["-resume", str(exported), "-export", "onnx"])
+    path.write_bytes(content)
