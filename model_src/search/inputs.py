@@ -14,6 +14,7 @@ from model_src.comp_graph.tf_comp_graph import ComputeGraph, Node, Shape
 from model_src.comp_graph.tf_comp_graph_utils import corrected_with_ids
 from model_src.comp_graph.weights import WeightedGraph
 from model_src.files import InputError
+from model_src.search.exporting import rest_in
 from model_src.search.result_folder import RESULTS, ResultFolder
 
 logger = logging.getLogger(__name__)
@@ -45,11 +46,15 @@ def read_input(args: argparse.Namespace, folder: ResultFolder | None, size: Shap
 
 
 def _rest_of(path: Path) -> Rest | None:
-    """What comes behind the network of one of our files; that of a result lies beside its search's input."""
+    """What comes behind the network of one of our files; that of a result lies beside its search's input.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
     if not path.name.endswith((".pkl", ".json", ".json.gz")):
         return None
     rest = load_rest(path)
-    return load_rest(ResultFolder(path.parent).input_path) if rest is None and path.match(RESULTS) else rest
+    return rest_in(ResultFolder(path.parent)) if rest is None and path.match(RESULTS) else rest
 
 
 def at_size(source: WeightedGraph, size: Shape, name: str) -> WeightedGraph:

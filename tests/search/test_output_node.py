@@ -43,6 +43,9 @@ def test_results_have_the_head_of_the_input(two_heads, tmp_path, goes_on):
         again = {"model_path": folder / "rank_0.json.gz", "model_family": "hiaml", "epoch": 1}
         assert autogo.main([*arguments(tmp_path / "again", **again), "-export", "onnx"]) == 0
         check(result_folder(tmp_path / "again"), path, tensor)
+        (folder / "input.rest.onnx").unlink()
+        with pytest.raises(InputError, match=r"input\.rest\.onnx: is missing"):
+            autogo.main([*arguments(tmp_path / "third", **again)])
         return
     assert autogo.main(["-resume", str(folder), "-epoch", "2"]) == 0
     check(folder, path, tensor)
