@@ -39,7 +39,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "MatMul": torch.matmul, "Mul": operator.mul, "Neg": operator.neg, "Not": torch.logical_not, "Pow": torch.pow,
     "Reciprocal": torch.reciprocal, "Relu": torch.relu, "Sigmoid": torch.sigmoid, "Sin": torch.sin,
     "Softplus": F.softplus, "Sqrt": torch.sqrt, "Sub": operator.sub, "Tanh": torch.tanh, "Where": torch.where,
-    "HardSwish": F.hardswish, "Swish": F.silu,
+    "HardSwish": F.hardswish, "Mish": F.mish, "Swish": F.silu,
 }  # fmt: skip
 for _kind, _function in _PLAIN.items():
     _plain(_kind, _function)

@@ -20,10 +20,10 @@ class Blocked(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Sequential(nn.Mish(), nn.Conv2d(4, 2, 1), nn.Mish())
+        self.stem, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Sequential(nn.CELU(), nn.Conv2d(4, 2, 1), nn.CELU())
 
     def forward(self, x):
-        x = F.mish(self.stem(x)) + torch.cumsum(self.stem(x), 2)
+        x = F.celu(self.stem(x)) + torch.cumsum(self.stem(x), 2)
         return self.head(x)
 
 
@@ -31,18 +31,18 @@ def test_all_blockers_are_told_at_once_with_their_places():
     with pytest.raises(Refusal) as error:
         from_torch(Blocked(), torch.zeros(1, 3, 8, 8))
     found = [(blocker.node, blocker.type) for blocker in error.value.blockers]
-    assert [kind for _, kind in found] == ["Mish", "CumSum", "Mish", "Mish"]
-    assert [node for node, kind in found if kind == "Mish"] == ["mish", "head.0.mish_1", "head.2.mish_2"]
+    assert [kind for _, kind in found] == ["Celu", "CumSum", "Celu", "Celu"]
+    assert [node for node, kind in found if kind == "Celu"] == ["celu", "head.0.celu_1", "head.2.celu_2"]
     text = str(error.value)
-    assert text.startswith("4 operations cannot be held: node 'mish', 'head.0.mish_1', 'head.2.mish_2' (Mish)")
+    assert text.startswith("4 operations cannot be held: node 'celu', 'head.0.celu_1', 'head.2.celu_2' (Celu)")
     assert "\n" not in text
 
 
 def test_many_of_a_kind_are_counted():
     with pytest.raises(
-        Refusal, match=r"^12 op.*: node '1.mish', '2.mish_1', '3.mish_2' and 9 more \(Mish\): it cannot"
+        Refusal, match=r"^12 op.*: node '1.celu', '2.celu_1', '3.celu_2' and 9 more \(Celu\): it cannot"
     ):
-        from_torch(nn.Sequential(nn.Conv2d(3, 4, 1), *(nn.Mish() for _ in range(12))), torch.zeros(1, 3, 8, 8))
+        from_torch(nn.Sequential(nn.Conv2d(3, 4, 1), *(nn.CELU() for _ in range(12))), torch.zeros(1, 3, 8, 8))
 
 
 def model(body: str, opset: int = 17, more: str = "") -> ModelProto:

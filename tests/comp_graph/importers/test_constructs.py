@@ -112,6 +112,7 @@ ACTIVATIONS = {
     "hard swish by relu6": Construct(partial(Function, lambda x: x * F.relu6(x + 3.0) / 6.0), ("hardswish",)),
     "hard swish by hard sigmoid": Construct(partial(Function, lambda x: x * F.hardsigmoid(x)), ("hardswish",)),
     "hard sigmoid": Construct(nn.Hardsigmoid, ("hardsigmoid",)),
+    "selu": Construct(nn.SELU, ("elu", "scale")),
     "hard sigmoid by relu6": Construct(partial(Function, lambda x: F.relu6(x + 3) / 6), ("hardsigmoid",)),
     "swish": Construct(nn.SiLU, ("swish",)),
     "swish by sigmoid": Construct(partial(Function, lambda x: x * torch.sigmoid(x)), ("swish",)),

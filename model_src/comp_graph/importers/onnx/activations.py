@@ -24,6 +24,7 @@ def _pointwise(name: str) -> Converter:
 
 
 _DEFAULTS = {"alpha": 1.0}
+_SELU = (1.67326319217681884765625, 1.05070102214813232421875)  # alpha and gamma by ONNX
 
 
 def _node(builder: Builder, op: OnnxOp, name: str, **metadata: float) -> Value:
@@ -55,9 +56,22 @@ def _prelu(builder: Builder, op: OnnxOp) -> Value:
 
 def _hardsigmoid(builder: Builder, op: OnnxOp) -> Value:
     alpha, beta = op.attributes.get("alpha", 0.2), op.attributes.get("beta", 0.5)
-    if not np.allclose((alpha, beta), (1 / 6, 0.5), rtol=1e-6):
-        raise op.error(f"with alpha {alpha:g} and beta {beta:g} it cannot be represented; only with 1/6 and 0.5")
-    return _node(builder, op, "hardsigmoid")
+    if not np.isfinite((alpha, beta)).all():
+        raise op.error(f"with alpha {alpha:g} and beta {beta:g} it cannot be represented")
+    if np.allclose((alpha, beta), (1 / 6, 0.5), rtol=1e-6):
+        return _node(builder, op, "hardsigmoid")
+    line = _node(builder, op, "scale", factor=shortest(alpha), offset=shortest(beta))
+    return _clipped(builder, op, line, 0.0, 1.0)
+
+
+def _selu(builder: Builder, op: OnnxOp) -> Value:
+    """Read Selu: gamma times an Elu."""
+    alpha, gamma = op.attributes.get("alpha", _SELU[0]), op.attributes.get("gamma", _SELU[1])
+    if not np.isfinite((alpha, gamma)).all():
+        raise op.error(f"with alpha {alpha:g} and gamma {gamma:g} it cannot be represented")
+    curve = _node(builder, op, "elu", alpha=shortest(alpha))
+    numbers = {"factor": shortest(gamma), "offset": 0.0}
+    return builder.node("scale", op.name, [curve], builder.size(curve), metadata=numbers)
 
 
 def _gelu(builder: Builder, op: OnnxOp) -> Value:
@@ -118,5 +132,6 @@ ACTIVATIONS: tuple[tuple[tuple[str, ...], str, Converter], ...] = (
     (("leakyrelu",), "LeakyRelu", _with_alpha("leakyrelu", 0.01)),
     (("elu",), "Elu", _with_alpha("elu", 1.0)),
     (("prelu",), "PRelu", _prelu),
-    (("hardsigmoid",), "HardSigmoid", _hardsigmoid),
+    (("hardsigmoid", "scale", "clip"), "HardSigmoid", _hardsigmoid),
+    (("elu", "scale"), "Selu", _selu),
 )

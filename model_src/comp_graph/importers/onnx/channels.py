@@ -92,14 +92,18 @@ def order_channels(builder: Builder, name: str, x: Value, after: Shape, index: n
 
 
 def _softmax(builder: Builder, op: OnnxOp) -> Value:
-    x = builder.value(op)
-    if builder.is_output(op):
-        logger.warning("node %r (%s): left out; the graph ends with what it reads", op.name, op.type)
-        builder.left_out = LeftOut(op.type, op.attributes.get("axis", -1))
-        return x
+    x, shape = builder.value(op), builder.shape(op.inputs[0])
     axis = op.attributes.get("axis", -1 if builder.opset >= 13 else 1)
-    is_last = axis in (-1, len(builder.shape(op.inputs[0])) - 1)
-    if op.type != "Softmax" or "(" in x.axes or x.axes[axis] != "C" or (builder.opset < 13 and not is_last):
+    if axis % len(shape) == 0:
+        raise op.error("it mixes the images of a batch")
+    is_alone = builder.opset >= 13 or max(shape[axis % len(shape) + 1 :], default=1) == 1
+    if builder.is_output(op) and is_alone:
+        logger.warning("node %r (%s): left out; the graph ends with what it reads", op.name, op.type)
+        builder.left_out = LeftOut(op.type, axis)
+        return x
+    if not is_alone:  # before opset 13 it is over all axes from that one on
+        raise op.error(f"of axes {axis} ... {len(shape) - 1} of {x.axes} together it cannot be represented")
+    if op.type != "Softmax" or "(" in x.axes or x.axes[axis] != "C":
         raise op.error(f"of axis {axis} of {x.axes} it cannot be represented, except as the very last operation")
     return builder.node("softmax", op.name, [x], builder.size(x))
 

@@ -1,6 +1,6 @@
 """Cuts an ONNX model in two at a tensor: what gives the tensor, and what makes the results of it."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper
 
 from model_src.comp_graph.importers.onnx.model import constants_at, own_name
+from model_src.comp_graph.importers.onnx.order import tensors_read
 from model_src.comp_graph.importers.wording import close_to, listed
 from model_src.comp_graph.tf_comp_graph import Shape
 
@@ -50,7 +51,7 @@ def cut_at(model: onnx.ModelProto, name: str, size: Shape | None = None) -> Halv
     if all(end not in behind and end != tensor for end in ends):
         raise ValueError(f"-output_node {name}: no output depends on it")
     nodes = [node for node in graph.node if behind.intersection(node.output)]
-    needed = dict.fromkeys([*(one for node in nodes for one in _read(node)), *ends])
+    needed = dict.fromkeys([*(one for node in nodes for one in tensors_read(node)), *ends])
     others = [one for one in needed if (one in seen or one == image) and one not in behind and one != tensor]
     constants = _fixed(model, size) if others else {}
     if lacking := [one for one in others if one not in constants]:
@@ -83,7 +84,7 @@ def _tensor(graph: onnx.GraphProto, name: str) -> str:
 
 def _image(graph: onnx.GraphProto, front: Iterable[onnx.NodeProto], name: str) -> str:
     """The input that the front reads."""
-    read = {one for node in front for one in _read(node)}
+    read = {one for node in front for one in tensors_read(node)}
     inputs = [value.name for value in _inputs(graph) if value.name in read or value.name == name]
     if len(inputs) != 1:
         raise ValueError(f"-output_node {name}: what gives it must read one image; it reads {listed(inputs) or 'none'}")
@@ -112,7 +113,7 @@ def _needs(name: str, graph: onnx.GraphProto, lacking: list[str], pixels: Collec
 def _last_cut(graph: onnx.GraphProto, stop: Collection[str], pixels: Collection[str]) -> str:
     """The last tensor that all has to pass, up to the first of some others; empty where there is none."""
     places = [(place, node) for place, node in enumerate(graph.node) if any(one in pixels for one in node.output)]
-    last_read = {one: place for place, node in places for one in _read(node)}
+    last_read = {one: place for place, node in places for one in tensors_read(node)}
     last_read |= {value.name: len(graph.node) for value in graph.output}
     alive, found = set(pixels).difference(*(node.output for node in graph.node)), ""
     for place, node in places:
@@ -133,24 +134,11 @@ def _fixed(model: onnx.ModelProto, size: Shape | None) -> Mapping[str, np.ndarra
         return {}
 
 
-def _read(node: onnx.NodeProto) -> Iterator[str]:
-    """The tensors that a node reads, those of the graphs inside it included."""
-    yield from filter(None, node.input)
-    for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs) if attribute.type in _GRAPHS else ():
-            own = {one for other in inner.node for one in other.output} | {value.name for value in inner.input}
-            read = [one for other in inner.node for one in _read(other)] + [value.name for value in inner.output]
-            yield from (one for one in read if one not in own)
-
-
-_GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-
-
 def _reached(graph: onnx.GraphProto, tensors: Collection[str]) -> set[str]:
     """The tensors that depend on some, which are not among them."""
     found = set(tensors)
     for node in graph.node:
-        if not found.isdisjoint(_read(node)):
+        if not found.isdisjoint(tensors_read(node)):
             found.update(one for one in node.output if one)
     return found.difference(tensors)
 
@@ -161,7 +149,7 @@ def _leading_to(graph: onnx.GraphProto, tensors: Collection[str]) -> list[onnx.N
     for node in reversed(graph.node):
         if not wanted.isdisjoint(node.output):
             found.append(node)
-            wanted.update(_read(node))
+            wanted.update(tensors_read(node))
     return found[::-1]
 
 
@@ -187,7 +175,7 @@ def _model(
 ) -> onnx.ModelProto:
     """A part of a model, with the constants that it reads."""
     nodes, outputs = list(nodes), list(outputs)
-    read = {one for node in nodes for one in _read(node)} | {value.name for value in outputs}
+    read = {one for node in nodes for one in tensors_read(node)} | {value.name for value in outputs}
     part = onnx.ModelProto()
     part.CopyFrom(model)
     graph = part.graph

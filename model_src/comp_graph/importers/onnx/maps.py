@@ -57,9 +57,13 @@ def _resize(builder: Builder, op: OnnxOp) -> Value:
     factors = [Fraction(new, old) for old, new in zip(before[2:], after[2:], strict=True)]
     scales = builder.constant(op, 1 if len(op.inputs) == 2 else 2)
     if (scales is not None and scales.size and op.type != "Upsample") or op.type == "Upsample":
-        given = [float(scale) for scale in (op.attributes.get("scales", ()) if scales is None else scales)]
-        if not np.allclose(given[-2:], [float(factor) for factor in factors], rtol=1e-6):
-            raise op.error(f"by factors of {given[-2:]} it cuts pixels; give it sizes, or whole factors")
+        numbers = [float(scale) for scale in (op.attributes.get("scales", ()) if scales is None else scales)]
+        by_axis = dict(zip((int(axis) % 4 for axis in op.attributes.get("axes", range(4))), numbers, strict=False))
+        given = [by_axis.get(axis, 1.0) for axis in (2, 3)]
+        if not np.allclose(given, [float(factor) for factor in factors], rtol=1e-6):
+            raise op.error(f"by factors of {given} it cuts pixels; give it sizes, or whole factors")
+    elif op.attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch" and factors[0] != factors[1]:
+        raise op.error("it keeps the aspect ratio up to parts of pixels; give it the sizes that it results in")
     metadata: dict[str, Any] = _resizing(op, before[2:], after[2:], builder.from_torch)
     metadata |= {f"factor_{axis}": factor.as_integer_ratio() for axis, factor in zip("hw", factors, strict=True)}
     size = (after[2], after[3], builder.size(x)[2])

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, inliner, numpy_helper, reference, shape_inference
+from onnx import helper, inliner, numpy_helper, reference
 
 from model_src.comp_graph.importers.onnx.composed import with_composed
+from model_src.comp_graph.importers.onnx.inference import with_factors_up, with_sizes
 from model_src.comp_graph.importers.onnx.layout import channels_first
 from model_src.comp_graph.importers.onnx.limits import (
     FOLDED,
@@ -19,11 +20,12 @@ from model_src.comp_graph.importers.onnx.limits import (
     array,
     check_forms,
     check_functions,
-    check_joined,
     single,
 )
+from model_src.comp_graph.importers.onnx.mode import with_mode
 from model_src.comp_graph.importers.onnx.neighbours import with_lrn
-from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, without_splits
+from model_src.comp_graph.importers.onnx.op import OnnxOp, refuse_all, with_gather, without_splits
+from model_src.comp_graph.importers.onnx.order import obstacle, put_in_order
 from model_src.comp_graph.importers.onnx.sequences import without_sequences
 from model_src.comp_graph.importers.wording import SEVERAL_OUTPUTS, listed
 from model_src.comp_graph.tf_comp_graph import Shape
@@ -88,18 +90,20 @@ def prepare(model: onnx.ModelProto, size: Shape | None = None) -> PreparedModel:
     _set_size(image, size, channels_last)
     stored = frozenset(tensor.name for tensor in model.graph.initializer)
     literal = frozenset(node.output[0] for node in model.graph.node if node.op_type == "Constant")
-    model, constants = _folded(model)
+    model, constants = _folded(model, image)
     shapes = {name: shape for name, shape in _shapes(model.graph).items() if shape is not None}
     shapes |= {name: value.shape for name, value in constants.items()}
-    nodes = (_operation(node, at) for at, node in enumerate(model.graph.node))
-    ops = _needed((part for op in nodes for part in without_splits(op, shapes)), constants, output.name)
+    opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=1)
+    nodes = (with_mode(_operation(node, at), opset, constants) for at, node in enumerate(model.graph.node))
+    plain = (part for op in nodes for part in without_splits(with_gather(op, constants, shapes), shapes))
+    ops = _needed(plain, constants, output.name)
     ops = _needed(with_lrn(with_composed(ops, constants), constants, shapes), constants, output.name)
     read = {name for op in ops for name in op.inputs if name} | {output.name}  # "" is what an operation does without
     unknown = [op for op in ops if any(name in read and name not in shapes for name in op.outputs)]
     refuse_all([op.error("the size of its result is unknown") for op in unknown])
+    refuse_all([op.error("its result is empty") for op in ops if any(0 in shapes.get(name, ()) for name in op.outputs)])
     ops, result = channels_first(ops, constants, shapes, output.name)
     ops = _needed(ops, constants, result)
-    opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=1)
     names = image.name, result
     return PreparedModel(tuple(ops), constants, stored, literal, shapes, *names, channels_last, from_torch, opset)
 
@@ -115,7 +119,7 @@ def constants_at(model: onnx.ModelProto, size: Shape | None = None) -> dict[str,
     check_forms(copy)
     image = image_of(copy.graph)
     _set_size(image, size, is_channels_last(copy.graph, image.name))
-    return _folded(copy)[1]
+    return _folded(copy, image)[1]
 
 
 def image_of(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
@@ -142,17 +146,10 @@ def _output(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
 
 def _check_order(graph: onnx.GraphProto, image: str) -> None:
     """ONNX wants every operation behind those that it reads, which no cycle can satisfy."""
-    known = {
-        "",
-        image,
-        *(tensor.name for tensor in graph.initializer),
-        *(t.values.name for t in graph.sparse_initializer),
-    }
-    for position, node in enumerate(graph.node):
-        if missing := [name for name in node.input if name not in known]:
-            reason = f"it reads {missing[0]!r}, which nothing before it gives: the graph has a cycle or is incomplete"
-            raise _operation(node, position).error(reason)
-        known.update(node.output)
+    put_in_order(graph)
+    if found := obstacle(graph, image):
+        place, reason = found
+        raise _operation(graph.node[place], place).error(reason)
 
 
 def is_channels_last(graph: onnx.GraphProto, name: str) -> bool:
@@ -179,21 +176,15 @@ def _set_size(image: onnx.ValueInfoProto, size: Shape | None, channels_last: boo
         dim.dim_value = value
 
 
-def _folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+def _folded(model: onnx.ModelProto, image: onnx.ValueInfoProto) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """The model with inferred sizes, and everything in it that does not depend on the image's pixels."""
     graph = model.graph
     constants = {tensor.name: array(tensor) for tensor in graph.initializer}
     budget = Budget(constants.values())
     _set_aside(graph)
     while True:
-        model.graph.ClearField("value_info")  # sizes of the image that it was exported for, or what was known before
-        for value in model.graph.output:
-            value.type.tensor_type.ClearField("shape")
-        check_joined(model.graph)
-        try:
-            model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-        except shape_inference.InferenceError as error:
-            raise ValueError(f"ONNX does not accept the model: {' '.join(str(error).split())}") from error
+        constants |= with_factors_up(model.graph, constants)
+        model = with_sizes(model, image)
         new = _computed(model, constants, budget)
         if not new and not without_sequences(model.graph, constants):
             return model, constants

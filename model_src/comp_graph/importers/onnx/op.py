@@ -60,7 +60,7 @@ def refuse_all(refusals: Sequence[Refusal]) -> None:
         Refusal: There is any.
     """
     if refusals:
-        raise Refusal([blocker for refusal in refusals for blocker in refusal.blockers])
+        raise Refusal(list(dict.fromkeys(blocker for refusal in refusals for blocker in refusal.blockers)))
 
 
 def shortest(value: float) -> float:
@@ -84,3 +84,20 @@ def without_splits(op: OnnxOp, shapes: Mapping[str, tuple[int, ...]]) -> Iterato
         stop = start + shapes[name][axis]
         yield OnnxOp(op.name, "Slice", op.inputs[:1], (name,), {"starts": [start], "ends": [stop], "axes": [axis]})
         start = stop
+
+
+def with_gather(op: OnnxOp, constants: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -> OnnxOp:
+    """The operation, or for one that gathers along the first of any number of axes the one that gathers along an axis.
+
+    Args:
+        op: The operation.
+        constants: Tensors that do not depend on the image; the new operation reads one more.
+        shapes: Shape of every tensor; likewise.
+    """
+    places = constants.get(op.inputs[1]) if op.type == "GatherND" and len(op.inputs) > 1 else None
+    if places is None or op.attributes.get("batch_dims", 0) or places.shape[-1:] != (1,) or op.inputs[0] not in shapes:
+        return op
+    name = f"{op.outputs[0]}/index"
+    constants[name] = places[..., 0] % max(1, shapes[op.inputs[0]][0])
+    shapes[name] = constants[name].shape
+    return OnnxOp(op.name, "Gather", (op.inputs[0], name), op.outputs, {"axis": 0})

@@ -12,6 +12,7 @@ import numpy as np
 
 from model_src.comp_graph.importers.onnx.builder import Builder, Value
 from model_src.comp_graph.importers.onnx.limits import check_trial
+from model_src.comp_graph.importers.onnx.mode import TRAINING
 from model_src.comp_graph.importers.onnx.op import OnnxOp, Refusal
 from model_src.comp_graph.importers.onnx.region_text import RegionWriter
 from model_src.comp_graph.region import Region
@@ -53,6 +54,8 @@ class Regions:
             Refusal: It can neither be read nor be a part of an opaque node.
         """
         self.end_in_front_of(op)
+        if op.attributes.get("training_mode"):
+            raise op.error(TRAINING)
         refusal = None
         if not any(name in self._kept for name in op.inputs):
             mark = self._builder.mark()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from model_src.comp_graph.importers.onnx.activations import ACTIVATIONS, Converter
 from model_src.comp_graph.importers.onnx.arithmetic import (
@@ -90,12 +91,14 @@ def _conv(builder: Builder, op: OnnxOp) -> Value:
 def _batchnorm(builder: Builder, op: OnnxOp) -> Value:
     x = builder.value(op)
     scale, shift, mean, variance = (builder.parameter(op, index) for index in range(1, 5))
-    if x.axes[:2] != "NC" or op.attributes.get("training_mode"):
-        raise op.error(f"it normalises {x.axes} in training; only the channels of NCHW at inference can be read")
+    if x.axes[:2] != "NC":
+        raise op.error(f"it normalises {x.axes}; only the channels of NCHW can be read")
     epsilon = shortest(op.attributes.get("epsilon", 1e-5))
     own = {} if epsilon == BATCHNORM_EPSILON else {"epsilon": epsilon}
     value = builder.node("batchnorm", op.name, [x], builder.size(x), metadata={"data_format": "NHWC", **own})
     weights = {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance}
+    if any(one.shape != builder.size(x)[2:] for one in weights.values()):
+        raise op.error(f"scales of shape {scale.shape}; only one per channel can be represented")
     builder.set_weights(value, {**weights, "num_batches_tracked": np.array(0)})
     return value
 
@@ -106,6 +109,13 @@ def _identity(builder: Builder, op: OnnxOp) -> Value:
     if builder.is_output(op) or builder.from_torch:
         return x
     return builder.node("identity", op.name, [x], builder.size(x), positive=builder.is_positive(x))
+
+
+@CONVERTERS.register(types=("Cast",))
+def _cast(builder: Builder, op: OnnxOp) -> Value:
+    if op.attributes["to"] not in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        raise op.error("it turns numbers into others than real ones, which cannot be represented")
+    return builder.value(op)
 
 
 @CONVERTERS.register(types=("Dropout",))
@@ -164,9 +174,11 @@ def _concat(builder: Builder, op: OnnxOp) -> Value:
 def _gemm(builder: Builder, op: OnnxOp) -> Value:
     weight, bias = builder.parameter(op, 1), builder.bias(op, 2)
     factors = [op.attributes.get(name, 1.0) for name in ("alpha", "beta")]
-    if op.attributes.get("transA") or factors[0] != 1 or (bias is not None and factors[1] != 1):
-        raise op.error("only x W + b can be represented")
-    return _dense(builder, op, weight if op.attributes.get("transB") else weight.T, bias)
+    if op.attributes.get("transA") or not np.isfinite(factors).all():
+        raise op.error("only alpha x W + beta b can be represented")
+    weight = weight if op.attributes.get("transB") else weight.T
+    weight = weight if factors[0] == 1 else factors[0] * weight
+    return _dense(builder, op, weight, bias if bias is None else factors[1] * bias)
 
 
 @CONVERTERS.register("matmul", "conv", types=("MatMul",))

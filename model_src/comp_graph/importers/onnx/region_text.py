@@ -168,6 +168,12 @@ class RegionWriter:
             attributes["axis"] = axis
         elif op.type == "Conv":
             attributes["kernel_shape"] = list(self._builder.shape(op.inputs[1])[2:])
+        if op.type == "LayerNormalization" and any(
+            self._builder.shape(name) != before[attributes.get("axis", -1) :] for name in filter(None, op.inputs[1:])
+        ):
+            raise ValueError("scales of another shape than what is normalised cannot be kept")
+        if op.type.startswith("Global") and len(before) != 4:
+            raise ValueError(f"an operation on {len(before) - 2} axes of pixels cannot be kept")
         if any(isinstance(value, float) and not isfinite(value) for value in attributes.values()):
             raise ValueError("an attribute that is no number cannot be kept")
 
