@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
+from os import fstat
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     lengths: dict[str, int] = {}
     for tensor in filter(uses_external_data, _tensors(model)):
         about = ExternalDataInfo(tensor)
-        size = regular_file(path.parent / about.location).stat().st_size
+        size = _size(tensor.name, path.parent, about.location)
         begin, length = about.offset or 0, about.length
         length = size - begin if length is None else length
         lengths[about.location] = lengths.get(about.location, 0) + length
@@ -52,6 +53,19 @@ def read_model(path: Path) -> onnx.ModelProto:
             raise ValueError(f"the tensor {tensor.name!r} is not in {about.location}, or several take the same place")
     load_external_data_for_model(model, str(path.parent))
     return model
+
+
+def _size(name: str, folder: Path, location: str) -> int:
+    """How many bytes the file has in which a tensor is.
+
+    Raises:
+        ValueError: It is not there, or cannot be read.
+    """
+    try:
+        with regular_file(folder / location).open("rb") as file:
+            return fstat(file.fileno()).st_size
+    except OSError as error:
+        raise ValueError(f"the tensor {name!r} is in {location}: {error.strerror or error}") from error
 
 
 def check_trial(n_bytes: int, weights: Iterable[np.ndarray]) -> None:

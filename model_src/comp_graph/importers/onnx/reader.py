@@ -20,6 +20,8 @@ from model_src.comp_graph.importers.onnx.cut import cut_at
 from model_src.comp_graph.importers.onnx.limits import read_model
 from model_src.comp_graph.importers.onnx.model import prepare
 from model_src.comp_graph.importers.onnx.operations import convert_all
+from model_src.comp_graph.importers.onnx.order import put_in_order
+from model_src.comp_graph.importers.onnx.precision import in_single_precision
 from model_src.comp_graph.importers.onnx.rest import rest_behind
 from model_src.comp_graph.importers.options import completed_normalisers, given_size
 from model_src.comp_graph.networks.plan import plan_network
@@ -54,7 +56,7 @@ def load_onnx(
     path = Path(path)
     size = given_size(path, input_h, input_w, input_c)
     try:
-        model = _loaded(path)
+        model = _loaded(path, tells=True)
         if output_node is not None:
             return _read_part(path, model, output_node, size, normalisers, check)
         found = from_onnx(model, path.stem, size, normalisers)
@@ -73,10 +75,14 @@ def load_onnx(
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def _loaded(path: Path) -> onnx.ModelProto:
+def _loaded(path: Path, tells: bool = False) -> onnx.ModelProto:
+    """A model in a topological order and in single precision; whether it was of half precision may be told."""
     model = read_model(path)
     if not model.graph.node:
         raise ValueError("not an ONNX model, or one without operations")
+    put_in_order(model.graph)
+    if in_single_precision(model) and tells:
+        logger.info("%s: of half precision; it is read in single precision, and so are its results", path)
     return model
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import reference
+from onnx import helper, reference
 
 from model_src.comp_graph.importers.onnx.model import image_of, is_channels_last
 from model_src.comp_graph.tf_comp_graph import Shape
@@ -30,6 +30,7 @@ class OnnxRun:
     def __init__(self, model: onnx.ModelProto, size: Shape):
         image = image_of(model.graph)
         self._name, dims = image.name, image.type.tensor_type.shape.dim
+        self._kind = _kind(image)
         self._channels_last = is_channels_last(model.graph, image.name)
         self.batch = dims[0].dim_value or None
         h, w, c = size
@@ -56,7 +57,22 @@ class OnnxRun:
             ValueError: It cannot be run.
         """
         images = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self._channels_last else images
-        return _run(self._session, {self._name: images})
+        return _run(self._session, {self._name: images.astype(self._kind, copy=False)})
+
+
+def _kind(image: onnx.ValueInfoProto) -> np.dtype:
+    """The type of the numbers of an image.
+
+    Raises:
+        ValueError: They are no real numbers.
+    """
+    kind = helper.tensor_dtype_to_np_dtype(image.type.tensor_type.elem_type)
+    if kind not in (np.float32, np.float64):
+        raise ValueError(
+            f"its input {image.name!r} is of type {kind}, so that it cannot be run on random images to check what was "
+            "read; -no_check reads it nevertheless"
+        )
+    return kind
 
 
 def results_of(model: onnx.ModelProto, tensor: np.ndarray) -> list[np.ndarray]:
