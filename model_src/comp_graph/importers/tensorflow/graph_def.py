@@ -64,6 +64,13 @@ def freeze(
     return frozen
 
 
+def forget_sizes(graph_def: "tf.compat.v1.GraphDef") -> None:
+    """Take away what nodes say of the sizes of their results, which are those for the images of the export."""
+    for nodes in (graph_def.node, *(function.node_def for function in graph_def.library.function)):
+        for node in nodes:
+            node.attr.pop("_output_shapes", None)
+
+
 def give_back_copies(graph_def: "tf.compat.v1.GraphDef") -> None:
     """Give the memory of copies that TensorFlow made of a large graph, and left behind, to the system."""
     trim = getattr(CDLL(None), "malloc_trim", None)  # of glibc, which keeps what is free otherwise

@@ -22,6 +22,7 @@ from model_src.files import InputError, regular_file
 from model_src.runtime import import_tensorflow
 
 _HDF5 = b"\x89HDF"
+_GIVE = "give its height, width and channels (-input_h, -input_w and -input_c)"
 
 
 def load_keras(
@@ -102,13 +103,48 @@ def from_keras(
     """
     if output_node is not None:
         return _part(model, output_node, input_size, name or model.name, normalisers, check)
-    shape = input_size or tuple(model.input_shape[1:])
-    if len(shape) != 3 or None in shape:
-        raise ValueError(f"the model's input {shape} is no fixed (H, W, C); give its height, width and channels")
-    # Of one image, Keras takes a map of one pixel for a bias.
-    function = partial(model, training=False)
-    network = read_frozen(freeze(function, shape, batch=2), name or model.name, None, normalisers, _LayerNames(model))
+    frozen = _frozen(model, input_size or _own_size(model))
+    network = read_frozen(frozen, name or model.name, None, normalisers, _LayerNames(model))
     return network.checked(network.found) if check else network.found
+
+
+def _own_size(model: Any) -> Shape:
+    """(H, W, C) of the images that a model was made for.
+
+    Raises:
+        ValueError: It does not say that, or takes something else than one batch of images.
+    """
+    try:
+        shape = tuple(model.input_shape)
+    except (AttributeError, ValueError) as error:  # of its own class, or not built
+        raise ValueError(f"the model does not say the size of its images; {_GIVE}") from error
+    if len(shape) != 4 or any(size is not None and not isinstance(size, int) for size in shape):
+        raise ValueError(f"the model's input {model.input_shape} is not one batch of images (N, H, W, C)")
+    if None in shape[1:]:
+        raise ValueError(f"the model's input {shape[1:]} is no fixed (H, W, C); {_GIVE}")
+    return shape[1], shape[2], shape[3]
+
+
+def _frozen(model: Any, size: Shape) -> Any:
+    """The model as a frozen graph for images of (H, W, C).
+
+    Raises:
+        ValueError: It cannot be built for them.
+    """
+    try:
+        # Of one image, Keras takes a map of one pixel for a bias.
+        return freeze(partial(model, training=False), size, batch=2)
+    except Exception as error:  # of many kinds: whatever a layer meets
+        images = " x ".join(map(str, size))
+        raise ValueError(f"the model cannot be built for images of {images} (H x W x C): {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What an error of a layer says, without the places in the code of Keras."""
+    text = str(error)
+    bold = re.search(r"\x1b\[1m(.+?)\x1b\[0m", text, re.DOTALL)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(bold[1].split()) if bold else lines[-1] if lines else type(error).__name__
 
 
 def _part(

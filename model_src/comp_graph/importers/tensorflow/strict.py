@@ -8,17 +8,21 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from model_src.comp_graph.importers.imported import ImportedNetwork
+from model_src.comp_graph.importers.onnx.inference import MOST_FACTORS, with_factors_up
+from model_src.comp_graph.importers.onnx.limits import array
 from model_src.comp_graph.importers.onnx.op import Blocker, Refusal
 from model_src.comp_graph.importers.onnx.reader import from_onnx
 from model_src.comp_graph.importers.tensorflow.graph_def import (
     constant,
     data_inputs,
     declared_shape,
+    forget_sizes,
     give_back_copies,
     inlined,
     input_node,
@@ -121,6 +125,7 @@ def with_placeholder(graph_def: "tf.compat.v1.GraphDef", size: Shape | None) -> 
     for other in graph_def.node:
         if other.name != node.name:
             result.node.add().CopyFrom(other)
+    forget_sizes(result)
     result.node.append(placeholder(node.name, shape))
     return node.name, result
 
@@ -231,6 +236,9 @@ def converted(
     if failures:
         types = {node.name: node.op for node in graph_def.node}
         raise Refusal([Blocker(own_name(name), types.get(name, "?"), _UNKNOWN) for name in failures])
+    with_factors_up(
+        model.graph, {one.name: array(one) for one in model.graph.initializer if prod(one.dims) <= MOST_FACTORS}
+    )
     del graph
     give_back_copies(graph_def)
     return model

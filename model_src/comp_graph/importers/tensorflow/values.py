@@ -11,6 +11,7 @@ from model_src.comp_graph.importers.tensorflow.graph_def import (
     SIZES,
     constant,
     data_inputs,
+    declared_shape,
     give_back_copies,
     part_feeding,
     producer,
@@ -116,7 +117,15 @@ def _add(
             given = {one: there[producer(one)].outputs[int(one.partition(":")[2] or 0)] for one in read}
             return dict(zip(names, tf.import_graph_def(graph_def, given, names, name=""), strict=True))
         except (IndexError, ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"TensorFlow does not accept the graph: {' '.join(str(error).split())}") from error
+            reason = " ".join(str(error).split())
+            raise ValueError(f"TensorFlow does not accept the graph{_for_images(graph_def)}: {reason}") from error
+
+
+def _for_images(graph_def: "tf.compat.v1.GraphDef") -> str:
+    """Which images a graph is for, as a part of an error; empty where that is not known."""
+    sizes = [declared_shape(node)[1:] for node in graph_def.node if node.op == "Placeholder"]
+    known = len(sizes) == 1 and len(sizes[0]) == 3
+    return f" for images of {' x '.join(map(str, sizes[0]))} (H x W x C)" if known else ""
 
 
 def _stages(graph_def: "tf.compat.v1.GraphDef") -> "list[tuple[list[tf.compat.v1.NodeDef], list[str]]]":
