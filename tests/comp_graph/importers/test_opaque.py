@@ -118,6 +118,7 @@ CONSTRUCTS = {
     ),
     "larger one": Construct(of(lambda x: torch.maximum(x, torch.tanh(x))), ("tanh", "port", "port", "opaque")),
     "root": Construct(of(lambda x: torch.sqrt(F.relu(x) + 1)), ("relu", "scale", "opaque")),
+    "mish": Construct(nn.Mish, ("opaque",)),
     "one above the other": Construct(
         of(lambda x: torch.cat([x[:, :, :5], F.relu(x)[:, :, 5:]], 2)),
         ("slice", "slice", "relu", "port", "port", "opaque"),

@@ -113,8 +113,10 @@ def _identity(builder: Builder, op: OnnxOp) -> Value:
 
 @CONVERTERS.register(types=("Cast",))
 def _cast(builder: Builder, op: OnnxOp) -> Value:
+    if op.attributes["to"] in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        raise op.error("it gives numbers of half precision; bring the network in single precision")
     if op.attributes["to"] not in (TensorProto.FLOAT, TensorProto.DOUBLE):
-        raise op.error("it turns numbers into others than real ones, which cannot be represented")
+        raise op.error("it cannot be represented, but where it gives real numbers")
     return builder.value(op)
 
 

@@ -20,7 +20,10 @@ def tensors_read(node: onnx.NodeProto) -> Iterator[str]:
 
 def put_in_order(graph: onnx.GraphProto) -> None:
     """Put operations behind those that they read; a graph in order stays as it is, and so does one with a cycle."""
-    givers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    givers: dict[str, int] = {}
+    for place, node in enumerate(graph.node):
+        for name in filter(None, node.output):
+            givers.setdefault(name, place)
     sources = [{givers[one] for one in tensors_read(node) if one in givers} for node in graph.node]
     if all(max(read, default=-1) < place for place, read in enumerate(sources)):
         return

@@ -72,6 +72,7 @@ class RegionWriter:
         for at, key in enumerate(keys, 1):
             if (operand := self._builder.constant(op, at)) is not None:
                 attributes[key] = operand.tolist()
+        _check_shapes(op, [self._builder.shape(name) for name in op.inputs if name])
         self._settle(op, attributes)
         self._count(op, attributes)
         inputs = op.inputs[:1] if keys else op.inputs
@@ -168,12 +169,6 @@ class RegionWriter:
             attributes["axis"] = axis
         elif op.type == "Conv":
             attributes["kernel_shape"] = list(self._builder.shape(op.inputs[1])[2:])
-        if op.type == "LayerNormalization" and any(
-            self._builder.shape(name) != before[attributes.get("axis", -1) :] for name in filter(None, op.inputs[1:])
-        ):
-            raise ValueError("scales of another shape than what is normalised cannot be kept")
-        if op.type.startswith("Global") and len(before) != 4:
-            raise ValueError(f"an operation on {len(before) - 2} axes of pixels cannot be kept")
         if any(isinstance(value, float) and not isfinite(value) for value in attributes.values()):
             raise ValueError("an attribute that is no number cannot be kept")
 
@@ -190,6 +185,19 @@ class RegionWriter:
             for term, shape in zip(terms, shapes, strict=True):
                 sizes |= zip(term, shape, strict=False)
             self.macs += prod(sizes.values())
+
+
+def _check_shapes(op: OnnxOp, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Check that PyTorch's form of an operation goes along the axes that it does.
+
+    Raises:
+        ValueError: It does not.
+    """
+    first, *others = shapes
+    if op.type == "LayerNormalization" and any(one != first[op.attributes.get("axis", -1) :] for one in others):
+        raise ValueError("scales of another shape than what is normalised cannot be kept")
+    if op.type.startswith("Global") and len(first) != 4:
+        raise ValueError(f"an operation on {len(first) - 2} axes of pixels cannot be kept")
 
 
 def _settle_slice(attributes: dict[str, Any], before: Sequence[int]) -> None:

@@ -118,7 +118,8 @@ def _add(
             return dict(zip(names, tf.import_graph_def(graph_def, given, names, name=""), strict=True))
         except (IndexError, ValueError, tf.errors.OpError) as error:
             reason = " ".join(str(error).split())
-            raise ValueError(f"TensorFlow does not accept the graph{_for_images(graph_def)}: {reason}") from error
+            images = _for_images(graph_def) if "shape" in reason else ""
+            raise ValueError(f"TensorFlow does not accept the graph{images}: {reason}") from error
 
 
 def _for_images(graph_def: "tf.compat.v1.GraphDef") -> str:
