@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx_ir import DataType
 from onnxscript import opset18 as op
 from torch import fx
 
@@ -101,14 +100,6 @@ def _mean(x, kernel_size, stride=(), padding=(0, 0), ceil_mode=False, count_incl
     return op.Mul(found, op.Constant(value_float=kernel[0] * kernel[1] / divisor_override)) if is_sum else found
 
 
-def _index(x, indices):  # type: ignore[no-untyped-def]
-    """Numbers chosen along one axis, as in `x[:, [2, 1, 0]]`, in ONNX."""
-    (axis,) = (at for at, index in enumerate(indices) if index is not None)
-    if len(indices[axis].shape) != 1 or indices[axis].dtype is DataType.BOOL:
-        raise ValueError("it chooses by a mask, or along several axes together")
-    return op.Gather(x, indices[axis], axis=axis)
-
-
 def _log_sigmoid(x):  # type: ignore[no-untyped-def]
     """The logarithm of the sigmoid, in ONNX: PyTorch's own form takes it of zero."""
     return op.Neg(op.Softplus(op.Neg(x)))
@@ -140,7 +131,6 @@ def _nearest_exact(x, output_size, scale_factors=None):  # type: ignore[no-untyp
 CORRECTED = {_aten.avg_pool2d.default: _mean, _aten.log_sigmoid.default: _log_sigmoid}  # wrong in PyTorch's own form
 FORMS = {
     **CORRECTED,
-    _aten.index.Tensor: _index,
     _aten.conv2d.default: _conv,
     _aten.batch_norm.default: _batchnorm,
     _aten.adaptive_avg_pool2d.default: _adaptive_mean,
