@@ -121,7 +121,8 @@ def _onnxruntime(cg: ComputeGraph, how: Runtime) -> Iterator[Callable[[], object
     options.intra_op_num_threads, options.inter_op_num_threads = how.threads, 1
     options.log_severity_level = 3
     model = to_onnx(cg, network_of(cg)).SerializeToString()
-    session = onnxruntime.InferenceSession(model, options, providers=[_provider(how.device)])
+    providers = [_provider(how.device)]  # and no other one, if it cannot run the network
+    session = onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
     images = {session.get_inputs()[0].name: noise(cg, how.batch).numpy()}
     yield lambda: session.run(None, images)
 

@@ -17,6 +17,7 @@ from model_src.comp_graph.importers.onnx.limits import check_trial
 from model_src.comp_graph.importers.results import completed, laid_out
 from model_src.comp_graph.memory import peak_activation_bytes
 from model_src.comp_graph.tf_comp_graph_output_torch import TorchNetwork
+from model_src.comp_graph.validate import validate
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ def check_same(imported: ImportedNetwork, original: Run, batch: int | None = Non
         batch: How many images it takes at once; None for any number.
 
     Raises:
-        ValueError: The results differ by more than 1e-4 of the largest value, or are no numbers; or running the images
-            would take more memory than a network of so many weights may.
+        ValueError: The graph breaks a rule of `validate`; the results differ by more than 1e-4 of the largest value, or
+            are no numbers; or running the images would take more memory than a network of so many weights may.
     """
     _check_size(imported, batch)
     if network := _checkable(imported):
@@ -140,6 +141,7 @@ def check_rest(imported: ImportedNetwork, rest: Results, original: Results, batc
 
 
 def _check_size(imported: ImportedNetwork, batch: int | None) -> None:
+    validate(imported.graph)
     count = max(2, batch or 2)
     weights = (value for own in imported.weights.values() for value in own.values())
     try:

@@ -261,7 +261,8 @@ def _types(graph: onnx.GraphProto) -> dict[str, np.dtype]:
     """Type of the numbers of every tensor for which it is known."""
     values = (*graph.input, *graph.value_info, *graph.output)
     kinds = {value.name: value.type.tensor_type.elem_type for value in values}
-    return {name: helper.tensor_dtype_to_np_dtype(kind) for name, kind in kinds.items() if kind}
+    known = onnx.TensorProto.DataType.values()
+    return {name: helper.tensor_dtype_to_np_dtype(kind) for name, kind in kinds.items() if kind and kind in known}
 
 
 def _operation(node: onnx.NodeProto, position: int) -> OnnxOp:
