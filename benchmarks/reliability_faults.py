@@ -168,7 +168,9 @@ FAULTS = (
         "checkpoints with odd configurations, scales or weights",
         "refused in one line",
         _of(
-            "predictor/test_checkpoint.py", "test_unusable_contents_are_refused_in_one_line", "test_weights_are_real_numbers"
+            "predictor/test_checkpoint.py",
+            "test_unusable_contents_are_refused_in_one_line",
+            "test_weights_are_real_numbers",
         ),
     ),
     Fault(
