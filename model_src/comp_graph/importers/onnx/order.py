@@ -1,9 +1,9 @@
 """The order of a graph's operations: every one behind those that it reads, as ONNX wants it and not all writers do."""
 
-from collections.abc import Iterator, Mapping
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterator
 
 import onnx
+import rustworkx
 
 _GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
@@ -27,29 +27,13 @@ def put_in_order(graph: onnx.GraphProto) -> None:
     sources = [{givers[one] for one in tensors_read(node) if one in givers} for node in graph.node]
     if all(max(read, default=-1) < place for place, read in enumerate(sources)):
         return
-    order = _order(dict(enumerate(sources)))
-    if len(order) == len(sources):
-        nodes = [graph.node[place] for place in order]
+    edges = rustworkx.PyDiGraph()
+    edges.add_nodes_from(range(len(sources)))
+    edges.add_edges_from_no_data([(source, place) for place, read in enumerate(sources) for source in read])
+    if rustworkx.is_directed_acyclic_graph(edges):
+        nodes = [graph.node[place] for place in rustworkx.lexicographical_topological_sort(edges, key="{:012}".format)]
         graph.ClearField("node")
         graph.node.extend(nodes)
-
-
-def _order(sources: Mapping[int, set[int]]) -> list[int]:
-    """Places, each behind its sources and otherwise as before; without those that a cycle keeps from coming."""
-    readers: dict[int, list[int]] = {}
-    for place, read in sources.items():
-        for source in read:
-            readers.setdefault(source, []).append(place)
-    lacking = {place: len(read) for place, read in sources.items()}
-    free, order = [place for place, number in lacking.items() if not number], list[int]()
-    heapify(free)
-    while free:
-        order.append(heappop(free))
-        for reader in readers.get(order[-1], ()):
-            lacking[reader] -= 1
-            if not lacking[reader]:
-                heappush(free, reader)
-    return order
 
 
 def obstacle(graph: onnx.GraphProto, image: str) -> tuple[int, str] | None:
