@@ -101,8 +101,9 @@ def _applied(step: Step, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
     try:
         return step.function_in(LAYERS)(step)(_join(inputs, step))
     except ValueError as error:
-        named = str(error).startswith(str(step.error("")).rstrip())
-        raise error if named else step.error(_reason(error)) from error
+        if str(error).startswith(str(step.error("")).rstrip()):  # it names the node already
+            raise
+        raise step.error(_reason(error)) from error
 
 
 def _reason(error: ValueError) -> str:
